@@ -1,0 +1,1 @@
+//! Runs a Tallac node on plain threads.

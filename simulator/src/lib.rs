@@ -1,0 +1,1 @@
+//! Whole grids in one thread, in virtual time, from one seed.

@@ -1,0 +1,1 @@
+//! Behaviour suites and end-to-end tests over every runtime.

@@ -1,0 +1,1 @@
+//! HTTP and the web API of a node, without I/O.
