@@ -1,2 +1,27 @@
+//! The protocol of a Tallac grid as pure state machines.
+//!
+//! This crate decides everything: what an upload does next, which servers a download asks, when a
+//! share may be acknowledged. It does nothing: it opens no socket, reads no clock, draws no random
+//! number, touches no file. A host feeds it [`machine::Event`]s and carries out the
+//! [`machine::Action`]s it asks for; see [`machine::Machine`] for the loop every driver runs, and
+//! `examples/by_hand.rs` for a node driven without any runtime.
+//!
+//! Formats (capabilities, shares, containers, announcements) are those of Tahoe-LAFS 1.20, byte for
+//! byte. The map of the modules is in `ARCHITECTURE.md`.
 #![no_std]
-//! core
+#![forbid(unsafe_code)]
+#![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc, clippy::alloc_instead_of_core)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod disk;
+pub mod entropy;
+pub mod identity;
+pub mod job;
+pub mod limits;
+pub mod machine;
+pub mod nurl;
+pub mod payload;
+pub mod time;

@@ -1,0 +1,44 @@
+//! Every bound of the protocol in one place, with what it costs.
+//!
+//! Sizes are checked against these before memory is taken. The memory of a transfer is a sum of
+//! these numbers; see `ARCHITECTURE.md`, "Memory".
+
+use core::time::Duration;
+
+/// Most bytes of the message part of a frame.
+pub const MESSAGE_LEN_MAX: usize = 256 * 1024;
+/// Most bulk bytes of a frame: the largest block a segment can have (k = 1) plus room for a header.
+pub const BULK_LEN_MAX: usize = crate::encoding::SEGMENT_SIZE_MAX as usize + 64 * 1024;
+/// Most bytes of the first frame of a connection, before the peer has shown a swissnum.
+pub const HELLO_LEN_MAX: usize = 4 * 1024;
+/// Bytes a node lets one peer send before they are worked off. A peer's reading stops there.
+pub const PEER_WINDOW: u64 = 4 * 1024 * 1024;
+/// Requests of one connection that a server works on at once; more close the connection.
+pub const REQUESTS_PER_CONNECTION_MAX: usize = 256;
+/// Answer bytes queued for one connection beyond which its further requests wait.
+pub const ANSWER_BACKLOG: u64 = 8 * 1024 * 1024;
+/// Ranges in one read request.
+pub const READ_RANGES_MAX: usize = 32;
+/// Bytes of a corruption advisory's reason, as the HTTP storage protocol bounds it.
+pub const ADVISORY_REASON_MAX: usize = 32_765;
+/// Advisories a server keeps; further ones are acknowledged and dropped.
+pub const ADVISORIES_MAX: u64 = 1_000;
+/// Bytes of one announcement.
+pub const ANNOUNCEMENT_LEN_MAX: usize = 8 * 1024;
+/// Announcements a node keeps in its table.
+pub const ANNOUNCEMENTS_MAX: usize = 1_000_000;
+/// Addresses tried for one server.
+pub const ADDRESSES_MAX: usize = 8;
+/// Inbound connections a node keeps at once.
+pub const INBOUND_MAX: usize = 1_024;
+/// Servers an upload asks, as a multiple of the number of shares (the peer's choice, too).
+pub const CANDIDATES_PER_SHARE: usize = 2;
+
+/// How long a connection attempt may take, TLS and hello included.
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a share in progress may lie without a write before it is dropped.
+pub const INCOMING_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
+/// How long a new or renewed lease lasts, in seconds of the date.
+pub const LEASE_SECONDS: u64 = 31 * 24 * 60 * 60;
+/// How long an unheard server counts as known when happiness is derived from the grid's size.
+pub const KNOWN_SECONDS: u64 = 30 * 24 * 60 * 60;

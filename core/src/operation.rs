@@ -1,0 +1,144 @@
+//! What the embedding program asks of a node, and what the node tells it.
+
+use crate::capability::ChkCap;
+use crate::download::DownloadError;
+use crate::payload::Payload;
+use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::ops::Range;
+
+/// Names an upload or download. Chosen by the embedding program, never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OperationId(pub u64);
+
+/// How the key of a file comes about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum KeyChoice {
+    /// From the content and the node's convergence secret: the same content becomes the same
+    /// file. The content is spooled, since it is needed twice.
+    Convergent,
+    /// By chance. With a known length nothing is spooled.
+    Random,
+}
+
+/// What the embedding program wants.
+#[derive(Clone, Hash, Debug)]
+pub enum Command {
+    /// Store a file. The node grants bytes ([`Report::UploadGrant`]); the program gives them with
+    /// `UploadData` and says the end with `UploadEnd`.
+    Upload {
+        /// Names the upload.
+        id: OperationId,
+        /// The file's length in bytes, if known. Other lengths then fail the upload.
+        len: Option<u64>,
+        /// How its key comes about.
+        key: KeyChoice,
+    },
+    /// The next bytes of a file, no more than granted.
+    UploadData {
+        /// The upload.
+        id: OperationId,
+        /// The bytes.
+        data: Payload,
+    },
+    /// The file has no more bytes.
+    UploadEnd {
+        /// The upload.
+        id: OperationId,
+    },
+    /// Fetch a range of a file. Answered by `DownloadData` as far as granted, then `Downloaded`.
+    Download {
+        /// Names the download.
+        id: OperationId,
+        /// The file.
+        cap: ChkCap,
+        /// Which bytes; within the file's size.
+        range: Range<u64>,
+    },
+    /// Allow this many more bytes of `DownloadData`. It starts with nothing granted.
+    DownloadGrant {
+        /// The download.
+        id: OperationId,
+        /// How many more bytes.
+        bytes: u64,
+    },
+    /// Give an upload or download up. Nothing more is reported about it.
+    Cancel {
+        /// Which.
+        id: OperationId,
+    },
+    /// Stop: give up what is under way and close every connection. Answered by `Stopped`.
+    Stop,
+}
+
+/// What a node tells the embedding program.
+#[derive(Clone, Hash, Debug)]
+pub enum Report {
+    /// The upload takes this many more bytes.
+    UploadGrant {
+        /// The upload.
+        id: OperationId,
+        /// How many more bytes.
+        bytes: u64,
+    },
+    /// Where the shares will go.
+    UploadPlanned {
+        /// The upload.
+        id: OperationId,
+        /// The plan.
+        plan: Box<UploadPlan>,
+    },
+    /// How far an upload is.
+    UploadProgress {
+        /// The upload.
+        id: OperationId,
+        /// How far.
+        progress: UploadProgress,
+    },
+    /// The upload is over.
+    Uploaded {
+        /// The upload.
+        id: OperationId,
+        /// The capability and where the shares are, or why it failed.
+        result: Result<Box<Uploaded>, Box<UploadError>>,
+    },
+    /// The next bytes of a download, checked.
+    DownloadData {
+        /// The download.
+        id: OperationId,
+        /// The bytes.
+        data: Payload,
+    },
+    /// The download is over. After an error the bytes so far are good, but not all.
+    Downloaded {
+        /// The download.
+        id: OperationId,
+        /// How.
+        result: Result<(), Box<DownloadError>>,
+    },
+    /// Something worth a line in a log. Holds no secrets.
+    Notice(Notice),
+    /// The node has stopped.
+    Stopped,
+}
+
+/// Something worth a line in a log.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Notice {
+    /// How important it is.
+    pub level: NoticeLevel,
+    /// What happened, as a sentence.
+    pub text: String,
+}
+
+/// How important a notice is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum NoticeLevel {
+    /// Of use to who searches a fault.
+    Debug,
+    /// Of use to who watches the node.
+    Info,
+    /// Somebody should do something.
+    Warning,
+}
