@@ -183,9 +183,7 @@ impl ServerConnection {
                 self.stage = Stage::Closing;
             }
             Stage::Head(_) => self.timed_out = true,
-            Stage::Exchange(exchange) if matches!(exchange.incoming, Incoming::Body(_)) => {
-                self.timed_out = true;
-            }
+            Stage::Exchange(exchange) if exchange.awaits_body() => self.timed_out = true,
             Stage::Exchange(_) | Stage::Closing | Stage::Closed => {}
         }
     }
@@ -449,6 +447,14 @@ impl Exchange {
                     };
                 }
             }
+        }
+    }
+
+    /// Whether the client is to send more of the body.
+    fn awaits_body(&self) -> bool {
+        match &self.incoming {
+            Incoming::Body(reader) => reader.remaining() != Some(0) && !self.awaits_continue,
+            Incoming::Drain(..) | Incoming::Complete | Incoming::Broken => false,
         }
     }
 

@@ -338,6 +338,23 @@ fn patience() {
 }
 
 #[test]
+fn patience_with_a_client_that_owes_nothing() {
+    for headers in ["", "Content-Length: 5\r\nExpect: 100-continue\r\n"] {
+        let message = format!("PUT / HTTP/1.1\r\nHost: n\r\n{headers}\r\n");
+        let mut server = ServerConnection::new(Limits::default());
+        server.receive(Bytes::from(message));
+        assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
+        server.receive_timeout();
+        assert!(!matches!(server.poll_event(), Some(ServerEvent::Bad(_))));
+        server.send_continue();
+        server.receive_timeout();
+        let owes = !headers.is_empty();
+        let bad = Some(ServerEvent::Bad(HttpError::TimedOut));
+        assert_eq!(server.poll_event() == bad, owes);
+    }
+}
+
+#[test]
 fn abort_leaves_the_body_incomplete() {
     let (sent, closed) = sent_for("GET / HTTP/1.1\r\nHost: n\r\n\r\n", |server| {
         server.respond(ResponseHead::new(200), ResponseBody::Streaming);
