@@ -1,2 +1,7 @@
 #![no_std]
 //! core
+
+extern crate alloc;
+
+pub mod base32;
+pub mod netstring;
