@@ -4,6 +4,7 @@
 extern crate alloc;
 
 pub mod base32;
+pub mod capability;
 pub mod encoding;
 pub mod hash;
 pub mod hashtree;
