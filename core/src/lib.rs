@@ -13,4 +13,5 @@ pub mod netstring;
 pub mod ring;
 pub mod secret;
 pub mod segment;
+pub mod share;
 pub mod storage_index;
