@@ -83,7 +83,38 @@ pub fn build_all(
     plaintext: &[u8],
 ) -> Result<(ChkCap, Vec<Vec<u8>>), EncodingError> {
     let encoding = Encoding::new(params, plaintext.len() as u64)?;
-    let layout = ShareLayout::for_upload(&encoding);
+    Ok(build(
+        &encoding,
+        &ShareLayout::for_upload(&encoding),
+        key,
+        plaintext,
+    ))
+}
+
+/// [`build_all`] with version 2 shares whatever their size, to test readers.
+///
+/// # Errors
+/// As `build_all`.
+pub fn build_all_v2(
+    params: &EncodingParams,
+    key: &EncryptionKey,
+    plaintext: &[u8],
+) -> Result<(ChkCap, Vec<Vec<u8>>), EncodingError> {
+    let encoding = Encoding::new(params, plaintext.len() as u64)?;
+    Ok(build(
+        &encoding,
+        &ShareLayout::force_v2(&encoding),
+        key,
+        plaintext,
+    ))
+}
+
+fn build(
+    encoding: &Encoding,
+    layout: &ShareLayout,
+    key: &EncryptionKey,
+    plaintext: &[u8],
+) -> (ChkCap, Vec<Vec<u8>>) {
     let encoder = Encoder::new(encoding.needed(), encoding.total())
         .expect("the encoding has checked the numbers of shares");
     let all_shares: Vec<u16> = (0..encoding.total()).collect();
@@ -95,7 +126,7 @@ pub fn build_all(
     for (segnum, segment) in (0..).zip(plaintext.chunks(encoding.segment_size() as usize)) {
         let encoded = encode_segment(
             key,
-            &encoding,
+            encoding,
             &encoder,
             segnum,
             segment.to_vec(),
@@ -117,7 +148,7 @@ pub fn build_all(
         .collect();
     let share_tree = HashTree::from_leaves(block_trees.iter().map(HashTree::root).collect());
     let extension = Extension::new(
-        &encoding,
+        encoding,
         whole.finish(),
         crypttext_tree.root(),
         share_tree.root(),
@@ -125,7 +156,7 @@ pub fn build_all(
     let packed = extension.pack();
     for ((number, share), block_tree) in all_shares.iter().zip(&mut shares).zip(&block_trees) {
         let chain = share_hashes(&share_tree, *number);
-        share.extend(tail(&layout, &crypttext_tree, block_tree, &chain, &packed));
+        share.extend(tail(layout, &crypttext_tree, block_tree, &chain, &packed));
     }
     let cap = ChkCap {
         key: key.clone(),
@@ -134,5 +165,5 @@ pub fn build_all(
         total: encoding.total(),
         size: encoding.size(),
     };
-    Ok((cap, shares))
+    (cap, shares)
 }
