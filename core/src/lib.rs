@@ -7,6 +7,7 @@ pub mod base32;
 pub mod capability;
 pub mod encoding;
 pub mod erasure;
+pub mod happiness;
 pub mod hash;
 pub mod hashtree;
 pub mod netstring;
