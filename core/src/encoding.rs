@@ -38,15 +38,9 @@ impl EncodingParams {
     pub fn new(needed: u16, total: u16, max_segment_size: u32) -> Result<Self, EncodingError> {
         check_shares(needed, total)?;
         if max_segment_size == 0 || max_segment_size > SEGMENT_SIZE_MAX {
-            return Err(EncodingError::SegmentSize {
-                segment_size: max_segment_size.into(),
-            });
+            return Err(EncodingError::SegmentSize { segment_size: max_segment_size.into() });
         }
-        Ok(Self {
-            needed,
-            total,
-            max_segment_size,
-        })
+        Ok(Self { needed, total, max_segment_size })
     }
 
     /// How many shares suffice to read the file.
@@ -110,10 +104,7 @@ impl Encoding {
             return Err(EncodingError::SegmentSize { segment_size });
         }
         if segment_size % u64::from(needed) != 0 {
-            return Err(EncodingError::SegmentNotDivisible {
-                segment_size,
-                needed,
-            });
+            return Err(EncodingError::SegmentNotDivisible { segment_size, needed });
         }
         let num_segments = size.div_ceil(segment_size);
         if num_segments > SEGMENTS_MAX {
@@ -187,11 +178,7 @@ impl Encoding {
     /// # Panics
     /// If there is no such segment; so do the other functions of a segment number.
     pub const fn segment_len(&self, segnum: u64) -> u32 {
-        if self.is_tail(segnum) {
-            self.tail_segment_size
-        } else {
-            self.segment_size
-        }
+        if self.is_tail(segnum) { self.tail_segment_size } else { self.segment_size }
     }
 
     /// The length of a segment with its padding: `needed` blocks.
@@ -201,11 +188,7 @@ impl Encoding {
 
     /// The length of each block of a segment.
     pub const fn block_len(&self, segnum: u64) -> u32 {
-        if self.is_tail(segnum) {
-            self.tail_block_size()
-        } else {
-            self.block_size()
-        }
+        if self.is_tail(segnum) { self.tail_block_size() } else { self.block_size() }
     }
 
     /// Where a segment begins in the file.
@@ -222,11 +205,7 @@ impl Encoding {
 
     /// The segment that holds the byte at `offset`; `None` past the end of the file.
     pub const fn segment_of(&self, offset: u64) -> Option<u64> {
-        if offset < self.size {
-            Some(offset / self.segment_size as u64)
-        } else {
-            None
-        }
+        if offset < self.size { Some(offset / self.segment_size as u64) } else { None }
     }
 
     const fn is_tail(&self, segnum: u64) -> bool {
@@ -274,21 +253,15 @@ impl fmt::Display for EncodingError {
                 "{needed}-of-{total} is no encoding: at least 1 share must suffice, \
                  and there can be at most {SHARES_MAX}"
             ),
-            Self::SegmentSize { segment_size } => write!(
-                out,
-                "segments of {segment_size} bytes are not within 1 to {SEGMENT_SIZE_MAX}"
-            ),
-            Self::SegmentNotDivisible {
-                segment_size,
-                needed,
-            } => write!(
-                out,
-                "a segment of {segment_size} bytes cannot be cut into {needed} equal blocks"
-            ),
-            Self::TooManySegments { num_segments } => write!(
-                out,
-                "{num_segments} segments are more than the {SEGMENTS_MAX} a file may have"
-            ),
+            Self::SegmentSize { segment_size } => {
+                write!(out, "segments of {segment_size} bytes are not within 1 to {SEGMENT_SIZE_MAX}")
+            }
+            Self::SegmentNotDivisible { segment_size, needed } => {
+                write!(out, "a segment of {segment_size} bytes cannot be cut into {needed} equal blocks")
+            }
+            Self::TooManySegments { num_segments } => {
+                write!(out, "{num_segments} segments are more than the {SEGMENTS_MAX} a file may have")
+            }
             Self::EmptyFile => write!(out, "an empty file has no shares"),
         }
     }
@@ -345,31 +318,14 @@ mod tests {
     fn refusals() {
         use EncodingError::*;
         for (needed, total) in [(0, 1), (0, 0), (2, 1), (1, 257), (300, 300)] {
-            assert_eq!(
-                EncodingParams::new(needed, total, 1),
-                Err(Shares { needed, total })
-            );
+            assert_eq!(EncodingParams::new(needed, total, 1), Err(Shares { needed, total }));
         }
-        assert_eq!(
-            EncodingParams::new(1, 1, 0),
-            Err(SegmentSize { segment_size: 0 })
-        );
+        assert_eq!(EncodingParams::new(1, 1, 0), Err(SegmentSize { segment_size: 0 }));
         assert!(EncodingParams::new(1, 1, SEGMENT_SIZE_MAX + 1).is_err());
         let parse = Encoding::from_segment_size;
-        assert_eq!(
-            parse(3, 10, 1024, 5000),
-            Err(SegmentNotDivisible {
-                segment_size: 1024,
-                needed: 3
-            })
-        );
+        assert_eq!(parse(3, 10, 1024, 5000), Err(SegmentNotDivisible { segment_size: 1024, needed: 3 }));
         assert_eq!(parse(3, 10, 1026, 0), Err(EmptyFile));
-        assert_eq!(
-            parse(1, 1, 1, u64::MAX),
-            Err(TooManySegments {
-                num_segments: u64::MAX
-            })
-        );
+        assert_eq!(parse(1, 1, 1, u64::MAX), Err(TooManySegments { num_segments: u64::MAX }));
     }
 
     proptest! {

@@ -35,14 +35,8 @@ impl Encoder {
         check_shares(needed, total).map_err(|_| ErasureError::Shares)?;
         let primaries: Vec<u16> = (0..needed).collect();
         let interpolation = Interpolation::new(&primaries);
-        let rows = (needed..total)
-            .flat_map(|share| interpolation.row(share))
-            .collect();
-        Ok(Self {
-            needed,
-            total,
-            rows,
-        })
+        let rows = (needed..total).flat_map(|share| interpolation.row(share)).collect();
+        Ok(Self { needed, total, rows })
     }
 
     /// How many blocks suffice.
@@ -133,17 +127,10 @@ pub fn decode_into(
         return Ok(());
     }
     let interpolation = Interpolation::new(&numbers);
-    let rows: Vec<Vec<u8>> = missing
-        .iter()
-        .map(|(primary, _)| interpolation.row(*primary))
-        .collect();
+    let rows: Vec<Vec<u8>> = missing.iter().map(|(primary, _)| interpolation.row(*primary)).collect();
     for strip in strips(block_len) {
         for (row, (_, place)) in rows.iter().zip(&mut missing) {
-            combine(
-                row,
-                blocks.iter().map(|block| &block[strip.clone()]),
-                &mut place[strip.clone()],
-            );
+            combine(row, blocks.iter().map(|block| &block[strip.clone()]), &mut place[strip.clone()]);
         }
     }
     Ok(())
@@ -153,11 +140,7 @@ pub fn decode_into(
 ///
 /// # Errors
 /// As [`decode_into`].
-pub fn decode(
-    needed: u16,
-    total: u16,
-    shares: &[(u16, &[u8])],
-) -> Result<Vec<(u16, Vec<u8>)>, ErasureError> {
+pub fn decode(needed: u16, total: u16, shares: &[(u16, &[u8])]) -> Result<Vec<(u16, Vec<u8>)>, ErasureError> {
     let numbers = check_decode(needed, total, shares)?;
     let blocks: Vec<&[u8]> = shares.iter().map(|(_, block)| *block).collect();
     let block_len = equal_length(&blocks)?;
@@ -168,11 +151,7 @@ pub fn decode(
             let row = interpolation.row(primary);
             let mut out = vec![0; block_len];
             for strip in strips(block_len) {
-                combine(
-                    &row,
-                    blocks.iter().map(|block| &block[strip.clone()]),
-                    &mut out[strip.clone()],
-                );
+                combine(&row, blocks.iter().map(|block| &block[strip.clone()]), &mut out[strip.clone()]);
             }
             (primary, out)
         })
@@ -221,9 +200,7 @@ const STRIP_LEN: usize = 8 << 10;
 
 fn strips(block_len: usize) -> impl Iterator<Item = core::ops::Range<usize>> {
     // An empty block has no strip: the SIMD kernels panic on empty slices.
-    (0..block_len)
-        .step_by(STRIP_LEN)
-        .map(move |start| start..block_len.min(start + STRIP_LEN))
+    (0..block_len).step_by(STRIP_LEN).map(move |start| start..block_len.min(start + STRIP_LEN))
 }
 
 /// `out` becomes the sum of the inputs, each times its coefficient.
@@ -234,10 +211,7 @@ fn combine<'a>(row: &[u8], inputs: impl Iterator<Item = &'a [u8]>, out: &mut [u8
             (0, 1) => out.copy_from_slice(input),
             (0, _) => galois_8::mul_slice(coefficient, input, out),
             (_, 0) => {}
-            (_, 1) => out
-                .iter_mut()
-                .zip(input)
-                .for_each(|(out, input)| *out ^= input),
+            (_, 1) => out.iter_mut().zip(input).for_each(|(out, input)| *out ^= input),
             (_, _) => galois_8::mul_slice_xor(coefficient, input, out),
         }
     }
@@ -255,10 +229,7 @@ impl Interpolation {
     fn new(shares: &[u16]) -> Self {
         let points: Vec<u8> = shares.iter().map(|&share| point(share)).collect();
         let denominators = points.iter().map(|&at| distances(&points, at)).collect();
-        Self {
-            points,
-            denominators,
-        }
+        Self { points, denominators }
     }
 
     /// The coefficients that make the block of `share`, which must not be among the known ones,
@@ -268,20 +239,14 @@ impl Interpolation {
         let numerator = distances(&self.points, at);
         let known = self.points.iter().zip(&self.denominators);
         known
-            .map(|(&point, &denominator)| {
-                galois_8::div(numerator, galois_8::mul(at ^ point, denominator))
-            })
+            .map(|(&point, &denominator)| galois_8::div(numerator, galois_8::mul(at ^ point, denominator)))
             .collect()
     }
 }
 
 /// The product of the distances of `at` from all `points` but itself; subtraction is xor.
 fn distances(points: &[u8], at: u8) -> u8 {
-    points
-        .iter()
-        .map(|&point| at ^ point)
-        .filter(|&distance| distance != 0)
-        .fold(1, galois_8::mul)
+    points.iter().map(|&point| at ^ point).filter(|&distance| distance != 0).fold(1, galois_8::mul)
 }
 
 /// Where share number `share` evaluates the polynomial.
@@ -292,11 +257,7 @@ fn point(share: u16) -> u8 {
     }
 }
 
-fn check_decode(
-    needed: u16,
-    total: u16,
-    shares: &[(u16, &[u8])],
-) -> Result<Vec<u16>, ErasureError> {
+fn check_decode(needed: u16, total: u16, shares: &[(u16, &[u8])]) -> Result<Vec<u16>, ErasureError> {
     check_shares(needed, total).map_err(|_| ErasureError::Shares)?;
     if shares.len() != usize::from(needed) {
         return Err(ErasureError::Count);
@@ -316,11 +277,7 @@ fn check_decode(
 
 fn equal_length(blocks: &[&[u8]]) -> Result<usize, ErasureError> {
     let len = blocks.first().map_or(0, |block| block.len());
-    if blocks.iter().all(|block| block.len() == len) {
-        Ok(len)
-    } else {
-        Err(ErasureError::Length)
-    }
+    if blocks.iter().all(|block| block.len() == len) { Ok(len) } else { Err(ErasureError::Length) }
 }
 
 #[cfg(test)]
@@ -333,9 +290,7 @@ mod tests {
         let slices: Vec<&[u8]> = primaries.iter().map(Vec::as_slice).collect();
         let wanted: Vec<u16> = (needed..total).collect();
         let mut out = vec![Vec::new(); wanted.len()];
-        encoder
-            .encode(&slices, &wanted, &mut out)
-            .expect("matching blocks");
+        encoder.encode(&slices, &wanted, &mut out).expect("matching blocks");
         primaries.iter().cloned().chain(out).collect()
     }
 
@@ -357,38 +312,17 @@ mod tests {
         let encoder = Encoder::new(2, 4).expect("valid numbers");
         let mut one = [Vec::new()];
         let ok: [&[u8]; 2] = [b"ab", b"cd"];
-        assert_eq!(
-            encoder.encode(&ok[..1], &[2], &mut one),
-            Err(ErasureError::Count)
-        );
-        assert_eq!(
-            encoder.encode(&ok, &[2, 3], &mut one),
-            Err(ErasureError::Count)
-        );
-        assert_eq!(
-            encoder.encode(&[b"ab", b"c"], &[2], &mut one),
-            Err(ErasureError::Length)
-        );
-        assert_eq!(
-            encoder.encode(&ok, &[1], &mut one),
-            Err(ErasureError::NoSuchShare { share: 1 })
-        );
-        assert_eq!(
-            encoder.encode(&ok, &[4], &mut one),
-            Err(ErasureError::NoSuchShare { share: 4 })
-        );
+        assert_eq!(encoder.encode(&ok[..1], &[2], &mut one), Err(ErasureError::Count));
+        assert_eq!(encoder.encode(&ok, &[2, 3], &mut one), Err(ErasureError::Count));
+        assert_eq!(encoder.encode(&[b"ab", b"c"], &[2], &mut one), Err(ErasureError::Length));
+        assert_eq!(encoder.encode(&ok, &[1], &mut one), Err(ErasureError::NoSuchShare { share: 1 }));
+        assert_eq!(encoder.encode(&ok, &[4], &mut one), Err(ErasureError::NoSuchShare { share: 4 }));
         assert_eq!(Encoder::new(3, 2), Err(ErasureError::Shares));
 
         let decode = |shares: &[(u16, &[u8])]| decode_into(2, 4, shares, &mut [0; 4]);
         assert_eq!(decode(&[(0, b"ab")]), Err(ErasureError::Count));
-        assert_eq!(
-            decode(&[(0, b"ab"), (0, b"ab")]),
-            Err(ErasureError::Duplicate { share: 0 })
-        );
-        assert_eq!(
-            decode(&[(0, b"ab"), (4, b"ab")]),
-            Err(ErasureError::NoSuchShare { share: 4 })
-        );
+        assert_eq!(decode(&[(0, b"ab"), (0, b"ab")]), Err(ErasureError::Duplicate { share: 0 }));
+        assert_eq!(decode(&[(0, b"ab"), (4, b"ab")]), Err(ErasureError::NoSuchShare { share: 4 }));
         assert_eq!(decode(&[(0, b"ab"), (1, b"a")]), Err(ErasureError::Length));
         assert_eq!(decode(&[(0, b"a"), (1, b"a")]), Err(ErasureError::Length));
     }
@@ -403,22 +337,13 @@ mod tests {
     #[test]
     fn strips_make_no_difference() {
         let primaries: Vec<Vec<u8>> = (1..=3u8)
-            .map(|seed| {
-                (0..3 * STRIP_LEN + 5)
-                    .map(|i| (i as u8).wrapping_mul(seed))
-                    .collect()
-            })
+            .map(|seed| (0..3 * STRIP_LEN + 5).map(|i| (i as u8).wrapping_mul(seed)).collect())
             .collect();
         let blocks = encode(3, 5, &primaries);
         for at in [0, STRIP_LEN - 1, STRIP_LEN, 3 * STRIP_LEN + 4] {
             let column: Vec<Vec<u8>> = primaries.iter().map(|block| vec![block[at]]).collect();
             let expected = encode(3, 5, &column);
-            assert!(
-                blocks
-                    .iter()
-                    .zip(expected)
-                    .all(|(block, byte)| block[at] == byte[0])
-            );
+            assert!(blocks.iter().zip(expected).all(|(block, byte)| block[at] == byte[0]));
         }
     }
 

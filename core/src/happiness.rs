@@ -19,13 +19,14 @@ mod tests;
 
 pub use losses::survivable_losses;
 
+/// Which shares each server holds.
+pub type Placements<S> = BTreeMap<S, BTreeSet<u16>>;
+
 /// The happiness of a placement: the greatest number of servers that can be given different shares
 /// of those they hold.
 pub fn happiness<S: Ord>(placements: &BTreeMap<S, BTreeSet<u16>>) -> usize {
     let mut matching = Matching::new(placements.values().map(shares_of).collect());
-    (0..placements.len())
-        .filter(|&server| matching.add(server))
-        .count()
+    (0..placements.len()).filter(|&server| matching.add(server)).count()
 }
 
 /// Decides where the shares `0..total` of a file go, as a server for each share.
@@ -63,18 +64,15 @@ pub fn place<S: Ord + Clone>(
 
     // A server once matched stays matched while later ones are added, perhaps with another share.
     let mut matching = Matching::new(held.clone());
-    let matched: Vec<bool> = (0..servers.len())
-        .map(|server| matching.add(server))
-        .collect();
+    let matched: Vec<bool> = (0..servers.len()).map(|server| matching.add(server)).collect();
     let mut home: BTreeMap<u16, usize> = (0..servers.len())
         .filter_map(|server| matching.share_of[server].map(|share| (share, server)))
         .collect();
 
     let holds = |server: &usize, share: &u16| held[*server].binary_search(share).is_ok();
     let held_anywhere: BTreeSet<u16> = held.iter().flatten().copied().collect();
-    let (held_homeless, new): (Vec<u16>, Vec<u16>) = (0..total)
-        .filter(|share| !home.contains_key(share))
-        .partition(|share| held_anywhere.contains(share));
+    let (held_homeless, new): (Vec<u16>, Vec<u16>) =
+        (0..total).filter(|share| !home.contains_key(share)).partition(|share| held_anywhere.contains(share));
     let mut homeless = new.into_iter().chain(held_homeless);
     for server in writable_servers.clone().filter(|&server| !matched[server]) {
         let Some(share) = homeless.next() else { break };
@@ -86,16 +84,13 @@ pub fn place<S: Ord + Clone>(
         load[server] += 1;
     }
     // The first of equals is the earliest on the ring.
-    let least_loaded = |load: &[usize], among: &mut dyn Iterator<Item = usize>| {
-        among.min_by_key(|&server| load[server])
-    };
+    let least_loaded =
+        |load: &[usize], among: &mut dyn Iterator<Item = usize>| among.min_by_key(|&server| load[server]);
     // Those that stay are settled before those that are spread, which then even the load out.
     let (staying, spreading): (Vec<u16>, Vec<u16>) =
         homeless.partition(|share| writable_servers.clone().any(|server| holds(&server, share)));
     for share in staying.into_iter().chain(spreading) {
-        let mut holders = writable_servers
-            .clone()
-            .filter(|server| holds(server, &share));
+        let mut holders = writable_servers.clone().filter(|server| holds(server, &share));
         let server = least_loaded(&load, &mut holders)
             .or_else(|| least_loaded(&load, &mut writable_servers.clone()))
             .or_else(|| (0..servers.len()).find(|server| holds(server, &share)));
@@ -104,9 +99,7 @@ pub fn place<S: Ord + Clone>(
             home.insert(share, server);
         }
     }
-    home.into_iter()
-        .map(|(share, server)| (share, servers[server].clone()))
-        .collect()
+    home.into_iter().map(|(share, server)| (share, servers[server].clone())).collect()
 }
 
 /// A matching between servers, by index, and the shares they hold; grows by augmenting paths.

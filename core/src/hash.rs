@@ -151,37 +151,18 @@ pub fn crypttext_segment_hash(ciphertext: &[u8]) -> Hash {
 /// convergence secret. `segment_size` in bytes is the one used for this file
 /// ([`Encoding::segment_size`](crate::encoding::Encoding::segment_size)), not the configured
 /// maximum: the peer shrinks it for small files before hashing.
-pub fn convergence_hasher(
-    needed: u16,
-    total: u16,
-    segment_size: u32,
-    secret: &[u8],
-) -> TaggedHasher {
+pub fn convergence_hasher(needed: u16, total: u16, segment_size: u32, secret: &[u8]) -> TaggedHasher {
     let prefix = b"allmydata_immutable_content_to_key_with_added_secret_v1+";
-    let [needed, total, segment_size] = [u32::from(needed), u32::from(total), segment_size]
-        .map(|number| Decimal::new(number.into()));
-    let parts = [
-        needed.as_bytes(),
-        b",",
-        total.as_bytes(),
-        b",",
-        segment_size.as_bytes(),
-    ];
+    let [needed, total, segment_size] =
+        [u32::from(needed), u32::from(total), segment_size].map(|number| Decimal::new(number.into()));
+    let parts = [needed.as_bytes(), b",", total.as_bytes(), b",", segment_size.as_bytes()];
     let parameters_len: usize = parts.iter().map(|part| part.len()).sum();
     let parameters_len = Decimal::new(parameters_len as u64);
     let secret_len = Decimal::new(secret.len() as u64);
 
     // The tag holds the secret, so it is hashed piece by piece rather than put together in memory
     // that would have to be wiped.
-    let tag_head = [
-        &prefix[..],
-        secret_len.as_bytes(),
-        b":",
-        secret,
-        b",",
-        parameters_len.as_bytes(),
-        b":",
-    ];
+    let tag_head = [&prefix[..], secret_len.as_bytes(), b":", secret, b",", parameters_len.as_bytes(), b":"];
     let tag = || tag_head.into_iter().chain(parts).chain([&b","[..]]);
     let tag_len = tag().map(<[u8]>::len).sum::<usize>();
 
@@ -196,18 +177,12 @@ pub fn convergence_hasher(
 /// A client's renewal secret, from its master lease secret. Note the order: the master secret is
 /// the tag.
 pub fn client_renewal_secret(master: &LeaseSecret) -> LeaseSecret {
-    lease_secret(tagged_hash(
-        master.expose(),
-        b"allmydata_client_renewal_secret_v1",
-    ))
+    lease_secret(tagged_hash(master.expose(), b"allmydata_client_renewal_secret_v1"))
 }
 
 /// A client's cancel secret, from its master lease secret.
 pub fn client_cancel_secret(master: &LeaseSecret) -> LeaseSecret {
-    lease_secret(tagged_hash(
-        master.expose(),
-        b"allmydata_client_cancel_secret_v1",
-    ))
+    lease_secret(tagged_hash(master.expose(), b"allmydata_client_cancel_secret_v1"))
 }
 
 /// The renewal secret for one file, from the client's.
@@ -243,10 +218,7 @@ fn lease_secret(hash: Hash) -> LeaseSecret {
 }
 
 fn truncate<const N: usize>(hash: Hash) -> [u8; N] {
-    *hash
-        .0
-        .first_chunk()
-        .expect("only lengths up to 32 are asked for")
+    *hash.0.first_chunk().expect("only lengths up to 32 are asked for")
 }
 
 #[cfg(test)]
@@ -266,18 +238,12 @@ mod tests {
 
     #[test]
     fn pair_borders_count() {
-        assert_ne!(
-            tagged_pair_hash(b"t", b"a", b"bc"),
-            tagged_pair_hash(b"t", b"ab", b"c")
-        );
+        assert_ne!(tagged_pair_hash(b"t", b"a", b"bc"), tagged_pair_hash(b"t", b"ab", b"c"));
     }
 
     #[test]
     fn printing_is_short_and_hides_state() {
         assert_eq!(format!("{:?}", Hash([0; 32])), "#aaaaaaaa");
-        assert_eq!(
-            format!("{:?}", convergence_hasher(1, 1, 1, b"secret")),
-            "TaggedHasher(..)"
-        );
+        assert_eq!(format!("{:?}", convergence_hasher(1, 1, 1, b"secret")), "TaggedHasher(..)");
     }
 }

@@ -73,10 +73,7 @@ impl IncompleteHashTree {
     /// segments than that.
     pub fn new(num_leaves: u64) -> Self {
         assert!(num_leaves <= LEAVES_MAX, "a bounded number of leaves");
-        Self {
-            num_leaves,
-            known: BTreeMap::new(),
-        }
+        Self { num_leaves, known: BTreeMap::new() }
     }
 
     /// Sets the root, which must come from a trusted source. If it differs from the root set
@@ -99,9 +96,7 @@ impl IncompleteHashTree {
     /// # Panics
     /// If there is no such leaf.
     pub fn needed_for_leaf(&self, leaf: u64, include_leaf: bool) -> Vec<u64> {
-        chain(self.leaf_node(leaf), include_leaf)
-            .filter(|node| !self.known.contains_key(node))
-            .collect()
+        chain(self.leaf_node(leaf), include_leaf).filter(|node| !self.known.contains_key(node)).collect()
     }
 
     /// Takes in hashes from an untrusted source, by node number: all of them or, if any cannot be
@@ -265,10 +260,7 @@ impl core::error::Error for HashTreeError {}
 fn chain(leaf_node: u64, include_leaf: bool) -> impl Iterator<Item = u64> {
     let up = core::iter::successors(Some(leaf_node), |&node| (node > 0).then(|| parent(node)));
     let siblings = up.filter(|&node| node > 0).map(sibling);
-    include_leaf
-        .then_some(leaf_node)
-        .into_iter()
-        .chain(siblings)
+    include_leaf.then_some(leaf_node).into_iter().chain(siblings)
 }
 
 fn parent(node: u64) -> u64 {
@@ -295,18 +287,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn tree(num_leaves: u64) -> HashTree {
-        HashTree::from_leaves(
-            (0..num_leaves)
-                .map(|leaf| tagged_hash(b"leaf", &leaf.to_be_bytes()))
-                .collect(),
-        )
+        HashTree::from_leaves((0..num_leaves).map(|leaf| tagged_hash(b"leaf", &leaf.to_be_bytes())).collect())
     }
 
     fn nodes(tree: &HashTree, numbers: &[u64]) -> BTreeMap<u64, Hash> {
-        numbers
-            .iter()
-            .map(|&node| (node, tree.nodes()[node as usize]))
-            .collect()
+        numbers.iter().map(|&node| (node, tree.nodes()[node as usize])).collect()
     }
 
     fn incomplete(tree: &HashTree, num_leaves: u64) -> IncompleteHashTree {
@@ -341,14 +326,8 @@ mod tests {
         let tree = tree(2);
         let mut rootless = IncompleteHashTree::new(2);
         let before = rootless.clone();
-        assert_eq!(
-            rootless.add(&nodes(&tree, &[0, 1, 2])),
-            Err(HashTreeError::NotEnough { node: 0 })
-        );
-        assert_eq!(
-            rootless.add(&nodes(&tree, &[1, 2])),
-            Err(HashTreeError::NotEnough { node: 0 })
-        );
+        assert_eq!(rootless.add(&nodes(&tree, &[0, 1, 2])), Err(HashTreeError::NotEnough { node: 0 }));
+        assert_eq!(rootless.add(&nodes(&tree, &[1, 2])), Err(HashTreeError::NotEnough { node: 0 }));
         assert_eq!(rootless, before);
     }
 
@@ -357,21 +336,12 @@ mod tests {
         let tree = tree(8);
         let mut incomplete = incomplete(&tree, 8);
         let before = incomplete.clone();
-        assert_eq!(
-            incomplete.add(&nodes(&tree, &[7, 8, 2])),
-            Err(HashTreeError::NotEnough { node: 3 })
-        );
+        assert_eq!(incomplete.add(&nodes(&tree, &[7, 8, 2])), Err(HashTreeError::NotEnough { node: 3 }));
         let stranger = BTreeMap::from([(15, tree.root())]);
-        assert_eq!(
-            incomplete.add(&stranger),
-            Err(HashTreeError::NoSuchNode { node: 15 })
-        );
+        assert_eq!(incomplete.add(&stranger), Err(HashTreeError::NoSuchNode { node: 15 }));
         let mut hashes = nodes(&tree, &[7, 8, 4, 2]);
         hashes.insert(3, tree.root());
-        assert_eq!(
-            incomplete.add(&hashes),
-            Err(HashTreeError::BadHash { node: 3 })
-        );
+        assert_eq!(incomplete.add(&hashes), Err(HashTreeError::BadHash { node: 3 }));
         assert_eq!(incomplete, before);
         hashes.remove(&3);
         assert_eq!(incomplete.add(&hashes), Ok(()));
@@ -383,9 +353,7 @@ mod tests {
     fn another_root_forgets() {
         let tree = tree(2);
         let mut incomplete = incomplete(&tree, 2);
-        incomplete
-            .add(&nodes(&tree, &[1, 2]))
-            .expect("the right hashes");
+        incomplete.add(&nodes(&tree, &[1, 2])).expect("the right hashes");
         incomplete.set_root(tree.root());
         assert_eq!(incomplete.leaf(1), Some(tree.nodes()[2]));
         incomplete.set_root(Hash([0; 32]));
@@ -395,11 +363,7 @@ mod tests {
     #[test]
     fn huge_trees_cost_nothing() {
         let tree = IncompleteHashTree::new(crate::encoding::SEGMENTS_MAX);
-        assert_eq!(
-            tree.needed_for_leaf(crate::encoding::SEGMENTS_MAX - 1, true)
-                .len(),
-            33
-        );
+        assert_eq!(tree.needed_for_leaf(crate::encoding::SEGMENTS_MAX - 1, true).len(), 33);
     }
 
     proptest! {

@@ -29,10 +29,9 @@ impl fmt::Display for NetstringError {
         match self {
             Self::Truncated => write!(out, "the data ends in the middle of a netstring"),
             Self::BadLength => write!(out, "a netstring has a malformed length"),
-            Self::TooLong { length, length_max } => write!(
-                out,
-                "a netstring of {length} bytes is longer than the {length_max} allowed here"
-            ),
+            Self::TooLong { length, length_max } => {
+                write!(out, "a netstring of {length} bytes is longer than the {length_max} allowed here")
+            }
             Self::MissingComma => write!(out, "a netstring does not end with a comma"),
         }
     }
@@ -74,9 +73,7 @@ pub fn take(input: &[u8], length_max: usize) -> Result<(&[u8], &[u8]), Netstring
         return Err(NetstringError::TooLong { length, length_max });
     }
     let rest = &input[colon + 1..];
-    let (content, rest) = rest
-        .split_at_checked(length as usize)
-        .ok_or(NetstringError::Truncated)?;
+    let (content, rest) = rest.split_at_checked(length as usize).ok_or(NetstringError::Truncated)?;
     match rest.split_first() {
         Some((b',', rest)) => Ok((content, rest)),
         Some(_) => Err(NetstringError::MissingComma),
@@ -134,10 +131,7 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         use NetstringError::*;
-        let too_long = TooLong {
-            length: 4,
-            length_max: 3,
-        };
+        let too_long = TooLong { length: 4, length_max: 3 };
         for (input, error) in [
             (&b""[..], Truncated),
             (b"3", Truncated),

@@ -28,11 +28,7 @@ pub fn permute<Id, Seed: AsRef<[u8]>>(
 
 /// Where on the ring of the file `index` the server with permutation seed `seed` stands.
 pub fn position(index: &StorageIndex, seed: &[u8]) -> [u8; 20] {
-    Sha1::new()
-        .chain_update(index.0)
-        .chain_update(seed)
-        .finalize()
-        .into()
+    Sha1::new().chain_update(index.0).chain_update(seed).finalize().into()
 }
 
 #[cfg(test)]
@@ -47,10 +43,8 @@ mod tests {
         let mut front = order[..2].to_vec();
         front.sort_unstable();
         assert_eq!(front, [3, 7]);
-        let positions: Vec<_> = order[2..]
-            .iter()
-            .map(|&id| position(&StorageIndex([1; 16]), &[id; 20]))
-            .collect();
+        let positions: Vec<_> =
+            order[2..].iter().map(|&id| position(&StorageIndex([1; 16]), &[id; 20])).collect();
         assert!(positions.is_sorted());
         assert_ne!(order, permute(&StorageIndex([2; 16]), servers()));
         assert_eq!(order, permute(&StorageIndex([1; 16]), servers().rev()));

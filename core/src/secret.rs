@@ -103,9 +103,7 @@ impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Secret<N>, A::Error> {
         let mut bytes = Zeroizing::new([0; N]);
         for (place, byte) in bytes.iter_mut().enumerate() {
-            *byte = sequence
-                .next_element()?
-                .ok_or_else(|| A::Error::invalid_length(place, &self))?;
+            *byte = sequence.next_element()?.ok_or_else(|| A::Error::invalid_length(place, &self))?;
         }
         Ok(Secret(*bytes))
     }
@@ -119,12 +117,7 @@ mod tests {
     #[test]
     fn prints_nothing_of_itself() {
         let secret = Secret::from_bytes([0x41; 32]);
-        assert_eq!(
-            format!("{secret:?} {:#?}", Some(&secret))
-                .matches("65")
-                .count(),
-            0
-        );
+        assert_eq!(format!("{secret:?} {:#?}", Some(&secret)).matches("65").count(), 0);
         assert_eq!(format!("{secret:?}"), "<secret>");
     }
 

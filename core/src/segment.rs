@@ -76,11 +76,8 @@ pub fn encode_segment(
 
     let block_len = encoding.block_len(segnum) as usize;
     let primaries: Vec<&[u8]> = padded.chunks_exact(block_len).collect();
-    let secondary_numbers: Vec<u16> = wanted
-        .iter()
-        .copied()
-        .filter(|&share| share >= encoding.needed())
-        .collect();
+    let secondary_numbers: Vec<u16> =
+        wanted.iter().copied().filter(|&share| share >= encoding.needed()).collect();
     let mut secondaries = vec![Vec::new(); secondary_numbers.len()];
     encoder
         .encode(&primaries, &secondary_numbers, &mut secondaries)
@@ -100,11 +97,7 @@ pub fn encode_segment(
             EncodedBlock { share, block, hash }
         })
         .collect();
-    EncodedSegment {
-        ciphertext: padded.slice(..segment_len),
-        crypttext_segment_hash,
-        blocks,
-    }
+    EncodedSegment { ciphertext: padded.slice(..segment_len), crypttext_segment_hash, blocks }
 }
 
 /// One segment as decoded, not yet verified.
@@ -120,11 +113,7 @@ pub struct DecodedSegment {
 impl core::fmt::Debug for DecodedSegment {
     fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let len = self.plaintext.len();
-        write!(
-            out,
-            "DecodedSegment(<{len} bytes>, {:?})",
-            self.crypttext_segment_hash
-        )
+        write!(out, "DecodedSegment(<{len} bytes>, {:?})", self.crypttext_segment_hash)
     }
 }
 
@@ -141,19 +130,13 @@ pub fn decode_segment(
     segnum: u64,
     blocks: &[(u16, Bytes)],
 ) -> Result<DecodedSegment, ErasureError> {
-    let shares: Vec<(u16, &[u8])> = blocks
-        .iter()
-        .map(|(share, block)| (*share, block.as_ref()))
-        .collect();
+    let shares: Vec<(u16, &[u8])> = blocks.iter().map(|(share, block)| (*share, block.as_ref())).collect();
     let mut segment = vec![0; encoding.padded_len(segnum) as usize];
     erasure::decode_into(encoding.needed(), encoding.total(), &shares, &mut segment)?;
     segment.truncate(encoding.segment_len(segnum) as usize);
     let crypttext_segment_hash = crypttext_segment_hash(&segment);
     crypt_at(key, encoding.segment_offset(segnum), &mut segment);
-    Ok(DecodedSegment {
-        plaintext: segment,
-        crypttext_segment_hash,
-    })
+    Ok(DecodedSegment { plaintext: segment, crypttext_segment_hash })
 }
 
 #[cfg(test)]
@@ -185,15 +168,8 @@ mod tests {
         let all = encode_segment(&key, &encoding, &encoder, 1, plaintext.clone(), &all);
         let some = encode_segment(&key, &encoding, &encoder, 1, plaintext, &[7, 0, 3]);
         assert_eq!(some.ciphertext, all.ciphertext);
-        assert_eq!(
-            some.blocks,
-            [7, 0, 3].map(|share: usize| all.blocks[share].clone())
-        );
-        assert_eq!(
-            all.blocks[0].block.as_ptr(),
-            all.ciphertext.as_ptr(),
-            "nothing was copied"
-        );
+        assert_eq!(some.blocks, [7, 0, 3].map(|share: usize| all.blocks[share].clone()));
+        assert_eq!(all.blocks[0].block.as_ptr(), all.ciphertext.as_ptr(), "nothing was copied");
     }
 
     #[test]
@@ -204,10 +180,7 @@ mod tests {
         let short = Bytes::from_static(&[0; 44]);
         let decode = |blocks: &[(u16, Bytes)]| decode_segment(&key, &encoding, 0, blocks);
         assert_eq!(decode(&[(0, block.clone())]), Err(ErasureError::Count));
-        assert_eq!(
-            decode(&[(0, short.clone()), (1, short)]),
-            Err(ErasureError::Length)
-        );
+        assert_eq!(decode(&[(0, short.clone()), (1, short)]), Err(ErasureError::Length));
         assert!(decode(&[(0, block.clone()), (3, block)]).is_ok());
     }
 

@@ -42,9 +42,7 @@ impl FromStr for StorageIndex {
     type Err = StorageIndexError;
 
     fn from_str(text: &str) -> Result<Self, StorageIndexError> {
-        base32::decode_array(text)
-            .map(Self)
-            .ok_or(StorageIndexError)
+        base32::decode_array(text).map(Self).ok_or(StorageIndexError)
     }
 }
 
@@ -83,11 +81,7 @@ mod tests {
             "777777777777777777777777744",
             "AAAAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
-            assert_eq!(
-                text.parse::<StorageIndex>(),
-                Err(StorageIndexError),
-                "{text}"
-            );
+            assert_eq!(text.parse::<StorageIndex>(), Err(StorageIndexError), "{text}");
         }
     }
 }

@@ -26,10 +26,7 @@ fn hashes_equal_the_peers() {
     let index = storage_index_hash(&key);
 
     check("tagged_hash", &tagged_hash(b"tag", data).0);
-    check(
-        "tagged_pair_hash",
-        &tagged_pair_hash(b"tag", data, b"other").0,
-    );
+    check("tagged_pair_hash", &tagged_pair_hash(b"tag", data, b"other").0);
     check("storage_index", &index.0);
     check("block", &block_hash(data).0);
     check("uri_extension", &uri_extension_hash(data).0);
@@ -43,18 +40,9 @@ fn hashes_equal_the_peers() {
         check(name, &hasher.finish().0);
     }
     for (name, mut hasher) in [
-        (
-            "convergence_3_10_1026",
-            convergence_hasher(3, 10, 1026, secret.expose()),
-        ),
-        (
-            "convergence_1_256_131072_no_secret",
-            convergence_hasher(1, 256, 131_072, b""),
-        ),
-        (
-            "convergence_255_255_9_long_secret",
-            convergence_hasher(255, 255, 9, &[b'x'; 1000]),
-        ),
+        ("convergence_3_10_1026", convergence_hasher(3, 10, 1026, secret.expose())),
+        ("convergence_1_256_131072_no_secret", convergence_hasher(1, 256, 131_072, b"")),
+        ("convergence_255_255_9_long_secret", convergence_hasher(255, 255, 9, &[b'x'; 1000])),
     ] {
         hasher.update(data);
         check(name, hasher.finish_key().expose());
@@ -68,23 +56,15 @@ fn hashes_equal_the_peers() {
     check("client_cancel", client_cancel.expose());
     check("file_renewal", file_renewal.expose());
     check("file_cancel", file_cancel.expose());
-    check(
-        "bucket_renewal",
-        bucket_renewal_secret(&file_renewal, tub_id).expose(),
-    );
-    check(
-        "bucket_cancel",
-        bucket_cancel_secret(&file_cancel, tub_id).expose(),
-    );
+    check("bucket_renewal", bucket_renewal_secret(&file_renewal, tub_id).expose());
+    check("bucket_cancel", bucket_cancel_secret(&file_cancel, tub_id).expose());
 
     check("permute_server", &ring::position(&index, tub_id));
     let servers = (0..12).map(|id: i64| (id, format!("seed {id}").into_bytes(), false));
     assert_eq!(known["ring"], Value::from(ring::permute(&index, servers)));
     assert_eq!(known["base32"], base32::encode(&bytes));
 
-    let leaves: Vec<Hash> = (0..5)
-        .map(|leaf| tagged_hash(b"leaf", leaf.to_string().as_bytes()))
-        .collect();
+    let leaves: Vec<Hash> = (0..5).map(|leaf| tagged_hash(b"leaf", leaf.to_string().as_bytes())).collect();
     for (name, leaves) in [("tree_of_5", &leaves[..]), ("tree_of_1", &leaves[..1])] {
         let tree = HashTree::from_leaves(leaves.to_vec());
         let nodes: Vec<u8> = tree.nodes().iter().flat_map(|hash| hash.0).collect();

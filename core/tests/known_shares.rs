@@ -49,32 +49,18 @@ fn shares_equal_the_peers() {
         let plaintext = content(case.size);
         let params = EncodingParams::new(case.needed, case.total, case.max_segment_size).unwrap();
         let key = convergent_key(&params, convergence.as_bytes(), &plaintext);
-        let build = if case.version == 2 {
-            build_all_v2
-        } else {
-            build_all
-        };
+        let build = if case.version == 2 { build_all_v2 } else { build_all };
         let (cap, shares) = build(&params, &key, &plaintext).unwrap();
         assert_eq!(cap.to_string(), case.cap, "{name}");
         assert_eq!(cap.verify_cap().to_string(), case.verify_cap, "{name}");
-        assert_eq!(
-            case.verify_cap.parse(),
-            Ok(Capability::ChkVerify(cap.verify_cap()))
-        );
+        assert_eq!(case.verify_cap.parse(), Ok(Capability::ChkVerify(cap.verify_cap())));
 
         let ours: Vec<Vec<u8>> = if case.sha256.is_empty() {
             shares.clone()
         } else {
-            shares
-                .iter()
-                .map(|share| Sha256::digest(share).to_vec())
-                .collect()
+            shares.iter().map(|share| Sha256::digest(share).to_vec()).collect()
         };
-        let theirs = if case.sha256.is_empty() {
-            case.shares
-        } else {
-            case.sha256
-        };
+        let theirs = if case.sha256.is_empty() { case.shares } else { case.sha256 };
         assert_eq!(theirs.len(), usize::from(case.total), "{name}");
         for (number, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
             assert!(*ours == base64(&theirs), "{name}: share {number} differs");
@@ -83,15 +69,10 @@ fn shares_equal_the_peers() {
         // Three ways to choose as many shares as needed: first, last, scattered.
         let all: Vec<u16> = (0..case.total).collect();
         let (needed, total) = (usize::from(case.needed), usize::from(case.total));
-        let stride = (7..)
-            .find(|stride| gcd(*stride, total) == 1)
-            .expect("there is a prime");
+        let stride = (7..).find(|stride| gcd(*stride, total) == 1).expect("there is a prime");
         let scattered: Vec<u16> = (0..needed).map(|i| all[(5 + i * stride) % total]).collect();
         for chosen in [&all[..needed], &all[total - needed..], &scattered] {
-            assert!(
-                read(&cap, &shares, chosen) == plaintext,
-                "{name} from {chosen:?}"
-            );
+            assert!(read(&cap, &shares, chosen) == plaintext, "{name} from {chosen:?}");
         }
     }
 }
@@ -117,9 +98,8 @@ proptest! {
 
 /// Reads a file the way a downloader does, trusting nothing but the capability.
 fn read(cap: &ChkCap, shares: &[Vec<u8>], chosen: &[u16]) -> Vec<u8> {
-    let at = |share: &[u8], range: std::ops::Range<u64>| {
-        share[range.start as usize..range.end as usize].to_vec()
-    };
+    let at =
+        |share: &[u8], range: std::ops::Range<u64>| share[range.start as usize..range.end as usize].to_vec();
     let hash_at = |share: &[u8], range| Hash(at(share, range).try_into().unwrap());
 
     let mut encoding = None;
@@ -166,9 +146,7 @@ fn read(cap: &ChkCap, shares: &[Vec<u8>], chosen: &[u16]) -> Vec<u8> {
                 .into_iter()
                 .map(|node| (node, hash_at(share, layout.block_node_range(node))))
                 .collect();
-            block_tree
-                .add_leaf(segnum, block_hash(&block), hashes)
-                .unwrap();
+            block_tree.add_leaf(segnum, block_hash(&block), hashes).unwrap();
             blocks.push((*number, block));
         }
         let decoded = decode_segment(&cap.key, &encoding, segnum, &blocks).unwrap();
@@ -178,9 +156,7 @@ fn read(cap: &ChkCap, shares: &[Vec<u8>], chosen: &[u16]) -> Vec<u8> {
             .into_iter()
             .map(|node| (node, hash_at(share, layout.crypttext_node_range(node))))
             .collect();
-        segment_tree
-            .add_leaf(segnum, decoded.crypttext_segment_hash, hashes)
-            .unwrap();
+        segment_tree.add_leaf(segnum, decoded.crypttext_segment_hash, hashes).unwrap();
         plaintext.extend(decoded.plaintext);
     }
     plaintext
@@ -188,10 +164,7 @@ fn read(cap: &ChkCap, shares: &[Vec<u8>], chosen: &[u16]) -> Vec<u8> {
 
 /// The content of the known files; see `vectors/README.md`.
 fn content(size: usize) -> Vec<u8> {
-    (0..)
-        .flat_map(|i: u64| Sha256::digest(i.to_be_bytes()))
-        .take(size)
-        .collect()
+    (0..).flat_map(|i: u64| Sha256::digest(i.to_be_bytes())).take(size).collect()
 }
 
 fn gcd(a: usize, b: usize) -> usize {

@@ -74,12 +74,7 @@ impl fmt::Display for ChkCap {
             total: self.total,
             size: self.size,
         };
-        write!(
-            out,
-            "{}{}:{tail}",
-            Kind::Chk.prefix(),
-            base32::encode(self.key.expose())
-        )
+        write!(out, "{}{}:{tail}", Kind::Chk.prefix(), base32::encode(self.key.expose()))
     }
 }
 
@@ -91,12 +86,7 @@ impl fmt::Display for ChkVerifyCap {
             total: self.total,
             size: self.size,
         };
-        write!(
-            out,
-            "{}{}:{tail}",
-            Kind::ChkVerify.prefix(),
-            self.storage_index
-        )
+        write!(out, "{}{}:{tail}", Kind::ChkVerify.prefix(), self.storage_index)
     }
 }
 
@@ -129,19 +119,8 @@ impl FromStr for ChkCap {
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
         let mut fields = Fields::new(Kind::Chk, Kind::Chk.strip(text)?);
         let key = EncryptionKey::from_bytes(fields.base32_array(Field::Key)?);
-        let Tail {
-            extension_hash,
-            needed,
-            total,
-            size,
-        } = Tail::parse(fields)?;
-        Ok(Self {
-            key,
-            extension_hash,
-            needed,
-            total,
-            size,
-        })
+        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
+        Ok(Self { key, extension_hash, needed, total, size })
     }
 }
 
@@ -151,19 +130,8 @@ impl FromStr for ChkVerifyCap {
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
         let mut fields = Fields::new(Kind::ChkVerify, Kind::ChkVerify.strip(text)?);
         let storage_index = StorageIndex(fields.base32_array(Field::StorageIndex)?);
-        let Tail {
-            extension_hash,
-            needed,
-            total,
-            size,
-        } = Tail::parse(fields)?;
-        Ok(Self {
-            storage_index,
-            extension_hash,
-            needed,
-            total,
-            size,
-        })
+        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
+        Ok(Self { storage_index, extension_hash, needed, total, size })
     }
 }
 
@@ -182,20 +150,11 @@ impl Tail {
         let total = fields.number(Field::Total)?;
         let size = fields.number(Field::Size)?;
         if check_shares(needed, total).is_err() {
-            let field = if (1..=SHARES_MAX).contains(&needed) {
-                Field::Total
-            } else {
-                Field::Needed
-            };
+            let field = if (1..=SHARES_MAX).contains(&needed) { Field::Total } else { Field::Needed };
             return Err(fields.error(field, Problem::OutOfRange));
         }
         fields.end()?;
-        Ok(Self {
-            extension_hash,
-            needed,
-            total,
-            size,
-        })
+        Ok(Self { extension_hash, needed, total, size })
     }
 }
 

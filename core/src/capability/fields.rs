@@ -84,16 +84,10 @@ pub(super) struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     pub(super) fn new(kind: Kind, text: &'a str) -> Self {
-        Self {
-            kind,
-            rest: Some(text),
-        }
+        Self { kind, rest: Some(text) }
     }
 
-    pub(super) fn base32_array<const N: usize>(
-        &mut self,
-        field: Field,
-    ) -> Result<[u8; N], CapabilityError> {
+    pub(super) fn base32_array<const N: usize>(&mut self, field: Field) -> Result<[u8; N], CapabilityError> {
         let text = self.next(field)?;
         base32::decode_array(text).ok_or_else(|| {
             let expected = base32::encoded_len(N);
@@ -120,9 +114,7 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn next(&mut self, field: Field) -> Result<&'a str, CapabilityError> {
-        let rest = self
-            .rest
-            .ok_or_else(|| self.error(field, Problem::Missing))?;
+        let rest = self.rest.ok_or_else(|| self.error(field, Problem::Missing))?;
         let (text, rest) = match rest.split_once(':') {
             Some((text, rest)) => (text, Some(rest)),
             None => (rest, None),
@@ -140,10 +132,6 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn error(&self, field: Field, problem: Problem) -> CapabilityError {
-        CapabilityError::Field {
-            kind: self.kind,
-            field,
-            problem,
-        }
+        CapabilityError::Field { kind: self.kind, field, problem }
     }
 }

@@ -41,12 +41,7 @@ impl LiteralCap {
 
 impl fmt::Display for LiteralCap {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{}{}",
-            Kind::Literal.prefix(),
-            base32::encode(&self.data)
-        )
+        write!(out, "{}{}", Kind::Literal.prefix(), base32::encode(&self.data))
     }
 }
 

@@ -123,9 +123,7 @@ impl FromStr for UnknownCap {
         if !visible || kind_name(text).is_none() || Kind::of(text).is_some() {
             return Err(CapabilityError::NotACapability);
         }
-        Ok(Self {
-            text: text.to_owned(),
-        })
+        Ok(Self { text: text.to_owned() })
     }
 }
 
@@ -151,14 +149,11 @@ impl Kind {
     }
 
     fn of(text: &str) -> Option<Self> {
-        [Self::Literal, Self::Chk, Self::ChkVerify]
-            .into_iter()
-            .find(|kind| text.starts_with(kind.prefix()))
+        [Self::Literal, Self::Chk, Self::ChkVerify].into_iter().find(|kind| text.starts_with(kind.prefix()))
     }
 
     fn strip(self, text: &str) -> Result<&str, CapabilityError> {
-        text.strip_prefix(self.prefix())
-            .ok_or(CapabilityError::OtherKind { expected: self })
+        text.strip_prefix(self.prefix()).ok_or(CapabilityError::OtherKind { expected: self })
     }
 }
 
@@ -204,21 +199,11 @@ impl fmt::Display for CapabilityError {
             Self::OtherKind { expected } => {
                 write!(out, "this is not a {}... capability", expected.prefix())
             }
-            Self::Field {
-                kind,
-                field,
-                problem,
-            } => write!(
-                out,
-                "the {field} of this {}... capability {problem}",
-                kind.prefix()
-            ),
+            Self::Field { kind, field, problem } => {
+                write!(out, "the {field} of this {}... capability {problem}", kind.prefix())
+            }
             Self::Trailing { kind } => {
-                write!(
-                    out,
-                    "something follows the end of this {}... capability",
-                    kind.prefix()
-                )
+                write!(out, "something follows the end of this {}... capability", kind.prefix())
             }
         }
     }
@@ -230,10 +215,7 @@ impl core::error::Error for CapabilityError {}
 /// with the `x-` of experiments, followed by a colon; either may have a mark of alleged rights
 /// (`ro.`, `imm.`), which belongs to the kind.
 fn kind_name(text: &str) -> Option<&str> {
-    let unmarked = ["ro.", "imm."]
-        .iter()
-        .find_map(|mark| text.strip_prefix(mark))
-        .unwrap_or(text);
+    let unmarked = ["ro.", "imm."].iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text);
     let (lead, name_and_rest) = match unmarked.strip_prefix("URI:") {
         Some(rest) => ("URI:", rest),
         None => ("x-", unmarked.strip_prefix("x-")?),
@@ -241,9 +223,7 @@ fn kind_name(text: &str) -> Option<&str> {
     let (name, _) = name_and_rest.split_once(':')?;
     let well_formed = !name.is_empty()
         && name.len() <= 64
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     let marks = text.len() - unmarked.len();
     well_formed.then(|| &text[..marks + lead.len() + name.len()])
 }

@@ -8,26 +8,21 @@ use proptest::prelude::*;
 use crate::hash::Hash;
 use crate::secret::EncryptionKey;
 
-const CHK: &str = "URI:CHK:yzxcoagbetwet65ltjpbqyli3m:6b7inuiha2xdtgqzd55i6aeggutnxzr6qfwpv2ep5xlln6pgef7a:1:1:56";
+const CHK: &str =
+    "URI:CHK:yzxcoagbetwet65ltjpbqyli3m:6b7inuiha2xdtgqzd55i6aeggutnxzr6qfwpv2ep5xlln6pgef7a:1:1:56";
 
 fn parse(text: &str) -> Result<Capability, CapabilityError> {
     text.parse()
 }
 
 fn check_field(text: &str, kind: Kind, field: Field, problem: Problem) {
-    let expected = CapabilityError::Field {
-        kind,
-        field,
-        problem,
-    };
+    let expected = CapabilityError::Field { kind, field, problem };
     assert_eq!(parse(text), Err(expected), "{text}");
 }
 
 #[test]
 fn chk_and_its_narrowing() {
-    let Ok(Capability::Chk(cap)) = parse(CHK) else {
-        panic!("a good capability")
-    };
+    let Ok(Capability::Chk(cap)) = parse(CHK) else { panic!("a good capability") };
     assert_eq!((cap.needed, cap.total, cap.size), (1, 1, 56));
     assert_eq!(cap.to_string(), CHK);
     let verify = cap.verify_cap();
@@ -39,14 +34,8 @@ fn chk_and_its_narrowing() {
 
 #[test]
 fn literals() {
-    for (text, data) in [
-        ("URI:LIT:", &b""[..]),
-        ("URI:LIT:my", b"f"),
-        ("URI:LIT:mzxw6ytboi", b"foobar"),
-    ] {
-        let Ok(Capability::Literal(cap)) = parse(text) else {
-            panic!("{text}")
-        };
+    for (text, data) in [("URI:LIT:", &b""[..]), ("URI:LIT:my", b"f"), ("URI:LIT:mzxw6ytboi", b"foobar")] {
+        let Ok(Capability::Literal(cap)) = parse(text) else { panic!("{text}") };
         assert_eq!(cap.data(), data);
         assert_eq!(cap.to_string(), text);
         assert_eq!(parse(text).map(|cap| cap.storage_index()), Ok(None));
@@ -55,12 +44,7 @@ fn literals() {
     assert!(LiteralCap::new(vec![0; 56]).is_none());
     let long = format!("URI:LIT:{}", crate::base32::encode(&[7; 4096]));
     assert_eq!(parse(&long).map(|cap| cap.to_string()), Ok(long.clone()));
-    check_field(
-        &format!("{long}aaaaaaaa"),
-        Kind::Literal,
-        Field::Data,
-        Problem::OutOfRange,
-    );
+    check_field(&format!("{long}aaaaaaaa"), Kind::Literal, Field::Data, Problem::OutOfRange);
 }
 
 #[test]
@@ -72,25 +56,11 @@ fn malformed_is_not_unknown() {
     let chk = |rest: &str| format!("URI:CHK:{rest}");
     for (text, field, problem) in [
         (chk(""), Key, Missing),
-        (
-            chk("yzx"),
-            Key,
-            Length {
-                expected: 26,
-                found: 3,
-            },
-        ),
+        (chk("yzx"), Key, Length { expected: 26, found: 3 }),
         (chk("YZXCOAGBETWET65LTJPBQYLI3M:"), Key, NotBase32),
         (chk("yzxcoagbetwet65ltjpbqyli3n:"), Key, LooseBits),
         (chk(key), ExtensionHash, Missing),
-        (
-            chk(&format!("{key}:{key}:3:10:1")),
-            ExtensionHash,
-            Length {
-                expected: 52,
-                found: 26,
-            },
-        ),
+        (chk(&format!("{key}:{key}:3:10:1")), ExtensionHash, Length { expected: 52, found: 26 }),
         (chk(&format!("{key}:{hash}")), Needed, Missing),
         (chk(&format!("{key}:{hash}:")), Needed, Missing),
         (chk(&format!("{key}:{hash}:03:10:1")), Needed, NotANumber),
@@ -102,11 +72,7 @@ fn malformed_is_not_unknown() {
         (chk(&format!("{key}:{hash}:3:70000:1")), Total, OutOfRange),
         (chk(&format!("{key}:{hash}:3:10:")), Size, Missing),
         (chk(&format!("{key}:{hash}:3:10:1 ")), Size, NotANumber),
-        (
-            chk(&format!("{key}:{hash}:3:10:18446744073709551616")),
-            Size,
-            NotANumber,
-        ),
+        (chk(&format!("{key}:{hash}:3:10:18446744073709551616")), Size, NotANumber),
     ] {
         check_field(&text, Kind::Chk, field, problem);
     }
@@ -115,15 +81,7 @@ fn malformed_is_not_unknown() {
     assert_eq!(parse(&format!("{CHK}:1")), Err(trailing));
     check_field("URI:LIT:m", Kind::Literal, Data, LooseBits);
     check_field("URI:LIT:M!", Kind::Literal, Data, NotBase32);
-    check_field(
-        "URI:CHK-Verifier:aa:",
-        Kind::ChkVerify,
-        StorageIndex,
-        Length {
-            expected: 26,
-            found: 2,
-        },
-    );
+    check_field("URI:CHK-Verifier:aa:", Kind::ChkVerify, StorageIndex, Length { expected: 26, found: 2 });
     check_field("URI:CHK-Verifier:", Kind::ChkVerify, StorageIndex, Missing);
 }
 
@@ -136,9 +94,7 @@ fn unknown_kinds_are_kept() {
         ("ro.URI:CHK:abc", "ro.URI:CHK"),
         ("imm.x-a:b", "imm.x-a"),
     ] {
-        let Ok(Capability::Unknown(cap)) = parse(text) else {
-            panic!("{text}")
-        };
+        let Ok(Capability::Unknown(cap)) = parse(text) else { panic!("{text}") };
         assert_eq!(cap.kind(), kind);
         assert_eq!(cap.to_string(), text);
         assert_eq!(format!("{cap:?}"), format!("UnknownCap({kind})"));
@@ -161,30 +117,17 @@ fn what_is_no_capability() {
         "URI:S/K:a",
         &space_before,
     ] {
-        assert_eq!(
-            parse(text),
-            Err(CapabilityError::NotACapability),
-            "{text:?}"
-        );
+        assert_eq!(parse(text), Err(CapabilityError::NotACapability), "{text:?}");
     }
     let long = format!("URI:SSK:{}", "a".repeat(9000));
     assert_eq!(parse(&long), Err(CapabilityError::TooLong { len: 9008 }));
-    assert_eq!(
-        CHK.parse::<LiteralCap>(),
-        Err(CapabilityError::OtherKind {
-            expected: Kind::Literal
-        })
-    );
+    assert_eq!(CHK.parse::<LiteralCap>(), Err(CapabilityError::OtherKind { expected: Kind::Literal }));
 }
 
 #[test]
 fn debug_grants_no_right() {
     let cap = parse(CHK).expect("a good capability");
-    let shown = format!(
-        "{cap:?} {:?} {:?}",
-        parse("URI:LIT:mzxw6ytboi"),
-        parse("URI:SSK:mzxw6ytboi:a")
-    );
+    let shown = format!("{cap:?} {:?} {:?}", parse("URI:LIT:mzxw6ytboi"), parse("URI:SSK:mzxw6ytboi:a"));
     for secret in ["yzxcoagb", "foobar", "mzxw6", "102"] {
         assert!(!shown.contains(secret), "{shown}");
     }
@@ -196,20 +139,15 @@ fn debug_grants_no_right() {
 }
 
 fn any_capability() -> impl Strategy<Value = Capability> {
-    let chk = (
-        any::<[u8; 16]>(),
-        any::<[u8; 32]>(),
-        1u16..=256,
-        1u16..=256,
-        any::<u64>(),
-    )
-        .prop_map(|(key, hash, a, b, size)| ChkCap {
+    let chk = (any::<[u8; 16]>(), any::<[u8; 32]>(), 1u16..=256, 1u16..=256, any::<u64>()).prop_map(
+        |(key, hash, a, b, size)| ChkCap {
             key: EncryptionKey::from_bytes(key),
             extension_hash: Hash(hash),
             needed: a.min(b),
             total: a.max(b),
             size,
-        });
+        },
+    );
     let literal = proptest::collection::vec(any::<u8>(), 0..=55);
     prop_oneof![
         chk.clone().prop_map(Capability::Chk),

@@ -322,10 +322,11 @@ impl Download {
             if lively.len() >= needed {
                 return;
             }
-            let unopened = |(key, share): &(&ShareKey, &ShareReader)| {
-                share.is_unopened() && !lively.contains(&key.1)
+            let unopened =
+                |(key, share): &(&ShareKey, &ShareReader)| share.is_unopened() && !lively.contains(&key.1);
+            let load = |server: ServerId| {
+                self.shares.range((server, 0)..=(server, u16::MAX)).filter(|(_, s)| s.is_open()).count()
             };
-            let load = |server: ServerId| self.shares.range((server, 0)..=(server, u16::MAX)).filter(|(_, s)| s.is_open()).count();
             let best = self.shares.iter().filter(unopened).min_by_key(|(key, _)| (load(key.0), key.1, key.0));
             if let Some(key) = best.map(|(key, _)| *key) {
                 self.open(key, now);
@@ -397,8 +398,12 @@ impl Download {
                     share.is_ready() && !have.contains(&key.1) && !fetch.asked.contains_key(*key)
                 };
                 // Quick shares before slow ones, then the one with the least to do.
-                let rank = |(key, share): &(&ShareKey, &ShareReader)| (share.slow, share.under_way, key.1, key.0);
-                let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key) else { break };
+                let rank =
+                    |(key, share): &(&ShareKey, &ShareReader)| (share.slow, share.under_way, key.1, key.0);
+                let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key)
+                else {
+                    break;
+                };
                 let share = self.shares.get_mut(&key).expect("just found");
                 let read_plan = share.plan_block(segment, file);
                 let request = read(self.storage_index, key.1, &read_plan.ranges);
@@ -436,7 +441,8 @@ impl Download {
             let Some(expected) = file.ciphertext_tree.leaf(segment) else { continue };
             fetch.decoding = true;
             fetch.asked.clear();
-            let blocks = core::mem::take(&mut fetch.blocks).into_iter().take(usize::from(self.cap.needed)).collect();
+            let blocks =
+                core::mem::take(&mut fetch.blocks).into_iter().take(usize::from(self.cap.needed)).collect();
             let job = Job::DecodeSegment { file: file.coding.clone(), segment, blocks, expected };
             self.tasks.job(Purpose::Decode(segment), job);
         }
@@ -461,7 +467,8 @@ impl Download {
 
     fn lose_share(&mut self, key: ShareKey, trouble: Trouble) {
         // A server that cannot be asked is lost with all its shares.
-        let server_lost = matches!(&trouble, Trouble::Ask(error) if !matches!(error, crate::peers::AskError::Server(_)));
+        let server_lost =
+            matches!(&trouble, Trouble::Ask(error) if !matches!(error, crate::peers::AskError::Server(_)));
         for (other, share) in self.shares.range_mut((key.0, 0)..=(key.0, u16::MAX)) {
             if server_lost || *other == key {
                 share.give_up();

@@ -167,7 +167,8 @@ impl ShareReader {
         let view = match file {
             Some(view) => view,
             None => {
-                let extension = Extension::parse(&extension).map_err(|_| "its extension block makes no sense")?;
+                let extension =
+                    Extension::parse(&extension).map_err(|_| "its extension block makes no sense")?;
                 let encoding = (extension.validate(cap.needed, cap.total, cap.size))
                     .map_err(|_| "its extension block contradicts the capability or itself")?;
                 file.insert(FileView::new(cap, &extension, encoding))
@@ -238,7 +239,13 @@ impl ShareReader {
 }
 
 impl BlockRead {
-    fn add(&mut self, which: Tree, tree: &IncompleteHashTree, segment: u64, range: impl Fn(u64) -> Range<u64>) {
+    fn add(
+        &mut self,
+        which: Tree,
+        tree: &IncompleteHashTree,
+        segment: u64,
+        range: impl Fn(u64) -> Range<u64>,
+    ) {
         let mut wanted = tree.needed_for_leaf(segment, true);
         if wanted.is_empty() {
             return;

@@ -13,10 +13,7 @@ use alloc::vec::Vec;
 /// so and for most larger ones. When the search grows too long the answer is a lower bound, found
 /// by ignoring all copies of a share but one: never more than the truth. Shares from 256 on do not
 /// exist and are ignored.
-pub fn survivable_losses<S: Ord>(
-    placements: &BTreeMap<S, BTreeSet<u16>>,
-    needed: u16,
-) -> Option<usize> {
+pub fn survivable_losses<S: Ord>(placements: &BTreeMap<S, BTreeSet<u16>>, needed: u16) -> Option<usize> {
     let mut holdings: Vec<Shares> = placements.values().map(Shares::from_set).collect();
     let all = holdings.iter().fold(Shares::default(), Shares::union);
     let needed = usize::from(needed);
@@ -83,12 +80,7 @@ impl Search {
 
     fn new(mut holdings: Vec<Shares>, shares_max: usize) -> Self {
         holdings.sort_by_key(Shares::count);
-        Self {
-            holdings,
-            shares_max,
-            best: 0,
-            steps_left: Self::STEPS_MAX,
-        }
+        Self { holdings, shares_max, best: 0, steps_left: Self::STEPS_MAX }
     }
 
     /// `None` if it takes too long.
@@ -126,11 +118,7 @@ impl Shares {
 
     fn from_set(set: &BTreeSet<u16>) -> Self {
         let mut shares = Self::default();
-        for share in set
-            .iter()
-            .map(|&share| usize::from(share))
-            .filter(|&share| share < Self::LEN)
-        {
+        for share in set.iter().map(|&share| usize::from(share)).filter(|&share| share < Self::LEN) {
             shares.0[share / 64] |= 1 << (share % 64);
         }
         shares
@@ -157,14 +145,7 @@ mod tests {
     fn the_bound_without_search_is_never_too_high() {
         // Sixty servers with overlapping shares: far too many subsets to try them all.
         let placements: BTreeMap<u32, BTreeSet<u16>> = (0..60)
-            .map(|server| {
-                (
-                    server,
-                    [0u16, 7, 19]
-                        .map(|step| (server as u16 * 3 + step) % 90)
-                        .into(),
-                )
-            })
+            .map(|server| (server, [0u16, 7, 19].map(|step| (server as u16 * 3 + step) % 90).into()))
             .collect();
         let losses = survivable_losses(&placements, 30).expect("all shares are there");
         let holdings: Vec<Shares> = placements.values().map(Shares::from_set).collect();

@@ -10,9 +10,7 @@ fn placements(text: &str) -> Placements {
         let shares = shares.split(',').filter(|share| !share.is_empty());
         (
             server.chars().next().expect("a letter"),
-            shares
-                .map(|share| share.parse().expect("a number"))
-                .collect(),
+            shares.map(|share| share.parse().expect("a number")).collect(),
         )
     };
     text.split_whitespace().map(server).collect()
@@ -28,10 +26,7 @@ fn by_server(placed: &BTreeMap<u16, char>) -> Placements {
 
 fn together(existing: &Placements, placed: &BTreeMap<u16, char>, servers: &[char]) -> Placements {
     let mut union = by_server(placed);
-    for (server, shares) in existing
-        .iter()
-        .filter(|(server, _)| servers.contains(server))
-    {
+    for (server, shares) in existing.iter().filter(|(server, _)| servers.contains(server)) {
         union.entry(*server).or_default().extend(shares);
     }
     union
@@ -43,17 +38,8 @@ fn check_happiness(text: &str, expected: usize) {
 
 fn check_place(writable: &str, read_only: &str, existing: &str, total: u16, expected: &str) {
     let letters = |text: &str| text.chars().collect::<Vec<_>>();
-    let placed = place(
-        &letters(writable),
-        &letters(read_only),
-        &placements(existing),
-        total,
-    );
-    assert_eq!(
-        by_server(&placed),
-        placements(expected),
-        "{writable} {read_only} {existing}"
-    );
+    let placed = place(&letters(writable), &letters(read_only), &placements(existing), total);
+    assert_eq!(by_server(&placed), placements(expected), "{writable} {read_only} {existing}");
 }
 
 #[test]
@@ -132,19 +118,12 @@ fn losses_count_from_the_worst() {
 fn large_grids_are_quick() {
     let everything: BTreeSet<u16> = (0..256).collect();
     let servers: Vec<u32> = (0..512).collect();
-    let full: BTreeMap<u32, BTreeSet<u16>> = servers
-        .iter()
-        .map(|&server| (server, everything.clone()))
-        .collect();
+    let full: BTreeMap<u32, BTreeSet<u16>> =
+        servers.iter().map(|&server| (server, everything.clone())).collect();
     assert_eq!(happiness(&full), 256);
     let half: BTreeMap<u32, BTreeSet<u16>> = servers
         .iter()
-        .map(|&server| {
-            (
-                server,
-                (0..if server % 2 == 0 { 100 } else { 130 }).collect(),
-            )
-        })
+        .map(|&server| (server, (0..if server % 2 == 0 { 100 } else { 130 }).collect()))
         .collect();
     assert_eq!(happiness(&half), 130);
     let placed = place(&servers[100..], &servers[..100], &half, 256);
@@ -171,22 +150,12 @@ fn happiness_by_force(held: &[BTreeSet<u16>], taken: &mut BTreeSet<u16>) -> usiz
 
 fn losses_by_force(held: &[BTreeSet<u16>], needed: usize) -> Option<usize> {
     let survives = |lost: u32| {
-        let kept = held
-            .iter()
-            .enumerate()
-            .filter(|(server, _)| lost >> server & 1 == 0);
-        kept.flat_map(|(_, shares)| shares)
-            .collect::<BTreeSet<_>>()
-            .len()
-            >= needed
+        let kept = held.iter().enumerate().filter(|(server, _)| lost >> server & 1 == 0);
+        kept.flat_map(|(_, shares)| shares).collect::<BTreeSet<_>>().len() >= needed
     };
     let all = 0..1u32 << held.len();
     (0..=held.len())
-        .take_while(|&m| {
-            all.clone()
-                .filter(|lost| lost.count_ones() as usize == m)
-                .all(survives)
-        })
+        .take_while(|&m| all.clone().filter(|lost| lost.count_ones() as usize == m).all(survives))
         .last()
 }
 

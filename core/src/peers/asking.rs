@@ -195,12 +195,8 @@ impl Peers {
         if !self.links.contains_key(&server) {
             self.make_room(io);
             let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
-            let entry = ServerLink {
-                link,
-                asks: BTreeMap::new(),
-                last_used: now.instant,
-                available_space: None,
-            };
+            let entry =
+                ServerLink { link, asks: BTreeMap::new(), last_used: now.instant, available_space: None };
             self.links.insert(server, Box::new(entry));
         }
         let entry = self.links.get_mut(&server).expect("just made");
@@ -261,7 +257,14 @@ impl Peers {
         }
     }
 
-    fn link_event(&mut self, server: ServerId, conn: ConnId, event: Option<LinkEvent>, now: Now, io: &mut Io) {
+    fn link_event(
+        &mut self,
+        server: ServerId,
+        conn: ConnId,
+        event: Option<LinkEvent>,
+        now: Now,
+        io: &mut Io,
+    ) {
         let Some(entry) = self.links.get_mut(&server) else { return };
         match event {
             None => {}
@@ -298,7 +301,12 @@ impl Peers {
         }
     }
 
-    fn note_space(&mut self, server: ServerId, answer: &Result<(StorageAnswer, Payload), StorageError>, now: Now) {
+    fn note_space(
+        &mut self,
+        server: ServerId,
+        answer: &Result<(StorageAnswer, Payload), StorageError>,
+        now: Now,
+    ) {
         if let Ok((StorageAnswer::Version { available_space, .. }, _)) = answer {
             self.table.heard(server, Some(*available_space == 0), now.unix);
             if let Some(entry) = self.links.get_mut(&server) {
@@ -407,7 +415,10 @@ impl Peers {
     /// Whether a server's first connection attempt has not ended yet.
     pub(crate) fn undecided(&self) -> bool {
         self.table.len() <= self.config.connections_max
-            && self.links.values().any(|e| matches!(e.link.status(), LinkStatus::Connecting) && e.link.last_error().is_none())
+            && self
+                .links
+                .values()
+                .any(|e| matches!(e.link.status(), LinkStatus::Connecting) && e.link.last_error().is_none())
     }
 
     pub(crate) fn status(&self, server: &ServerId) -> ServerStatus {

@@ -99,8 +99,17 @@ pub(crate) struct Link {
 enum State {
     Down,
     /// Every address is tried at once; the first that welcomes us wins. `true`: TLS stands.
-    Connecting { since: Instant, tries: BTreeMap<ConnId, bool> },
-    Up { conn: ConnId, since: Instant, program: String, last_heard: Instant, pinged: Option<Instant> },
+    Connecting {
+        since: Instant,
+        tries: BTreeMap<ConnId, bool>,
+    },
+    Up {
+        conn: ConnId,
+        since: Instant,
+        program: String,
+        last_heard: Instant,
+        pinged: Option<Instant>,
+    },
 }
 
 impl Link {
@@ -158,7 +167,13 @@ impl Link {
         conns
     }
 
-    pub(crate) fn handle(&mut self, conn: ConnId, event: ConnEvent, now: Now, io: &mut Io) -> Option<LinkEvent> {
+    pub(crate) fn handle(
+        &mut self,
+        conn: ConnId,
+        event: ConnEvent,
+        now: Now,
+        io: &mut Io,
+    ) -> Option<LinkEvent> {
         match event {
             ConnEvent::Connected => {
                 self.greet(conn, io);
@@ -180,7 +195,14 @@ impl Link {
     }
 
     /// Sends a message, if the link is up.
-    pub(crate) fn send(&mut self, kind: Kind, id: u64, body: &impl Serialize, bulk: Vec<Payload>, io: &mut Io) {
+    pub(crate) fn send(
+        &mut self,
+        kind: Kind,
+        id: u64,
+        body: &impl Serialize,
+        bulk: Vec<Payload>,
+        io: &mut Io,
+    ) {
         if let State::Up { conn, .. } = self.state {
             io.send(conn, Message::seal(kind, id, body, bulk));
         }

@@ -69,8 +69,7 @@ impl ServerTable {
 
     /// Adds a server from the configuration.
     pub fn configure(&mut self, server: ServerId, info: Arc<ServerInfo>, now: UnixTime) {
-        let record =
-            ServerRecord { info, sequence: 0, last_heard: now, configured: true, read_only: false };
+        let record = ServerRecord { info, sequence: 0, last_heard: now, configured: true, read_only: false };
         self.servers.insert(server, record);
     }
 

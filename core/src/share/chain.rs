@@ -23,10 +23,7 @@ pub fn share_hashes(share_tree: &HashTree, share: u16) -> Vec<(u16, Hash)> {
     let siblings = share_tree.needed_for_leaf(share.into(), false);
     let leaf_node = share_tree.nodes().len() as u64 / 2 + u64::from(share);
     let hash = |node: u64| (node as u16, share_tree.nodes()[node as usize]);
-    peer_order(&siblings, leaf_node)
-        .into_iter()
-        .map(hash)
-        .collect()
+    peer_order(&siblings, leaf_node).into_iter().map(hash).collect()
 }
 
 /// Writes entries one after the other.
@@ -45,18 +42,13 @@ pub fn write_share_hashes(out: &mut Vec<u8>, entries: &[(u16, Hash)]) {
 /// has two different hashes.
 pub fn parse_share_hashes(bytes: &[u8]) -> Result<BTreeMap<u64, Hash>, ShareError> {
     let (entries, []) = bytes.as_chunks::<SHARE_HASH_LEN>() else {
-        return Err(ShareError::Size {
-            section: Section::ShareHashes,
-        });
+        return Err(ShareError::Size { section: Section::ShareHashes });
     };
     let mut hashes = BTreeMap::new();
     for [high, low, hash @ ..] in entries {
         let node = u16::from_be_bytes([*high, *low]);
         let hash = Hash(*hash);
-        if hashes
-            .insert(node.into(), hash)
-            .is_some_and(|given| given != hash)
-        {
+        if hashes.insert(node.into(), hash).is_some_and(|given| given != hash) {
             return Err(ShareError::Contradiction { node });
         }
     }
@@ -81,11 +73,7 @@ fn peer_order(siblings: &[u64], leaf_node: u64) -> Vec<u64> {
         table.insert(node);
         if table.places.len() == 8 && table.used() == 5 {
             let small = core::mem::replace(&mut table, Table::new(32));
-            small
-                .places
-                .into_iter()
-                .flatten()
-                .for_each(|node| table.insert(node));
+            small.places.into_iter().flatten().for_each(|node| table.insert(node));
         }
     }
     table.places.into_iter().flatten().collect()
@@ -101,9 +89,7 @@ impl Table {
     const NEIGHBOURS: usize = 9;
 
     fn new(len: usize) -> Self {
-        Self {
-            places: vec![None; len],
-        }
+        Self { places: vec![None; len] }
     }
 
     fn used(&self) -> usize {
@@ -115,11 +101,7 @@ impl Table {
         let mut perturbation = node as usize;
         let mut place = node as usize & mask;
         loop {
-            let run = if place + Self::NEIGHBOURS <= mask {
-                Self::NEIGHBOURS
-            } else {
-                0
-            };
+            let run = if place + Self::NEIGHBOURS <= mask { Self::NEIGHBOURS } else { 0 };
             for neighbour in &mut self.places[place..=place + run] {
                 if neighbour.is_none_or(|there| there == node) {
                     *neighbour = Some(node);
@@ -139,11 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn tree(total: u16) -> HashTree {
-        HashTree::from_leaves(
-            (0..total)
-                .map(|share| tagged_hash(b"", &share.to_be_bytes()))
-                .collect(),
-        )
+        HashTree::from_leaves((0..total).map(|share| tagged_hash(b"", &share.to_be_bytes())).collect())
     }
 
     #[test]
@@ -165,19 +143,11 @@ mod tests {
 
     #[test]
     fn malformed_entries() {
-        assert_eq!(
-            parse_share_hashes(&[0; 33]),
-            Err(ShareError::Size {
-                section: Section::ShareHashes
-            })
-        );
+        assert_eq!(parse_share_hashes(&[0; 33]), Err(ShareError::Size { section: Section::ShareHashes }));
         let mut twice = vec![0; 68];
         assert_eq!(parse_share_hashes(&twice).map(|hashes| hashes.len()), Ok(1));
         twice[67] = 1;
-        assert_eq!(
-            parse_share_hashes(&twice),
-            Err(ShareError::Contradiction { node: 0 })
-        );
+        assert_eq!(parse_share_hashes(&twice), Err(ShareError::Contradiction { node: 0 }));
     }
 
     proptest! {

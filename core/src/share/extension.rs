@@ -128,9 +128,7 @@ impl Extension {
         }
         let values = Values::parse(packed)?;
         if values.value(Key::CodecName)? != CODEC_NAME.as_bytes() {
-            return Err(ExtensionError::Malformed {
-                key: Key::CodecName,
-            });
+            return Err(ExtensionError::Malformed { key: Key::CodecName });
         }
         Ok(Self {
             codec_params: values.codec_params(Key::CodecParams)?,
@@ -155,10 +153,10 @@ impl Extension {
     /// [`SEGMENT_SIZE_MAX`](crate::encoding::SEGMENT_SIZE_MAX).
     pub fn validate(&self, needed: u16, total: u16, size: u64) -> Result<Encoding, ExtensionError> {
         let contradiction = |key| Err(ExtensionError::Contradiction { key });
-        if self.needed != needed.into() {
+        if self.needed != u64::from(needed) {
             return contradiction(Key::Needed);
         }
-        if self.total != total.into() {
+        if self.total != u64::from(total) {
             return contradiction(Key::Total);
         }
         if self.size != size {
@@ -166,12 +164,8 @@ impl Extension {
         }
         let encoding = Encoding::from_segment_size(needed, total, self.segment_size, size)
             .map_err(ExtensionError::Encoding)?;
-        let expected = Self::new(
-            &encoding,
-            self.crypttext_hash,
-            self.crypttext_root_hash,
-            self.share_root_hash,
-        );
+        let expected =
+            Self::new(&encoding, self.crypttext_hash, self.crypttext_root_hash, self.share_root_hash);
         if self.num_segments != expected.num_segments {
             return contradiction(Key::NumSegments);
         }
@@ -187,28 +181,21 @@ impl Extension {
 
 impl CodecParams {
     fn pack(&self) -> Vec<u8> {
-        let [segment_size, needed, total] =
-            [self.segment_size, self.needed, self.total].map(Decimal::new);
+        let [segment_size, needed, total] = [self.segment_size, self.needed, self.total].map(Decimal::new);
         [segment_size.as_bytes(), needed.as_bytes(), total.as_bytes()].join(&b'-')
     }
 
     fn parse(text: &[u8]) -> Option<Self> {
         let mut numbers = text.split(|&byte| byte == b'-').map(parse_decimal);
-        let params = Self {
-            segment_size: numbers.next()??,
-            needed: numbers.next()??,
-            total: numbers.next()??,
-        };
+        let params =
+            Self { segment_size: numbers.next()??, needed: numbers.next()??, total: numbers.next()?? };
         numbers.next().is_none().then_some(params)
     }
 }
 
 /// A key of the extension block that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(
-    missing_docs,
-    reason = "each is named as the field of `Extension` it belongs to"
-)]
+#[expect(missing_docs, reason = "each is named as the field of `Extension` it belongs to")]
 pub enum Key {
     CodecName,
     CodecParams,
@@ -285,11 +272,7 @@ impl fmt::Display for ExtensionError {
             Self::Missing { key } => write!(out, "lacks {}", key.name()),
             Self::Malformed { key } => write!(out, "has a malformed {}", key.name()),
             Self::Contradiction { key } => {
-                write!(
-                    out,
-                    "has a {} that contradicts the capability or itself",
-                    key.name()
-                )
+                write!(out, "has a {} that contradicts the capability or itself", key.name())
             }
             Self::Encoding(error) => write!(out, "describes no readable file: {error}"),
         }
@@ -307,10 +290,8 @@ impl<'a> Values<'a> {
         while !rest.is_empty() {
             let colon = rest.iter().position(|&byte| byte == b':');
             let (key, value) = rest.split_at(colon.ok_or(ExtensionError::Structure)?);
-            let key_ok = !key.is_empty()
-                && key
-                    .iter()
-                    .all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(byte));
+            let key_ok =
+                !key.is_empty() && key.iter().all(|byte| byte.is_ascii_alphabetic() || b"_-".contains(byte));
             let (value, after) = netstring::take(&value[1..], EXTENSION_LEN_MAX as usize)
                 .map_err(ExtensionError::Netstring)?;
             if !key_ok || values.insert(key, value).is_some() {
@@ -322,10 +303,7 @@ impl<'a> Values<'a> {
     }
 
     fn value(&self, key: Key) -> Result<&'a [u8], ExtensionError> {
-        self.0
-            .get(key.name().as_bytes())
-            .copied()
-            .ok_or(ExtensionError::Missing { key })
+        self.0.get(key.name().as_bytes()).copied().ok_or(ExtensionError::Missing { key })
     }
 
     fn number(&self, key: Key) -> Result<u64, ExtensionError> {
@@ -334,8 +312,7 @@ impl<'a> Values<'a> {
 
     fn hash(&self, key: Key) -> Result<Hash, ExtensionError> {
         let hash = self.value(key)?.try_into();
-        hash.map(Hash)
-            .map_err(|_| ExtensionError::Malformed { key })
+        hash.map(Hash).map_err(|_| ExtensionError::Malformed { key })
     }
 
     fn codec_params(&self, key: Key) -> Result<CodecParams, ExtensionError> {
@@ -353,18 +330,12 @@ mod tests {
     fn extension(size: u64) -> Extension {
         let params = EncodingParams::new(3, 10, 1024).expect("valid");
         let encoding = Encoding::new(&params, size).expect("valid");
-        Extension::new(
-            &encoding,
-            Hash([b'a'; 32]),
-            Hash([b'b'; 32]),
-            Hash([b'c'; 32]),
-        )
+        Extension::new(&encoding, Hash([b'a'; 32]), Hash([b'b'; 32]), Hash([b'c'; 32]))
     }
 
     #[test]
     fn the_packed_form() {
-        let packed =
-            String::from_utf8(extension(5000).pack()).expect("the hashes are letters here");
+        let packed = String::from_utf8(extension(5000).pack()).expect("the hashes are letters here");
         assert_eq!(
             packed,
             "codec_name:3:crs,codec_params:9:1026-3-10,\
@@ -394,31 +365,13 @@ mod tests {
         let malformed = |key| Err(ExtensionError::Malformed { key });
         assert_eq!(parse("3:crs", "3:rsa"), malformed(Key::CodecName));
         assert_eq!(parse("4:5000", "5:05000"), malformed(Key::Size));
-        assert_eq!(
-            parse("8:897-3-10", "6:897-10"),
-            malformed(Key::TailCodecParams)
-        );
-        assert_eq!(
-            parse("8:897-3-10", "10:897-3-10-1"),
-            malformed(Key::TailCodecParams)
-        );
+        assert_eq!(parse("8:897-3-10", "6:897-10"), malformed(Key::TailCodecParams));
+        assert_eq!(parse("8:897-3-10", "10:897-3-10-1"), malformed(Key::TailCodecParams));
         assert_eq!(parse("32:bbbb", "28:"), malformed(Key::CrypttextRootHash));
-        assert_eq!(
-            parse("size:4:5000,tail", "tail"),
-            Err(ExtensionError::Missing { key: Key::Size })
-        );
-        assert_eq!(
-            parse("size:4:5000,tail", "size:4:5000,size:4:5000,tail"),
-            Err(ExtensionError::Structure)
-        );
-        assert_eq!(
-            parse("total_shares", "total shares"),
-            Err(ExtensionError::Structure)
-        );
-        assert_eq!(
-            Extension::parse(&[b'a'; 2000]),
-            Err(ExtensionError::TooLong { len: 2000 })
-        );
+        assert_eq!(parse("size:4:5000,tail", "tail"), Err(ExtensionError::Missing { key: Key::Size }));
+        assert_eq!(parse("size:4:5000,tail", "size:4:5000,size:4:5000,tail"), Err(ExtensionError::Structure));
+        assert_eq!(parse("total_shares", "total shares"), Err(ExtensionError::Structure));
+        assert_eq!(Extension::parse(&[b'a'; 2000]), Err(ExtensionError::TooLong { len: 2000 }));
     }
 
     #[test]
@@ -434,26 +387,15 @@ mod tests {
             change(&mut changed);
             changed.validate(3, 10, 5000)
         };
-        assert_eq!(
-            with(|block| block.num_segments = 4),
-            contradiction(Key::NumSegments)
-        );
-        assert_eq!(
-            with(|block| block.codec_params.segment_size += 3),
-            contradiction(Key::CodecParams)
-        );
-        assert_eq!(
-            with(|block| block.tail_codec_params.total = 9),
-            contradiction(Key::TailCodecParams)
-        );
+        assert_eq!(with(|block| block.num_segments = 4), contradiction(Key::NumSegments));
+        assert_eq!(with(|block| block.codec_params.segment_size += 3), contradiction(Key::CodecParams));
+        assert_eq!(with(|block| block.tail_codec_params.total = 9), contradiction(Key::TailCodecParams));
         let segment_size = 2 * u64::from(SEGMENT_SIZE_MAX);
         let mut huge = good.clone();
         huge.segment_size = segment_size;
         assert_eq!(
             huge.validate(3, 10, 5000),
-            Err(ExtensionError::Encoding(EncodingError::SegmentSize {
-                segment_size
-            }))
+            Err(ExtensionError::Encoding(EncodingError::SegmentSize { segment_size }))
         );
     }
 

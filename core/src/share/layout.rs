@@ -67,9 +67,7 @@ impl Version {
     }
 
     fn read(self, field: &[u8]) -> u64 {
-        field[..self.field_len()]
-            .iter()
-            .fold(0, |number, &byte| number << 8 | u64::from(byte))
+        field[..self.field_len()].iter().fold(0, |number, &byte| number << 8 | u64::from(byte))
     }
 }
 
@@ -95,11 +93,7 @@ impl ShareLayout {
     pub fn for_upload(encoding: &Encoding) -> Self {
         let small = Self::with_version(encoding, Version::V1);
         // Offsets grow along the table and the data lie before the last, so it is the greatest.
-        if small.extension <= u64::from(u32::MAX) {
-            small
-        } else {
-            Self::with_version(encoding, Version::V2)
-        }
+        if small.extension <= u64::from(u32::MAX) { small } else { Self::with_version(encoding, Version::V2) }
     }
 
     /// [`for_upload`](Self::for_upload) in version 2 whatever the size, to test readers with small
@@ -136,22 +130,15 @@ impl ShareLayout {
     /// [`ShareError::TooShort`] says how many bytes are needed; the others say what makes the
     /// share unreadable.
     pub fn parse(prefix: &[u8]) -> Result<Self, ShareError> {
-        let too_short = |needed| ShareError::TooShort {
-            needed,
-            found: prefix.len(),
-        };
+        let too_short = |needed| ShareError::TooShort { needed, found: prefix.len() };
         let (version, rest) = prefix.split_first_chunk().ok_or(too_short(4))?;
         let version = match u32::from_be_bytes(*version) {
             1 => Version::V1,
             2 => Version::V2,
             version => return Err(ShareError::Version { version }),
         };
-        let fields = rest
-            .get(..version.header_len() - 4)
-            .ok_or(too_short(version.header_len()))?;
-        let mut numbers = fields
-            .chunks_exact(version.field_len())
-            .map(|field| version.read(field));
+        let fields = rest.get(..version.header_len() - 4).ok_or(too_short(version.header_len()))?;
+        let mut numbers = fields.chunks_exact(version.field_len()).map(|field| version.read(field));
         let mut next = || numbers.next().expect("the header has eight numbers");
         let layout = Self {
             version,
@@ -185,23 +172,17 @@ impl ShareLayout {
         }
         // Far beyond any real share, and arithmetic on offsets below cannot overflow.
         if self.extension > OFFSET_MAX {
-            return Err(ShareError::Size {
-                section: Section::Extension,
-            });
+            return Err(ShareError::Size { section: Section::Extension });
         }
         let block_hashes_len = self.share_hashes - self.block_hashes;
         let tree_len_max = node_count(SEGMENTS_MAX) * Hash::LEN as u64;
         if block_hashes_len % Hash::LEN as u64 != 0 || block_hashes_len > tree_len_max {
-            return Err(ShareError::Size {
-                section: Section::BlockHashes,
-            });
+            return Err(ShareError::Size { section: Section::BlockHashes });
         }
         let share_hashes_len = self.extension - self.share_hashes;
         let share_hashes_max = node_count(SHARES_MAX.into()) * SHARE_HASH_LEN as u64;
         if share_hashes_len % SHARE_HASH_LEN as u64 != 0 || share_hashes_len > share_hashes_max {
-            return Err(ShareError::Size {
-                section: Section::ShareHashes,
-            });
+            return Err(ShareError::Size { section: Section::ShareHashes });
         }
         Ok(())
     }
@@ -214,21 +195,9 @@ impl ShareLayout {
     pub fn check_against(&self, encoding: &Encoding) -> Result<(), ShareError> {
         let tree_len = tree_len(encoding);
         let rooms = [
-            (
-                Section::Data,
-                self.plaintext_tree - self.data,
-                encoding.share_data_size(),
-            ),
-            (
-                Section::CrypttextTree,
-                self.block_hashes - self.crypttext_tree,
-                tree_len,
-            ),
-            (
-                Section::BlockHashes,
-                self.share_hashes - self.block_hashes,
-                tree_len,
-            ),
+            (Section::Data, self.plaintext_tree - self.data, encoding.share_data_size()),
+            (Section::CrypttextTree, self.block_hashes - self.crypttext_tree, tree_len),
+            (Section::BlockHashes, self.share_hashes - self.block_hashes, tree_len),
         ];
         match rooms.into_iter().find(|(_, room, needed)| room < needed) {
             Some((section, ..)) => Err(ShareError::Size { section }),
@@ -328,16 +297,11 @@ impl ShareLayout {
     pub fn parse_extension_length(&self, field: &[u8]) -> Result<u32, ShareError> {
         let needed = self.version.field_len();
         if field.len() < needed {
-            return Err(ShareError::TooShort {
-                needed,
-                found: field.len(),
-            });
+            return Err(ShareError::TooShort { needed, found: field.len() });
         }
         match u32::try_from(self.version.read(field)) {
             Ok(len) if len <= EXTENSION_LEN_MAX => Ok(len),
-            _ => Err(ShareError::Size {
-                section: Section::Extension,
-            }),
+            _ => Err(ShareError::Size { section: Section::Extension }),
         }
     }
 
@@ -479,11 +443,7 @@ mod tests {
         let (mut low, mut high) = (1, 20 << 30);
         while low + 1 < high {
             let middle = (low + high) / 2;
-            if fits(middle) {
-                low = middle
-            } else {
-                high = middle
-            }
+            if fits(middle) { low = middle } else { high = middle }
         }
         let last = ShareLayout::for_upload(&encoding(low));
         let first = ShareLayout::for_upload(&encoding(low + 1));
@@ -505,26 +465,11 @@ mod tests {
         let size = |section| Err(ShareError::Size { section });
         let order = |section| Err(ShareError::Order { section });
         assert_eq!(parse(|layout| layout.data = 0x23), order(Section::Data));
-        assert_eq!(
-            parse(|layout| layout.plaintext_tree = 0),
-            order(Section::PlaintextTree)
-        );
-        assert_eq!(
-            parse(|layout| layout.crypttext_tree = 0),
-            order(Section::CrypttextTree)
-        );
-        assert_eq!(
-            parse(|layout| layout.extension = 0),
-            order(Section::Extension)
-        );
-        assert_eq!(
-            parse(|layout| layout.extension += 1),
-            size(Section::ShareHashes)
-        );
-        assert_eq!(
-            parse(|layout| layout.extension += 34 * 600),
-            size(Section::ShareHashes)
-        );
+        assert_eq!(parse(|layout| layout.plaintext_tree = 0), order(Section::PlaintextTree));
+        assert_eq!(parse(|layout| layout.crypttext_tree = 0), order(Section::CrypttextTree));
+        assert_eq!(parse(|layout| layout.extension = 0), order(Section::Extension));
+        assert_eq!(parse(|layout| layout.extension += 1), size(Section::ShareHashes));
+        assert_eq!(parse(|layout| layout.extension += 34 * 600), size(Section::ShareHashes));
         assert_eq!(
             parse(|layout| {
                 layout.share_hashes += 34;
@@ -543,10 +488,7 @@ mod tests {
 
         let mut version = layout.header();
         version[3] = 3;
-        assert_eq!(
-            ShareLayout::parse(&version),
-            Err(ShareError::Version { version: 3 })
-        );
+        assert_eq!(ShareLayout::parse(&version), Err(ShareError::Version { version: 3 }));
         let mut huge = ShareLayout::force_v2(&encoding);
         huge.share_hashes = u64::MAX - 170;
         huge.extension = u64::MAX;
@@ -559,12 +501,7 @@ mod tests {
         let layout = ShareLayout::for_upload(&small);
         assert_eq!(layout.check_against(&small), Ok(()));
         let longer = encoding((5 << 20) + 4);
-        assert_eq!(
-            layout.check_against(&longer),
-            Err(ShareError::Size {
-                section: Section::Data
-            })
-        );
+        assert_eq!(layout.check_against(&longer), Err(ShareError::Size { section: Section::Data }));
     }
 
     #[test]
@@ -572,28 +509,15 @@ mod tests {
         let v1 = ShareLayout::for_upload(&encoding(56));
         let v2 = ShareLayout::force_v2(&encoding(56));
         assert_eq!(v1.parse_extension_length(&[0, 0, 1, 2, 9]), Ok(258));
-        assert_eq!(
-            v2.parse_extension_length(&[0, 0, 0, 0, 0, 0, 1, 2]),
-            Ok(258)
-        );
-        assert_eq!(
-            v2.parse_extension_length(&[0; 7]),
-            Err(ShareError::TooShort {
-                needed: 8,
-                found: 7
-            })
-        );
+        assert_eq!(v2.parse_extension_length(&[0, 0, 0, 0, 0, 0, 1, 2]), Ok(258));
+        assert_eq!(v2.parse_extension_length(&[0; 7]), Err(ShareError::TooShort { needed: 8, found: 7 }));
         assert_eq!(
             v1.parse_extension_length(&2000u32.to_be_bytes()),
-            Err(ShareError::Size {
-                section: Section::Extension
-            })
+            Err(ShareError::Size { section: Section::Extension })
         );
         assert_eq!(
             v2.parse_extension_length(&[1, 0, 0, 0, 0, 0, 0, 0]),
-            Err(ShareError::Size {
-                section: Section::Extension
-            })
+            Err(ShareError::Size { section: Section::Extension })
         );
     }
 

@@ -6,9 +6,7 @@ mod chain;
 mod extension;
 mod layout;
 
-pub use chain::{
-    SHARE_HASH_LEN, entry_count, parse_share_hashes, share_hashes, write_share_hashes,
-};
+pub use chain::{SHARE_HASH_LEN, entry_count, parse_share_hashes, share_hashes, write_share_hashes};
 pub use extension::{CODEC_NAME, CodecParams, Extension, ExtensionError, Key};
 pub use layout::{
     EXTENSION_LEN_MAX, HEADER_LEN_V1, HEADER_LEN_V2, Section, ShareError, ShareLayout, Version,
@@ -37,34 +35,13 @@ pub fn tail(
     let mut out = Vec::with_capacity(len as usize);
     let position = |out: &Vec<u8>| layout.tail_offset() + out.len() as u64;
 
-    out.resize(
-        (layout.crypttext_tree_range().start - layout.tail_offset()) as usize,
-        0,
-    );
-    crypttext_tree
-        .nodes()
-        .iter()
-        .for_each(|hash| out.extend_from_slice(&hash.0));
-    assert_eq!(
-        position(&out),
-        layout.block_hashes_range().start,
-        "a tree over the segments"
-    );
-    block_tree
-        .nodes()
-        .iter()
-        .for_each(|hash| out.extend_from_slice(&hash.0));
-    assert_eq!(
-        position(&out),
-        layout.share_hashes_range().start,
-        "a tree over the blocks"
-    );
+    out.resize((layout.crypttext_tree_range().start - layout.tail_offset()) as usize, 0);
+    crypttext_tree.nodes().iter().for_each(|hash| out.extend_from_slice(&hash.0));
+    assert_eq!(position(&out), layout.block_hashes_range().start, "a tree over the segments");
+    block_tree.nodes().iter().for_each(|hash| out.extend_from_slice(&hash.0));
+    assert_eq!(position(&out), layout.share_hashes_range().start, "a tree over the blocks");
     write_share_hashes(&mut out, share_hashes);
-    assert_eq!(
-        position(&out),
-        layout.extension_length_range().start,
-        "a chain up to the root"
-    );
+    assert_eq!(position(&out), layout.extension_length_range().start, "a chain up to the root");
     layout.write_extension_length(&mut out, packed_extension.len());
     out.extend_from_slice(packed_extension);
     out
@@ -83,12 +60,7 @@ pub fn build_all(
     plaintext: &[u8],
 ) -> Result<(ChkCap, Vec<Vec<u8>>), EncodingError> {
     let encoding = Encoding::new(params, plaintext.len() as u64)?;
-    Ok(build(
-        &encoding,
-        &ShareLayout::for_upload(&encoding),
-        key,
-        plaintext,
-    ))
+    Ok(build(&encoding, &ShareLayout::for_upload(&encoding), key, plaintext))
 }
 
 /// [`build_all`] with version 2 shares whatever their size, to test readers.
@@ -101,12 +73,7 @@ pub fn build_all_v2(
     plaintext: &[u8],
 ) -> Result<(ChkCap, Vec<Vec<u8>>), EncodingError> {
     let encoding = Encoding::new(params, plaintext.len() as u64)?;
-    Ok(build(
-        &encoding,
-        &ShareLayout::force_v2(&encoding),
-        key,
-        plaintext,
-    ))
+    Ok(build(&encoding, &ShareLayout::force_v2(&encoding), key, plaintext))
 }
 
 fn build(
@@ -124,35 +91,19 @@ fn build(
     let mut segment_hashes = Vec::new();
     let mut whole = crypttext_hasher();
     for (segnum, segment) in (0..).zip(plaintext.chunks(encoding.segment_size() as usize)) {
-        let encoded = encode_segment(
-            key,
-            encoding,
-            &encoder,
-            segnum,
-            segment.to_vec(),
-            &all_shares,
-        );
+        let encoded = encode_segment(key, encoding, &encoder, segnum, segment.to_vec(), &all_shares);
         whole.update(&encoded.ciphertext);
         segment_hashes.push(encoded.crypttext_segment_hash);
-        for ((share, hashes), made) in shares.iter_mut().zip(&mut block_hashes).zip(encoded.blocks)
-        {
+        for ((share, hashes), made) in shares.iter_mut().zip(&mut block_hashes).zip(encoded.blocks) {
             share.extend_from_slice(&made.block);
             hashes.push(made.hash);
         }
     }
 
     let crypttext_tree = HashTree::from_leaves(segment_hashes);
-    let block_trees: Vec<HashTree> = block_hashes
-        .into_iter()
-        .map(HashTree::from_leaves)
-        .collect();
+    let block_trees: Vec<HashTree> = block_hashes.into_iter().map(HashTree::from_leaves).collect();
     let share_tree = HashTree::from_leaves(block_trees.iter().map(HashTree::root).collect());
-    let extension = Extension::new(
-        encoding,
-        whole.finish(),
-        crypttext_tree.root(),
-        share_tree.root(),
-    );
+    let extension = Extension::new(encoding, whole.finish(), crypttext_tree.root(), share_tree.root());
     let packed = extension.pack();
     for ((number, share), block_tree) in all_shares.iter().zip(&mut shares).zip(&block_trees) {
         let chain = share_hashes(&share_tree, *number);

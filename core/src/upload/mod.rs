@@ -138,6 +138,17 @@ enum Stage {
     Done,
 }
 
+impl Stage {
+    fn placing(&mut self) -> Option<(&File, &mut Placing)> {
+        match self {
+            Stage::Locating(file, placing)
+            | Stage::Allocating(file, placing)
+            | Stage::Sending(file, placing, _) => Some((file, placing)),
+            Stage::Receiving { .. } | Stage::AwaitingServers(_) | Stage::Done => None,
+        }
+    }
+}
+
 /// What is known of the file once its key is.
 #[derive(Clone, Debug)]
 struct File {
@@ -250,12 +261,12 @@ impl Upload {
                 }
             }
             (Purpose::List(server), Outcome::Answer(answer)) => {
-                if let Stage::Locating(_, placing) = &mut self.stage {
+                if let Some((_, placing)) = self.stage.placing() {
                     placing.listed(server, answer);
                 }
             }
             (Purpose::Allocate(server, asked), Outcome::Answer(answer)) => {
-                if let Stage::Allocating(_, placing) = &mut self.stage {
+                if let Some((_, placing)) = self.stage.placing() {
                     placing.allocated(server, asked, answer);
                 }
             }
@@ -292,7 +303,9 @@ impl Upload {
     }
 
     fn receive(&mut self, mut hasher: Option<TaggedHasher>) -> (Stage, bool) {
-        if self.source.all_within(LITERAL_LEN_MAX as u64) && let Some(data) = self.source.small_content() {
+        if self.source.all_within(LITERAL_LEN_MAX as u64)
+            && let Some(data) = self.source.small_content()
+        {
             let cap = Capability::Literal(LiteralCap::new(data).expect("the length was checked"));
             self.succeed(Uploaded::literal(cap));
             return (Stage::Done, false);
@@ -308,7 +321,12 @@ impl Upload {
         if convergent && hasher.is_none() && self.source.hashed() == 0 {
             hasher = self.source.segment_size(&self.setup.params).map(|segment_size| {
                 let params = &self.setup.params;
-                hash::convergence_hasher(params.needed(), params.total(), segment_size, &self.setup.convergence)
+                hash::convergence_hasher(
+                    params.needed(),
+                    params.total(),
+                    segment_size,
+                    &self.setup.convergence,
+                )
             });
         }
         self.source.absorb(convergent, &mut hasher, &mut self.tasks);
@@ -370,7 +388,7 @@ impl Upload {
             return (Stage::Allocating(file, placing), false);
         }
         // Nothing more can be placed on the servers asked so far.
-        if placing.is_happy() {
+        if placing.is_happy() && placing.is_readable(self.setup.params.needed()) {
             let plan = placing.plan(&self.setup.params, file.coding.encoding.size());
             self.actions.push_back(UploadAction::Planned(Box::new(plan)));
             let layout = ShareLayout::for_upload(&file.coding.encoding);
@@ -385,7 +403,13 @@ impl Upload {
         (Stage::Done, false)
     }
 
-    fn send(&mut self, file: File, mut placing: Placing, mut sending: Box<Sending>, now: Now) -> (Stage, bool) {
+    fn send(
+        &mut self,
+        file: File,
+        mut placing: Placing,
+        mut sending: Box<Sending>,
+        now: Now,
+    ) -> (Stage, bool) {
         use sending::Next;
         match sending.advance(&file, &mut placing, &mut self.source, &mut self.tasks, now) {
             Next::Wait(progress) => {
@@ -430,11 +454,8 @@ impl Upload {
 
     /// Gives up what was begun: shares in progress at their servers, and the spool.
     fn clean_up(&mut self) {
-        match &mut self.stage {
-            Stage::Allocating(file, placing) | Stage::Sending(file, placing, _) => {
-                placing.abort_all(file, &mut self.tasks);
-            }
-            _ => {}
+        if let Some((file, placing)) = self.stage.placing() {
+            placing.abort_all(file, &mut self.tasks);
         }
         self.source.remove(&mut self.tasks);
         self.tasks.forget(|_| true);
@@ -443,5 +464,5 @@ impl Upload {
 
 /// The number of servers that any m can be lost from, leaving k shares.
 fn survivable(placements: &happiness::Placements<ServerId>, needed: u16) -> usize {
-    happiness::survivable_losses(placements, needed)
+    happiness::survivable_losses(placements, needed).unwrap_or(0)
 }

@@ -58,7 +58,13 @@ struct Standing {
 }
 
 impl Placing {
-    pub(super) fn new(ring: Vec<Candidate>, happy: usize, encoding: &Encoding, batch: usize, now: Instant) -> Placing {
+    pub(super) fn new(
+        ring: Vec<Candidate>,
+        happy: usize,
+        encoding: &Encoding,
+        batch: usize,
+        now: Instant,
+    ) -> Placing {
         let layout = ShareLayout::for_upload(encoding);
         Placing {
             happy,
@@ -79,7 +85,8 @@ impl Placing {
         for index in self.asked..end {
             let Candidate { server, read_only, .. } = self.ring[index];
             let request = StorageRequest::List { storage_index: file.storage_index };
-            let task = Task::Ask { server, request, bulk: Vec::new(), patience: PATIENCE, effort: Effort::Normal };
+            let task =
+                Task::Ask { server, request, bulk: Vec::new(), patience: PATIENCE, effort: Effort::Normal };
             tasks.start(Purpose::List(server), task);
             let standing = Standing {
                 candidate: index,
@@ -201,8 +208,9 @@ impl Placing {
         let ids = |indexes: Vec<usize>| -> Vec<ServerId> {
             indexes.into_iter().map(|index| self.ring[index].server).collect()
         };
-        let others = ids(others).into_iter().filter(|server| !self.shares_of(server).is_empty()).collect::<Vec<_>>();
-        happiness::place(self.total, &ids(writable), &others, &self.placements())
+        let others =
+            ids(others).into_iter().filter(|server| !self.shares_of(server).is_empty()).collect::<Vec<_>>();
+        happiness::place(&ids(writable), &others, &self.placements(), self.total)
     }
 
     fn shares_of(&self, server: &ServerId) -> ShareSet {
@@ -216,7 +224,17 @@ impl Placing {
 
     fn placements(&self) -> Placements<ServerId> {
         let held = self.servers.keys().map(|server| (*server, self.shares_of(server).iter().collect()));
-        held.filter(|(_, shares): &(ServerId, alloc::collections::BTreeSet<u16>)| !shares.is_empty()).collect()
+        held.filter(|(_, shares): &(ServerId, alloc::collections::BTreeSet<u16>)| !shares.is_empty())
+            .collect()
+    }
+
+    /// Whether the happiness wanted can still be reached with the servers that are open.
+    pub(super) fn could_be_happy(&self) -> bool {
+        let mut placements = self.placements();
+        for (share, server) in self.layout() {
+            placements.entry(server).or_default().insert(share);
+        }
+        happiness::happiness(&placements) >= self.happy.max(1)
     }
 
     fn happiness(&self) -> usize {
@@ -249,7 +267,9 @@ impl Placing {
 
     /// The shares that wait to be sent, and their servers.
     pub(super) fn to_send(&self) -> impl Iterator<Item = (u16, ServerId)> + '_ {
-        self.servers.iter().flat_map(|(server, standing)| standing.allocated.iter().map(|share| (share, *server)))
+        self.servers
+            .iter()
+            .flat_map(|(server, standing)| standing.allocated.iter().map(|share| (share, *server)))
     }
 
     /// Tells every server that its shares in progress are given up.

@@ -77,6 +77,8 @@ pub(super) struct Sending {
     ending: Ending,
     pushed: ShareSet,
     reported: Option<UploadProgress>,
+    /// A share lost its server, and what that means has not been considered yet.
+    lost: bool,
 }
 
 /// The hash over the whole ciphertext, which must be fed in order.
@@ -149,6 +151,7 @@ impl Sending {
             ending: Ending::Open,
             pushed: ShareSet::EMPTY,
             reported: None,
+            lost: false,
         };
         sending.open_writers(placing);
         sending
@@ -181,7 +184,13 @@ impl Sending {
         opened
     }
 
-    pub(super) fn plaintext(&mut self, segment: u64, plaintext: Vec<Payload>, file: &File, tasks: &mut Tasks<Purpose>) {
+    pub(super) fn plaintext(
+        &mut self,
+        segment: u64,
+        plaintext: Vec<Payload>,
+        file: &File,
+        tasks: &mut Tasks<Purpose>,
+    ) {
         self.reading = None;
         let (file, shares) = (file.coding.clone(), self.shares);
         let job = Job::EncodeSegment { file, segment, plaintext, shares };
@@ -221,7 +230,9 @@ impl Sending {
         placing: &mut Placing,
         tasks: &mut Tasks<Purpose>,
     ) {
-        let Some(writer) = self.writers.get_mut(&share).filter(|writer| writer.server == server) else { return };
+        let Some(writer) = self.writers.get_mut(&share).filter(|writer| writer.server == server) else {
+            return;
+        };
         writer.under_way.remove(&offset);
         let trouble = match answer {
             Ok((StorageAnswer::Written { finished }, _)) => {
@@ -245,7 +256,14 @@ impl Sending {
     }
 
     /// The share's server failed: give the share up there.
-    fn lose(&mut self, share: u16, trouble: Trouble, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) {
+    fn lose(
+        &mut self,
+        share: u16,
+        trouble: Trouble,
+        file: &File,
+        placing: &mut Placing,
+        tasks: &mut Tasks<Purpose>,
+    ) {
         let Some(writer) = self.writers.remove(&share) else { return };
         tasks.forget(|purpose| {
             matches!(purpose, Purpose::Sending(SendTask::Write { share: s, server, .. })
@@ -253,6 +271,7 @@ impl Sending {
         });
         placing.abort(file, writer.server, share, tasks);
         placing.lost(writer.server, share, trouble);
+        self.lost = true;
     }
 
     pub(super) fn advance(
@@ -266,7 +285,10 @@ impl Sending {
         let encoding = &file.coding.encoding;
         let segments = encoding.num_segments();
         self.hand_out(file, tasks);
-        while self.reading.is_none() && self.next_read < segments && self.next_read < self.low_water(file) + self.window {
+        while self.reading.is_none()
+            && self.next_read < segments
+            && self.next_read < self.low_water(file) + self.window
+        {
             let segment = self.next_read;
             match source.segment(segment, encoding.segment_range(segment), tasks) {
                 Segment::Ready(plaintext) => {
@@ -280,9 +302,14 @@ impl Sending {
                 Segment::NotYet => break,
             }
         }
-        if self.next_write < segments || self.writers.values().any(|w| !w.closing && !w.under_way.is_empty()) {
-            // Not worth finishing if too few servers are left and there is no second pass.
-            if self.streaming && !placing.is_happy() {
+        if self.next_write < segments || self.writers.values().any(|w| !w.closing && !w.under_way.is_empty())
+        {
+            // Not worth finishing if too few servers are left, or those that are cannot be used
+            // because there is no second pass.
+            let hopeless = |placing: &Placing| {
+                if self.streaming { !placing.is_happy() } else { !placing.could_be_happy() }
+            };
+            if core::mem::take(&mut self.lost) && hopeless(placing) {
                 return Next::Failed;
             }
             return Next::Wait(self.progress(file));
@@ -366,8 +393,10 @@ impl Sending {
         let ciphertext = trees.remove(0);
         let shares = HashTree::from_leaves(blocks.iter().map(HashTree::root).collect());
         let whole = self.whole.hasher.take().expect("the hash was whole when the trees were asked for");
-        let extension = Extension::new(&file.coding.encoding, whole.finish(), ciphertext.root(), shares.root());
-        self.ending = Ending::Built(Box::new(Trees { ciphertext, blocks, shares, extension: extension.pack() }));
+        let extension =
+            Extension::new(&file.coding.encoding, whole.finish(), ciphertext.root(), shares.root());
+        self.ending =
+            Ending::Built(Box::new(Trees { ciphertext, blocks, shares, extension: extension.pack() }));
     }
 
     /// Sends the tail of every share that is not being closed yet.
@@ -414,9 +443,9 @@ impl Sending {
             UploadProgress { stage: UploadStage::Sending, confirmed, size }
         };
         let step = (size / 200).max(256 * 1024);
-        let worth_telling = self.reported.is_none_or(|last| {
-            last.stage != progress.stage || progress.confirmed >= last.confirmed + step
-        });
+        let worth_telling = self
+            .reported
+            .is_none_or(|last| last.stage != progress.stage || progress.confirmed >= last.confirmed + step);
         worth_telling.then(|| *self.reported.insert(progress))
     }
 }

@@ -43,9 +43,20 @@ pub(super) struct Source {
 enum Mode {
     Stream,
     /// Too little has come to know whether a spool is needed.
-    Undecided { spool: u64 },
-    Memory { content: Vec<Payload>, hashing: u64 },
-    Spool { number: u64, created: bool, hashing: u64, writing: u64, written: u64 },
+    Undecided {
+        spool: u64,
+    },
+    Memory {
+        content: Vec<Payload>,
+        hashing: u64,
+    },
+    Spool {
+        number: u64,
+        created: bool,
+        hashing: u64,
+        writing: u64,
+        written: u64,
+    },
 }
 
 /// What a task of the source was for.
@@ -150,7 +161,12 @@ impl Source {
     }
 
     /// Hashes (if `hash`) and keeps or spools what is pending, a batch at a time.
-    pub(super) fn absorb(&mut self, hash: bool, hasher: &mut Option<TaggedHasher>, tasks: &mut Tasks<Purpose>) {
+    pub(super) fn absorb(
+        &mut self,
+        hash: bool,
+        hasher: &mut Option<TaggedHasher>,
+        tasks: &mut Tasks<Purpose>,
+    ) {
         if let Mode::Undecided { spool } = self.mode {
             let long = self.len.unwrap_or(self.received) > KEEP_MAX;
             if long {
@@ -269,10 +285,7 @@ impl Source {
             Mode::Spool { number, .. } => {
                 let path = StorePath::Spool(*number);
                 let step = DiskStep::Read { path, offset: range.start, len };
-                tasks.start(
-                    Purpose::Source(SourceTask::Read { segment, len }),
-                    Task::Disk([step].into()),
-                );
+                tasks.start(Purpose::Source(SourceTask::Read { segment, len }), Task::Disk([step].into()));
                 Segment::Started
             }
             Mode::Stream if self.pending_len >= len => {

@@ -60,10 +60,7 @@ impl BodyReader {
             BodyKind::Chunked => Stage::Chunk(Chunk::Size(Vec::new())),
             BodyKind::UntilClose => Stage::UntilClose,
         };
-        Self {
-            stage,
-            allowance: limits.body,
-        }
+        Self { stage, allowance: limits.body }
     }
 
     /// How many bytes are still to come, where the head has told.
@@ -107,9 +104,7 @@ impl BodyReader {
                     let data = input.take(*left);
                     *left -= length_of(&data);
                     if *left == 0 {
-                        self.stage = Stage::Chunk(Chunk::End {
-                            carriage_return: false,
-                        });
+                        self.stage = Stage::Chunk(Chunk::End { carriage_return: false });
                     }
                     data
                 }
@@ -121,10 +116,8 @@ impl BodyReader {
                 }
             };
             if let Some(data) = data {
-                self.allowance = self
-                    .allowance
-                    .checked_sub(data.len() as u64)
-                    .ok_or(HttpError::BodyTooLarge)?;
+                self.allowance =
+                    self.allowance.checked_sub(data.len() as u64).ok_or(HttpError::BodyTooLarge)?;
                 return Ok(BodyPart::Data(data));
             }
         }
@@ -148,9 +141,7 @@ impl Chunk {
                     if byte == b'\n' {
                         let size = parse_chunk_size(line)?;
                         return match size {
-                            0 => Ok(Some(Stage::Chunk(Self::Trailers(HeadReader::new(
-                                HeadKind::Trailers,
-                            ))))),
+                            0 => Ok(Some(Stage::Chunk(Self::Trailers(HeadReader::new(HeadKind::Trailers))))),
                             size if size > allowance => Err(HttpError::BodyTooLarge),
                             size => Ok(Some(Stage::Chunk(Self::Data(size)))),
                         };

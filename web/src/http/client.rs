@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::body::{BodyPart, BodyReader};
 use super::head::{
-    BodyKind, Method, RequestHead, ResponseHead, check_length, check_target, is_method,
-    keeps_alive, parse_response, write_head,
+    BodyKind, Method, RequestHead, ResponseHead, check_length, check_target, is_method, keeps_alive,
+    parse_response, write_head,
 };
 use super::input::Input;
 use super::lines::{HeadKind, HeadReader};
@@ -148,8 +148,7 @@ impl ClientConnection {
             own.push(("Connection", "close"));
         }
         let start_line = format!("{} {} HTTP/1.1", head.method.as_str(), head.target);
-        self.output
-            .push(write_head(&start_line, &head.headers, &own));
+        self.output.push(write_head(&start_line, &head.headers, &own));
         self.stage = Stage::Head {
             reader: HeadReader::new(HeadKind::Response),
             head_only: head.method == Method::Head,
@@ -215,9 +214,7 @@ impl ClientConnection {
 
     /// Whether the driver should read from the socket.
     pub fn wants_input(&self) -> bool {
-        !matches!(self.stage, Stage::Closed)
-            && !self.input_ended
-            && self.input.len() < self.limits.input
+        !matches!(self.stage, Stage::Closed) && !self.input_ended && self.input.len() < self.limits.input
     }
 
     /// How many received bytes wait to be parsed.
@@ -258,12 +255,7 @@ impl ClientConnection {
             match &mut self.stage {
                 Stage::Idle if self.input.is_empty() => return Ok(None),
                 Stage::Idle => return Err(HttpError::UnexpectedInput),
-                Stage::Head {
-                    reader,
-                    head_only,
-                    keep_alive,
-                    interim,
-                } => {
+                Stage::Head { reader, head_only, keep_alive, interim } => {
                     let Some(bytes) = reader.read(&mut self.input, &self.limits)? else {
                         return match (self.input_ended, reader.is_empty()) {
                             (false, _) => Ok(None),
@@ -294,10 +286,8 @@ impl ClientConnection {
                             let keep_alive = *keep_alive
                                 && body != BodyKind::UntilClose
                                 && keeps_alive(&response.head.headers, response.version);
-                            self.stage = Stage::Body {
-                                reader: BodyReader::new(body, &self.limits),
-                                keep_alive,
-                            };
+                            self.stage =
+                                Stage::Body { reader: BodyReader::new(body, &self.limits), keep_alive };
                             return Ok(Some(ClientEvent::Response(response.head, body)));
                         }
                     }

@@ -90,10 +90,7 @@ impl HttpError {
             Self::BodyTooLarge => 413,
             Self::TargetTooLong => 414,
             Self::UnknownExpectation => 417,
-            Self::HeadTooLarge
-            | Self::TooManyHeaders
-            | Self::HeaderTooLong
-            | Self::TrailersTooLarge => 431,
+            Self::HeadTooLarge | Self::TooManyHeaders | Self::HeaderTooLong | Self::TrailersTooLarge => 431,
             Self::UnsupportedTransferCoding | Self::TunnelRefused => 501,
             Self::BadStatusLine
             | Self::NoResponse

@@ -125,10 +125,7 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// A response without headers.
     pub fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Headers::new(),
-        }
+        Self { status, headers: Headers::new() }
     }
 }
 
@@ -141,8 +138,7 @@ pub(super) fn parse_request(bytes: &[u8], limits: &Limits) -> Result<RequestHead
         Err(httparse::Error::Version) => return Err(version_error(bytes)),
         Err(error) => return Err(head_error(error, HttpError::BadRequestLine)),
     }
-    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version)
-    else {
+    let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
         return Err(HttpError::BadRequestLine);
     };
     if method == "CONNECT" {
@@ -159,14 +155,7 @@ pub(super) fn parse_request(bytes: &[u8], limits: &Limits) -> Result<RequestHead
     check_length(body, limits)?;
     let expects_continue =
         expectation(&headers, version)? && !matches!(body, BodyKind::None | BodyKind::Length(0));
-    Ok(RequestHead {
-        method: Method::from(method),
-        target,
-        version,
-        headers,
-        body,
-        expects_continue,
-    })
+    Ok(RequestHead { method: Method::from(method), target, version, headers, body, expects_continue })
 }
 
 /// A response head with the framing its headers declare, if any.
@@ -201,11 +190,7 @@ pub(super) fn parse_response(bytes: &[u8], limits: &Limits) -> Result<ParsedResp
     let headers = collect_headers(parsed.headers, limits)?;
     // The framing headers of responses without a body describe what GET would have sent.
     let framing = framing(&headers, version)?;
-    Ok(ParsedResponse {
-        head: ResponseHead { status, headers },
-        version,
-        framing,
-    })
+    Ok(ParsedResponse { head: ResponseHead { status, headers }, version, framing })
 }
 
 /// Checks a trailer section; its content is of no use to us.
@@ -230,13 +215,9 @@ pub(super) fn check_target<'a>(target: &'a str, limits: &Limits) -> Result<&'a s
     if target.len() > limits.target {
         return Err(HttpError::TargetTooLong);
     }
-    let absolute = |scheme: &str| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    let known_form =
-        target.starts_with('/') || target == "*" || absolute("http://") || absolute("https://");
+    let absolute =
+        |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
+    let known_form = target.starts_with('/') || target == "*" || absolute("http://") || absolute("https://");
     if !known_form || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(HttpError::BadTarget);
     }
@@ -247,22 +228,14 @@ pub(super) fn check_target<'a>(target: &'a str, limits: &Limits) -> Result<&'a s
 ///
 /// The headers of the user that only the connection can know are left out.
 pub(super) fn write_head(start_line: &str, headers: &Headers, own: &[(&str, &str)]) -> Vec<u8> {
-    let size = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len() + 4)
-        .sum::<usize>();
+    let size = headers.iter().map(|(name, value)| name.len() + value.len() + 4).sum::<usize>();
     let mut bytes = Vec::with_capacity(start_line.len() + size + 96);
     bytes.extend_from_slice(start_line.as_bytes());
     bytes.extend_from_slice(b"\r\n");
     let given = headers.iter().filter(|(name, _)| {
-        ![
-            "connection",
-            "content-length",
-            "expect",
-            "transfer-encoding",
-        ]
-        .iter()
-        .any(|ours| name.eq_ignore_ascii_case(ours))
+        !["connection", "content-length", "expect", "transfer-encoding"]
+            .iter()
+            .any(|ours| name.eq_ignore_ascii_case(ours))
     });
     let own = own.iter().map(|(name, value)| (*name, value.as_bytes()));
     for (name, value) in given.chain(own) {
@@ -302,10 +275,7 @@ fn framing(headers: &Headers, version: Version) -> Result<Option<BodyKind>, Http
         }
         let chunked = |token: &[u8]| token.eq_ignore_ascii_case(b"chunked");
         let codings = headers.tokens("transfer-encoding").count();
-        let chunks = headers
-            .tokens("transfer-encoding")
-            .filter(|token| chunked(token))
-            .count();
+        let chunks = headers.tokens("transfer-encoding").filter(|token| chunked(token)).count();
         let last = headers.tokens("transfer-encoding").last();
         return match (chunks, last) {
             (1, Some(last)) if chunked(last) => {
@@ -334,11 +304,7 @@ fn expectation(headers: &Headers, version: Version) -> Result<bool, HttpError> {
         return Ok(false);
     }
     let known = |token: &[u8]| token.eq_ignore_ascii_case(b"100-continue");
-    if headers.tokens("expect").all(known) {
-        Ok(true)
-    } else {
-        Err(HttpError::UnknownExpectation)
-    }
+    if headers.tokens("expect").all(known) { Ok(true) } else { Err(HttpError::UnknownExpectation) }
 }
 
 /// Digits only: no sign, no white space, no list.
@@ -360,9 +326,7 @@ fn collect_headers(parsed: &[httparse::Header<'_>], limits: &Limits) -> Result<H
         if header.name.len() > limits.header_name || header.value.len() > limits.header_value {
             return Err(HttpError::HeaderTooLong);
         }
-        headers
-            .push(header.name, header.value)
-            .map_err(|_| HttpError::BadHeader)?;
+        headers.push(header.name, header.value).map_err(|_| HttpError::BadHeader)?;
     }
     Ok(headers)
 }
@@ -393,17 +357,11 @@ fn version_error(head: &[u8]) -> HttpError {
 }
 
 fn version_of(minor: u8) -> Version {
-    if minor == 0 {
-        Version::Http10
-    } else {
-        Version::Http11
-    }
+    if minor == 0 { Version::Http10 } else { Version::Http11 }
 }
 
 pub(super) fn is_method(method: &Method) -> bool {
-    is_token(method.as_str().as_bytes())
-        && method.as_str().len() <= 32
-        && method.as_str() != "CONNECT"
+    is_token(method.as_str().as_bytes()) && method.as_str().len() <= 32 && method.as_str() != "CONNECT"
 }
 
 fn reason(status: u16) -> &'static str {

@@ -34,10 +34,7 @@ impl Headers {
             return Err(InvalidHeader::Name);
         }
         let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-        if !value.iter().all(|byte| is_value_byte(*byte))
-            || blank(value.first())
-            || blank(value.last())
-        {
+        if !value.iter().all(|byte| is_value_byte(*byte)) || blank(value.first()) || blank(value.last()) {
             return Err(InvalidHeader::Value);
         }
         self.list.push((name.to_owned(), value.to_vec()));
@@ -51,29 +48,23 @@ impl Headers {
     /// If name or value cannot stand in a header.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
-        self.push(name, value)
-            .expect("the program's own headers are valid");
+        self.push(name, value).expect("the program's own headers are valid");
         self
     }
 
     /// The value of the first header of this name.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter()
-            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().find(|(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The value of the first header of this name, if it is text.
     pub fn get_str(&self, name: &str) -> Option<&str> {
-        self.get(name)
-            .and_then(|value| std::str::from_utf8(value).ok())
+        self.get(name).and_then(|value| std::str::from_utf8(value).ok())
     }
 
     /// The values of all headers of this name, in order.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.iter()
-            .filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.iter().filter(move |(candidate, _)| candidate.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// Whether a header of this name exists.
@@ -83,15 +74,12 @@ impl Headers {
 
     /// Whether the comma-separated lists under this name hold this token.
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.tokens(name)
-            .any(|candidate| candidate.eq_ignore_ascii_case(token.as_bytes()))
+        self.tokens(name).any(|candidate| candidate.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// All headers, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.list
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.list.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
     /// How many headers there are.
@@ -106,9 +94,7 @@ impl Headers {
 
     /// The elements of the comma-separated lists under this name, empty ones included.
     pub(super) fn tokens(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.get_all(name)
-            .flat_map(|value| value.split(|byte| *byte == b','))
-            .map(|token| token.trim_ascii())
+        self.get_all(name).flat_map(|value| value.split(|byte| *byte == b',')).map(|token| token.trim_ascii())
     }
 }
 
@@ -116,19 +102,10 @@ impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()
             .entries(self.iter().map(|(name, value)| {
-                let secret = [
-                    "authorization",
-                    "proxy-authorization",
-                    "cookie",
-                    "set-cookie",
-                ]
-                .iter()
-                .any(|secret| name.eq_ignore_ascii_case(secret));
-                let value = if secret {
-                    "(secret)".into()
-                } else {
-                    String::from_utf8_lossy(value)
-                };
+                let secret = ["authorization", "proxy-authorization", "cookie", "set-cookie"]
+                    .iter()
+                    .any(|secret| name.eq_ignore_ascii_case(secret));
+                let value = if secret { "(secret)".into() } else { String::from_utf8_lossy(value) };
                 (name, value)
             }))
             .finish()

@@ -28,13 +28,7 @@ const SKIPPED_MAX: usize = 16;
 
 impl HeadReader {
     pub(super) fn new(kind: HeadKind) -> Self {
-        Self {
-            kind,
-            bytes: Vec::new(),
-            line_start: 0,
-            lines: 0,
-            skipped: 0,
-        }
+        Self { kind, bytes: Vec::new(), line_start: 0, lines: 0, skipped: 0 }
     }
 
     /// Whether nothing of the head has come yet.
@@ -45,11 +39,7 @@ impl HeadReader {
     /// Takes input up to the end of the head and gives the head once it is complete.
     ///
     /// Every decision depends on the bytes seen so far, never on how they were cut into chunks.
-    pub(super) fn read(
-        &mut self,
-        input: &mut Input,
-        limits: &Limits,
-    ) -> Result<Option<Vec<u8>>, HttpError> {
+    pub(super) fn read(&mut self, input: &mut Input, limits: &Limits) -> Result<Option<Vec<u8>>, HttpError> {
         let (total_max, too_large) = match self.kind {
             HeadKind::Request | HeadKind::Response => (limits.head, HttpError::HeadTooLarge),
             HeadKind::Trailers => (limits.trailers, HttpError::TrailersTooLarge),
@@ -79,9 +69,7 @@ impl HeadReader {
         let first = self.bytes.first().copied().unwrap_or(b'\r');
         match self.kind {
             // A wrong first byte tells another protocol at once, TLS for one.
-            HeadKind::Request if !is_token_byte(first) && first != b'\r' => {
-                Err(HttpError::BadRequestLine)
-            }
+            HeadKind::Request if !is_token_byte(first) && first != b'\r' => Err(HttpError::BadRequestLine),
             HeadKind::Response if first != b'H' => Err(HttpError::BadStatusLine),
             HeadKind::Request => {
                 // An incomplete line may end in the carriage return of its end.
@@ -105,11 +93,7 @@ impl HeadReader {
             if self.kind == HeadKind::Request && self.lines == 0 {
                 self.bytes.clear();
                 self.skipped += 2;
-                return if self.skipped > SKIPPED_MAX {
-                    Err(HttpError::BadRequestLine)
-                } else {
-                    Ok(false)
-                };
+                return if self.skipped > SKIPPED_MAX { Err(HttpError::BadRequestLine) } else { Ok(false) };
             }
             return Ok(true);
         }
@@ -119,9 +103,7 @@ impl HeadReader {
             HeadKind::Request | HeadKind::Response if self.lines > limits.headers + 1 => {
                 Err(HttpError::TooManyHeaders)
             }
-            HeadKind::Trailers if self.lines > limits.trailer_lines => {
-                Err(HttpError::TrailersTooLarge)
-            }
+            HeadKind::Trailers if self.lines > limits.trailer_lines => Err(HttpError::TrailersTooLarge),
             HeadKind::Request | HeadKind::Response | HeadKind::Trailers => Ok(false),
         }
     }

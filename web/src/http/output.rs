@@ -66,10 +66,7 @@ impl BodyWriter {
             Self::Discard => {}
             Self::Length(left) => {
                 let count = data.len() as u64;
-                debug_assert!(
-                    count <= *left,
-                    "{count} bytes sent where {left} were declared"
-                );
+                debug_assert!(count <= *left, "{count} bytes sent where {left} were declared");
                 // The bound fits, as it is below the data's own length.
                 if count > *left {
                     data.truncate(usize::try_from(*left).unwrap_or(usize::MAX));

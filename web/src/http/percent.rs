@@ -41,20 +41,13 @@ pub fn split_target(target: &str) -> (&str, Option<&str>) {
 ///
 /// A segment may hold a decoded `/`, as well as be empty, `.` or `..`; it names nothing by itself.
 pub fn decode_path(path: &str) -> Result<Vec<String>, PercentError> {
-    path.strip_prefix('/')
-        .unwrap_or(path)
-        .split('/')
-        .map(decode_segment)
-        .collect()
+    path.strip_prefix('/').unwrap_or(path).split('/').map(decode_segment).collect()
 }
 
 /// One decoded segment of a path.
 pub fn decode_segment(segment: &str) -> Result<String, PercentError> {
     check_escapes(segment)?;
-    percent_decode_str(segment)
-        .decode_utf8()
-        .map(Cow::into_owned)
-        .map_err(|_| PercentError::NotUtf8)
+    percent_decode_str(segment).decode_utf8().map(Cow::into_owned).map_err(|_| PercentError::NotUtf8)
 }
 
 /// Encodes a text as one segment of a path; only what RFC 3986 leaves unreserved stays as it is.
@@ -78,9 +71,7 @@ pub fn parse_query(query: &str) -> Result<Vec<(String, String)>, PercentError> {
 
 /// Encodes pairs as a query.
 pub fn encode_query<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 impl fmt::Display for PercentError {
@@ -94,30 +85,18 @@ impl fmt::Display for PercentError {
 
 impl std::error::Error for PercentError {}
 
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `form_urlencoded::parse` replaces what is not UTF-8; names of files must not change unnoticed.
 fn decode_form(text: &str) -> Result<String, PercentError> {
-    if text.contains('+') {
-        decode_segment(&text.replace('+', " "))
-    } else {
-        decode_segment(text)
-    }
+    if text.contains('+') { decode_segment(&text.replace('+', " ")) } else { decode_segment(text) }
 }
 
 fn check_escapes(text: &str) -> Result<(), PercentError> {
     let complete = text.split('%').skip(1).all(|after| {
         matches!(after.as_bytes(), [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     });
-    if complete {
-        Ok(())
-    } else {
-        Err(PercentError::BadEscape)
-    }
+    if complete { Ok(()) } else { Err(PercentError::BadEscape) }
 }
 
 #[cfg(test)]
@@ -164,19 +143,11 @@ mod tests {
     #[test]
     fn queries() {
         let pairs = |list: &[(&str, &str)]| {
-            list.iter()
-                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect::<Vec<_>>()
+            list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
         };
         assert_eq!(
             parse_query("t=json&&q=a+b%2Bc&flag&=x&k=a=b"),
-            Ok(pairs(&[
-                ("t", "json"),
-                ("q", "a b+c"),
-                ("flag", ""),
-                ("", "x"),
-                ("k", "a=b")
-            ]))
+            Ok(pairs(&[("t", "json"), ("q", "a b+c"), ("flag", ""), ("", "x"), ("k", "a=b")]))
         );
         assert_eq!(parse_query(""), Ok(vec![]));
         assert_eq!(parse_query("a=%f"), Err(PercentError::BadEscape));

@@ -33,19 +33,15 @@ impl RangeRequest {
         match (first, last) {
             (Some(first), Some(last)) if first > last => Self::Whole,
             (Some(first), _) if first >= size => Self::Unsatisfiable,
-            (Some(first), last) => Self::Part(ByteRange {
-                first,
-                last: last.unwrap_or(u64::MAX).min(size - 1),
-                size,
-            }),
+            (Some(first), last) => {
+                Self::Part(ByteRange { first, last: last.unwrap_or(u64::MAX).min(size - 1), size })
+            }
             (None, Some(0)) => Self::Unsatisfiable,
             // No Content-Range can tell of a part of nothing.
             (None, Some(_)) if size == 0 => Self::Whole,
-            (None, Some(suffix)) => Self::Part(ByteRange {
-                first: size.saturating_sub(suffix),
-                last: size - 1,
-                size,
-            }),
+            (None, Some(suffix)) => {
+                Self::Part(ByteRange { first: size.saturating_sub(suffix), last: size - 1, size })
+            }
             (None, None) => Self::Whole,
         }
     }
@@ -135,11 +131,7 @@ mod tests {
         check("bytes=-30", 10, "bytes 0-9/10");
         check("bytes=0-99999999999999999999999", 10, "bytes 0-9/10");
         check("bytes=-99999999999999999999999", 10, "bytes 0-9/10");
-        check(
-            "bytes=0-",
-            u64::MAX,
-            "bytes 0-18446744073709551614/18446744073709551615",
-        );
+        check("bytes=0-", u64::MAX, "bytes 0-18446744073709551614/18446744073709551615");
     }
 
     #[test]

@@ -241,20 +241,13 @@ impl ServerConnection {
             && matches!(exchange.response, Response::Awaited)
         {
             exchange.awaits_continue = false;
-            self.output
-                .push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
+            self.output.push(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
     }
 
     /// Whether a request, or a bad one, is still without a response.
     pub fn awaits_response(&self) -> bool {
-        matches!(
-            &self.stage,
-            Stage::Exchange(Exchange {
-                response: Response::Awaited,
-                ..
-            })
-        )
+        matches!(&self.stage, Stage::Exchange(Exchange { response: Response::Awaited, .. }))
     }
 
     /// Begins the response to the request; every response ends with [`finish`](Self::finish).
@@ -268,10 +261,7 @@ impl ServerConnection {
             debug_assert!(!self.reads(), "there is no request to respond to");
             return;
         };
-        debug_assert!(
-            matches!(exchange.response, Response::Awaited),
-            "the request has a response"
-        );
+        debug_assert!(matches!(exchange.response, Response::Awaited), "the request has a response");
         if matches!(exchange.response, Response::Awaited) {
             let writer = exchange.write_head(&head, body, &mut self.output);
             exchange.response = Response::Sending(writer);
@@ -475,22 +465,9 @@ impl Exchange {
         !self.keep_alive && matches!(self.response, Response::Finished)
     }
 
-    fn write_head(
-        &mut self,
-        head: &ResponseHead,
-        body: ResponseBody,
-        output: &mut Output,
-    ) -> BodyWriter {
-        debug_assert!(
-            (200..=599).contains(&head.status),
-            "{} is no final status",
-            head.status
-        );
-        let status = if (200..=599).contains(&head.status) {
-            head.status
-        } else {
-            500
-        };
+    fn write_head(&mut self, head: &ResponseHead, body: ResponseBody, output: &mut Output) -> BodyWriter {
+        debug_assert!((200..=599).contains(&head.status), "{} is no final status", head.status);
+        let status = if (200..=599).contains(&head.status) { head.status } else { 500 };
         let bodiless_status = matches!(status, 204 | 304);
         let until_close = body == ResponseBody::Streaming && self.version == Version::Http10;
         if self.awaits_continue

@@ -15,39 +15,17 @@ fn check(message: &str, expected: &str) {
 
 #[test]
 fn good_responses_at_every_split() {
-    check(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
-        "200 Length(5); 'hello'; end; reusable",
-    );
+    check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "200 Length(5); 'hello'; end; reusable");
     check(
         "HTTP/1.1 200 \r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         "200 Chunked; 'hello'; end; reusable",
     );
-    check(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        "200 Length(0); end",
-    );
-    check(
-        "HTTP/1.0 200 OK\r\n\r\nhello",
-        "200 UntilClose; 'hello'; end",
-    );
-    check(
-        "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nh",
-        "200 Length(1); 'h'; end",
-    );
-    check(
-        "HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
-        "204 None; end; reusable",
-    );
-    check(
-        "HTTP/1.1 304 Not Modified\r\n\r\n",
-        "304 None; end; reusable",
-    );
-    check_method(
-        Method::Head,
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-        "200 None; end; reusable",
-    );
+    check("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", "200 Length(0); end");
+    check("HTTP/1.0 200 OK\r\n\r\nhello", "200 UntilClose; 'hello'; end");
+    check("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\nh", "200 Length(1); 'h'; end");
+    check("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "204 None; end; reusable");
+    check("HTTP/1.1 304 Not Modified\r\n\r\n", "304 None; end; reusable");
+    check_method(Method::Head, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "200 None; end; reusable");
     check(
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
          HTTP/1.1 404 Not Found\r\nContent-Length: 1\r\n\r\nx",
@@ -59,14 +37,8 @@ fn good_responses_at_every_split() {
 fn short_bodies_are_errors() {
     check("", "NoResponse");
     check("HTTP/1.1 200 OK\r\nContent", "HeadCutShort");
-    check(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell",
-        "200 Length(5); 'hell'; BodyCutShort",
-    );
-    check(
-        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
-        "200 Length(5); BodyCutShort",
-    );
+    check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", "200 Length(5); 'hell'; BodyCutShort");
+    check("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", "200 Length(5); BodyCutShort");
     check(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
         "200 Chunked; 'hello'; BodyCutShort",
@@ -118,22 +90,14 @@ fn requests_on_the_wire() {
         Ok(String::from_utf8(bytes.concat()).expect("text"))
     };
     let mut head = get(Method::Put);
-    assert_eq!(
-        sent(&head).as_deref(),
-        Ok("PUT / HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n")
-    );
+    assert_eq!(sent(&head).as_deref(), Ok("PUT / HTTP/1.1\r\nHost: node\r\nContent-Length: 0\r\n\r\n"));
     head.body = BodyKind::Length(5);
     head.expects_continue = true;
-    head.headers = head
-        .headers
-        .with("Connection", "close")
-        .with("content-length", "9");
+    head.headers = head.headers.with("Connection", "close").with("content-length", "9");
     assert_eq!(
         sent(&head).as_deref(),
-        Ok(
-            "PUT / HTTP/1.1\r\nHost: node\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\
-            Connection: close\r\n\r\n"
-        )
+        Ok("PUT / HTTP/1.1\r\nHost: node\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\
+            Connection: close\r\n\r\n")
     );
     head.body = BodyKind::UntilClose;
     assert_eq!(sent(&head), Err(ApiMisuse::InvalidBody));
@@ -156,14 +120,8 @@ fn one_request_at_a_time() {
     assert_eq!(client.request(&get(Method::Get)), Ok(()));
     assert_eq!(client.request(&get(Method::Get)), Err(ApiMisuse::Busy));
     client.receive_eof();
-    assert_eq!(
-        client.poll_event(),
-        Some(ClientEvent::Bad(HttpError::NoResponse))
-    );
-    assert_eq!(
-        client.request(&get(Method::Get)),
-        Err(ApiMisuse::NotReusable)
-    );
+    assert_eq!(client.poll_event(), Some(ClientEvent::Bad(HttpError::NoResponse)));
+    assert_eq!(client.request(&get(Method::Get)), Err(ApiMisuse::NotReusable));
 }
 
 #[test]
@@ -181,18 +139,10 @@ fn short_upload_closes() {
 fn headers_cannot_be_injected() {
     let mut headers = Headers::new();
     for value in ["a\r\nb", "a\nb", "a\0", " a", "a\t", "\u{7f}"] {
-        assert_eq!(
-            headers.push("X", value),
-            Err(InvalidHeader::Value),
-            "{value:?}"
-        );
+        assert_eq!(headers.push("X", value), Err(InvalidHeader::Value), "{value:?}");
     }
     for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {
-        assert_eq!(
-            headers.push(name, "x"),
-            Err(InvalidHeader::Name),
-            "{name:?}"
-        );
+        assert_eq!(headers.push(name, "x"), Err(InvalidHeader::Name), "{name:?}");
     }
     assert_eq!(headers.push("X-Caf\u{65}", "caf\u{e9}"), Ok(()));
     assert_eq!(headers.get_str("x-cafe"), Some("caf\u{e9}"));

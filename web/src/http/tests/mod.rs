@@ -50,11 +50,7 @@ fn step(server: &mut ServerConnection, trace: &mut Trace, sent: &mut Vec<u8>) {
                     head.target,
                     head.version,
                     head.body,
-                    if head.expects_continue {
-                        " continue"
-                    } else {
-                        ""
-                    }
+                    if head.expects_continue { " continue" } else { "" }
                 )),
                 ServerEvent::Body(bytes) => trace.body(bytes),
                 ServerEvent::BodyEnd => trace.line("end"),

@@ -29,23 +29,19 @@ impl Pair {
             while let Some(bytes) = self.client.poll_output() {
                 for part in bytes.chunks(self.step) {
                     self.server.receive(bytes.slice_ref(part));
-                    self.server_events
-                        .extend(std::iter::from_fn(|| self.server.poll_event()));
+                    self.server_events.extend(std::iter::from_fn(|| self.server.poll_event()));
                 }
                 moved = true;
             }
             while let Some(bytes) = self.server.poll_output() {
                 for part in bytes.chunks(self.step) {
                     self.client.receive(bytes.slice_ref(part));
-                    self.client_events
-                        .extend(std::iter::from_fn(|| self.client.poll_event()));
+                    self.client_events.extend(std::iter::from_fn(|| self.client.poll_event()));
                 }
                 moved = true;
             }
-            self.server_events
-                .extend(std::iter::from_fn(|| self.server.poll_event()));
-            self.client_events
-                .extend(std::iter::from_fn(|| self.client.poll_event()));
+            self.server_events.extend(std::iter::from_fn(|| self.server.poll_event()));
+            self.client_events.extend(std::iter::from_fn(|| self.client.poll_event()));
             if !moved {
                 return;
             }
@@ -106,8 +102,7 @@ fn get_and_head_on_one_connection() {
             pair.client.request(&get(method.clone())).expect("reusable");
             pair.drive();
             assert_eq!(pair.request().method, method);
-            pair.server
-                .respond(ResponseHead::new(200), ResponseBody::Length(5));
+            pair.server.respond(ResponseHead::new(200), ResponseBody::Length(5));
             pair.server.send_body(Bytes::from_static(b"hello"));
             pair.server.finish();
             pair.drive();
@@ -139,8 +134,7 @@ fn put_both_ways() {
             assert_eq!(pair.uploaded(), content);
             assert_eq!(pair.server_events.last(), Some(&ServerEvent::BodyEnd));
 
-            pair.server
-                .respond(ResponseHead::new(201), ResponseBody::Streaming);
+            pair.server.respond(ResponseHead::new(201), ResponseBody::Streaming);
             for part in content.chunks(5000) {
                 pair.server.send_body(Bytes::copy_from_slice(part));
                 pair.drive();
@@ -172,16 +166,14 @@ fn expectation_met_and_refused() {
         pair.client.finish_body();
         pair.drive();
         assert_eq!(pair.uploaded(), b"hello");
-        pair.server
-            .respond(ResponseHead::new(204), ResponseBody::Empty);
+        pair.server.respond(ResponseHead::new(204), ResponseBody::Empty);
         pair.server.finish();
         pair.drive();
         assert!(pair.client.is_reusable());
 
         pair.client.request(&head).expect("reusable");
         pair.drive();
-        pair.server
-            .respond(ResponseHead::new(413), ResponseBody::Empty);
+        pair.server.respond(ResponseHead::new(413), ResponseBody::Empty);
         pair.server.finish();
         pair.drive();
         assert_eq!(pair.response(), (413, BodyKind::Length(0)));
@@ -233,8 +225,7 @@ fn early_refusal_of_an_upload() {
     pair.client.request(&head).expect("reusable");
     pair.client.send_body(Bytes::from(vec![0; 1000]));
     pair.drive();
-    pair.server
-        .respond(ResponseHead::new(507), ResponseBody::Empty);
+    pair.server.respond(ResponseHead::new(507), ResponseBody::Empty);
     pair.server.finish();
     pair.drive();
     assert_eq!(pair.response(), (507, BodyKind::Length(0)));

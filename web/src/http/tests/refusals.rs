@@ -13,22 +13,10 @@ fn check_refused(headers: &str, expected: HttpError) {
 fn smuggling() {
     use HttpError::*;
     for (headers, error) in [
-        (
-            "Content-Length: 5\r\nTransfer-Encoding: chunked",
-            LengthAndTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nContent-Length: 5",
-            LengthAndTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: xchunked\r\nContent-Length: 5",
-            LengthAndTransferEncoding,
-        ),
-        (
-            "Content-Length: 5\r\nContent-Length: 6",
-            ConflictingContentLength,
-        ),
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", LengthAndTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 5", LengthAndTransferEncoding),
+        ("Transfer-Encoding: xchunked\r\nContent-Length: 5", LengthAndTransferEncoding),
+        ("Content-Length: 5\r\nContent-Length: 6", ConflictingContentLength),
         ("Content-Length: 5, 5", BadContentLength),
         ("Content-Length: +5", BadContentLength),
         ("Content-Length: -5", BadContentLength),
@@ -44,22 +32,10 @@ fn smuggling() {
         ("Transfer-Encoding: chunked;q=1", BadTransferEncoding),
         ("Transfer-Encoding: chunked, gzip", BadTransferEncoding),
         ("Transfer-Encoding: chunked, chunked", BadTransferEncoding),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
-            BadTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity",
-            BadTransferEncoding,
-        ),
-        (
-            "Transfer-Encoding: gzip, chunked",
-            UnsupportedTransferCoding,
-        ),
-        (
-            "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked",
-            UnsupportedTransferCoding,
-        ),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", BadTransferEncoding),
+        ("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity", BadTransferEncoding),
+        ("Transfer-Encoding: gzip, chunked", UnsupportedTransferCoding),
+        ("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", UnsupportedTransferCoding),
         ("Transfer-Encoding : chunked", BadHeader),
         (" Transfer-Encoding: chunked", BadHeader),
         ("Content-Length\t: 5", BadHeader),
@@ -80,10 +56,7 @@ fn smuggling() {
         "PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 2\r\ncontent-length: 02\r\n\r\nhi",
         "PUT / Http11 Length(2); 'hi'; end; closed",
     );
-    check(
-        "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n",
-        "BadTransferEncoding; closed",
-    );
+    check("PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "BadTransferEncoding; closed");
     // The body of a GET is body, not the next request.
     check(
         "GET / HTTP/1.1\r\nHost: n\r\nContent-Length: 9\r\n\r\nGET /x HT",
@@ -115,10 +88,7 @@ fn bad_request_lines() {
         ("\rGET / HTTP/1.1\r\n", "BadRequestLine"),
         ("\u{16}\u{3}\u{1}", "BadRequestLine"),
     ] {
-        check(
-            &format!("{line}Host: n\r\n\r\n"),
-            &format!("{error}; closed"),
-        );
+        check(&format!("{line}Host: n\r\n\r\n"), &format!("{error}; closed"));
     }
     check("GET / HTTP/1.1\r\n\r\n", "BadHost; closed");
 }
@@ -175,63 +145,29 @@ fn limits_at_every_split() {
     };
     let check = |message: String, expected: &str| serve_within(&limits, &message, expected);
     let get = |headers: &str| format!("GET / HTTP/1.1\r\nHost: n\r\n{headers}\r\n");
-    let chunked = |chunks: &str| {
-        format!("PUT / HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}")
-    };
+    let chunked =
+        |chunks: &str| format!("PUT / HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
 
-    check(
-        format!("GET /{} HTTP/1.1\r\nHost: n\r\n\r\n", "a".repeat(20)),
-        "TargetTooLong; closed",
-    );
+    check(format!("GET /{} HTTP/1.1\r\nHost: n\r\n\r\n", "a".repeat(20)), "TargetTooLong; closed");
     check(format!("GET /{}", "a".repeat(200)), "TargetTooLong; closed");
     check("A".repeat(200), "TargetTooLong; closed");
     check(get("A: 1\r\nB: 2\r\nC: 3\r\n"), "TooManyHeaders; closed");
     check(get("Aaaaaaaaa: 1\r\n"), "HeaderTooLong; closed");
     check(get("A: 12345678901234567\r\n"), "HeaderTooLong; closed");
-    check(
-        get(&format!("A: {}\r\n", "1".repeat(200))),
-        "HeadTooLarge; closed",
-    );
-    check(
-        get(&format!("{}\r\n", "1".repeat(200))),
-        "HeadTooLarge; closed",
-    );
+    check(get(&format!("A: {}\r\n", "1".repeat(200))), "HeadTooLarge; closed");
+    check(get(&format!("{}\r\n", "1".repeat(200))), "HeadTooLarge; closed");
     check(get("Content-Length: 9\r\n"), "HeaderTooLong; closed");
 
-    let long_names = Limits {
-        header_name: 20,
-        ..limits.clone()
-    };
+    let long_names = Limits { header_name: 20, ..limits.clone() };
     let check = |message: String, expected: &str| serve_within(&long_names, &message, expected);
     check(get("Content-Length: 9\r\n"), "BodyTooLarge; closed");
-    check(
-        chunked("9\r\n"),
-        "PUT / Http11 Chunked; BodyTooLarge; closed",
-    );
-    check(
-        chunked("8\r\n12345678\r\n1\r\n9\r\n"),
-        "PUT / Http11 Chunked; '12345678'; BodyTooLarge; closed",
-    );
-    check(
-        chunked("0;12345678"),
-        "PUT / Http11 Chunked; ChunkLineTooLong; closed",
-    );
-    check(
-        chunked("00000000000"),
-        "PUT / Http11 Chunked; ChunkLineTooLong; closed",
-    );
-    check(
-        chunked("0;123456\r\n\r\n"),
-        "PUT / Http11 Chunked; end; closed",
-    );
-    check(
-        chunked("0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n"),
-        "PUT / Http11 Chunked; TrailersTooLarge; closed",
-    );
-    check(
-        chunked("0\r\nA: 1234567890123456789\r\n\r\n"),
-        "PUT / Http11 Chunked; TrailersTooLarge; closed",
-    );
+    check(chunked("9\r\n"), "PUT / Http11 Chunked; BodyTooLarge; closed");
+    check(chunked("8\r\n12345678\r\n1\r\n9\r\n"), "PUT / Http11 Chunked; '12345678'; BodyTooLarge; closed");
+    check(chunked("0;12345678"), "PUT / Http11 Chunked; ChunkLineTooLong; closed");
+    check(chunked("00000000000"), "PUT / Http11 Chunked; ChunkLineTooLong; closed");
+    check(chunked("0;123456\r\n\r\n"), "PUT / Http11 Chunked; end; closed");
+    check(chunked("0\r\nA: 1\r\nB: 2\r\nC: 3\r\n\r\n"), "PUT / Http11 Chunked; TrailersTooLarge; closed");
+    check(chunked("0\r\nA: 1234567890123456789\r\n\r\n"), "PUT / Http11 Chunked; TrailersTooLarge; closed");
 }
 
 #[test]

@@ -21,14 +21,8 @@ fn sent_for(message: &str, act: impl FnOnce(&mut ServerConnection)) -> (String, 
 fn good_messages_at_every_split() {
     check("", "closed");
     check("\r\n", "closed");
-    check(
-        "GET /a?b=%20 HTTP/1.1\r\nHost: n\r\n\r\n",
-        "GET /a?b=%20 Http11 None; end; closed",
-    );
-    check(
-        "\r\nGET / HTTP/1.0\r\n\r\n",
-        "GET / Http10 None; end; closed",
-    );
+    check("GET /a?b=%20 HTTP/1.1\r\nHost: n\r\n\r\n", "GET /a?b=%20 Http11 None; end; closed");
+    check("\r\nGET / HTTP/1.0\r\n\r\n", "GET / Http10 None; end; closed");
     check(
         "PUT /a HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nhello",
         "PUT /a Http11 Length(5); 'hello'; end; closed",
@@ -50,10 +44,7 @@ fn good_messages_at_every_split() {
         "GET http://n/a HTTP/1.1\r\nHost: n\r\nX: \u{e9}\r\nEmpty:\r\n\r\n",
         "GET http://n/a Http11 None; end; closed",
     );
-    check(
-        "POST / HTTP/1.1\r\nHost: n\r\n\r\n",
-        "POST / Http11 None; end; closed",
-    );
+    check("POST / HTTP/1.1\r\nHost: n\r\n\r\n", "POST / Http11 None; end; closed");
 }
 
 #[test]
@@ -74,9 +65,7 @@ fn responses_on_the_wire() {
     let ok = |body| {
         move |server: &mut ServerConnection| {
             let mut head = ResponseHead::new(200);
-            head.headers = Headers::new()
-                .with("Content-Type", "text/plain")
-                .with("Content-Length", "99");
+            head.headers = Headers::new().with("Content-Type", "text/plain").with("Content-Length", "99");
             server.respond(head, body);
             server.send_body(Bytes::from_static(b"hello "));
             server.send_body(Bytes::from_static(b"world"));
@@ -89,61 +78,26 @@ fn responses_on_the_wire() {
     let head = "HEAD / HTTP/1.1\r\nHost: n\r\n\r\n";
     let start = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n";
     for (request, body, rest, closes) in [
-        (
-            new,
-            ResponseBody::Length(11),
-            "Content-Length: 11\r\n\r\nhello world",
-            false,
-        ),
+        (new, ResponseBody::Length(11), "Content-Length: 11\r\n\r\nhello world", false),
         (
             new,
             ResponseBody::Streaming,
             "Transfer-Encoding: chunked\r\n\r\n6\r\nhello \r\n5\r\nworld\r\n0\r\n\r\n",
             false,
         ),
-        (
-            old,
-            ResponseBody::Length(11),
-            "Content-Length: 11\r\nConnection: close\r\n\r\nhello world",
-            true,
-        ),
-        (
-            old,
-            ResponseBody::Streaming,
-            "Connection: close\r\n\r\nhello world",
-            true,
-        ),
+        (old, ResponseBody::Length(11), "Content-Length: 11\r\nConnection: close\r\n\r\nhello world", true),
+        (old, ResponseBody::Streaming, "Connection: close\r\n\r\nhello world", true),
         (
             old_kept,
             ResponseBody::Length(11),
             "Content-Length: 11\r\nConnection: keep-alive\r\n\r\nhello world",
             false,
         ),
-        (
-            old_kept,
-            ResponseBody::Streaming,
-            "Connection: close\r\n\r\nhello world",
-            true,
-        ),
-        (
-            head,
-            ResponseBody::Length(11),
-            "Content-Length: 11\r\n\r\n",
-            false,
-        ),
-        (
-            head,
-            ResponseBody::Streaming,
-            "Transfer-Encoding: chunked\r\n\r\n",
-            false,
-        ),
+        (old_kept, ResponseBody::Streaming, "Connection: close\r\n\r\nhello world", true),
+        (head, ResponseBody::Length(11), "Content-Length: 11\r\n\r\n", false),
+        (head, ResponseBody::Streaming, "Transfer-Encoding: chunked\r\n\r\n", false),
         // Too short: the connection closes and nothing is made up.
-        (
-            new,
-            ResponseBody::Length(12),
-            "Content-Length: 12\r\n\r\nhello world",
-            true,
-        ),
+        (new, ResponseBody::Length(12), "Content-Length: 12\r\n\r\nhello world", true),
     ] {
         let (sent, closed) = sent_for(request, ok(body));
         assert_eq!(sent, format!("{start}{rest}"), "{request:?} {body:?}");
@@ -159,10 +113,7 @@ fn bodiless_statuses() {
             server.send_body(Bytes::from_static(b"x"));
             server.finish();
         });
-        assert!(
-            sent.ends_with("\r\n\r\n") && !sent.contains("ength"),
-            "{sent}"
-        );
+        assert!(sent.ends_with("\r\n\r\n") && !sent.contains("ength"), "{sent}");
         assert!(!closed);
     }
 }
@@ -220,9 +171,7 @@ fn early_answer_drains_or_closes() {
         while server.poll_output().is_some() {}
     };
     let mut server = ServerConnection::new(Limits::default());
-    server.receive(Bytes::from_static(
-        b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nhe",
-    ));
+    server.receive(Bytes::from_static(b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 5\r\n\r\nhe"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     answer(&mut server);
     assert_eq!(server.poll_event(), None);
@@ -232,9 +181,7 @@ fn early_answer_drains_or_closes() {
 
     // Too much is left to throw away.
     let mut server = ServerConnection::new(Limits::default());
-    server.receive(Bytes::from_static(
-        b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 70000\r\n\r\nhe",
-    ));
+    server.receive(Bytes::from_static(b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 70000\r\n\r\nhe"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     answer(&mut server);
     assert!(server.should_close());
@@ -242,9 +189,7 @@ fn early_answer_drains_or_closes() {
 
     // Chunks are bounded with their framing.
     let mut server = ServerConnection::new(Limits::default());
-    server.receive(Bytes::from_static(
-        b"PUT / HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n",
-    ));
+    server.receive(Bytes::from_static(b"PUT / HTTP/1.1\r\nHost: n\r\nTransfer-Encoding: chunked\r\n\r\n"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     answer(&mut server);
     let mut drained = 0;
@@ -280,9 +225,8 @@ fn unanswered_expectation_closes() {
 #[test]
 fn next_request_waits_for_the_output() {
     let mut server = ServerConnection::new(Limits::default());
-    server.receive(Bytes::from_static(
-        b"GET /1 HTTP/1.1\r\nHost: n\r\n\r\nGET /2 HTTP/1.1\r\nHost: n\r\n\r\n",
-    ));
+    server
+        .receive(Bytes::from_static(b"GET /1 HTTP/1.1\r\nHost: n\r\n\r\nGET /2 HTTP/1.1\r\nHost: n\r\n\r\n"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     assert_eq!(server.poll_event(), Some(ServerEvent::BodyEnd));
     assert_eq!(server.poll_event(), None);
@@ -296,9 +240,7 @@ fn next_request_waits_for_the_output() {
 #[test]
 fn back_pressure_holds_the_driver() {
     let mut server = ServerConnection::new(Limits::default());
-    server.receive(Bytes::from_static(
-        b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 1000000\r\n\r\n",
-    ));
+    server.receive(Bytes::from_static(b"PUT / HTTP/1.1\r\nHost: n\r\nContent-Length: 1000000\r\n\r\n"));
     assert!(matches!(server.poll_event(), Some(ServerEvent::Request(_))));
     let mut reads = 0;
     while server.wants_input() {
@@ -327,10 +269,7 @@ fn patience() {
     server.receive(Bytes::from_static(b"GET"));
     assert_eq!(server.poll_event(), None);
     server.receive_timeout();
-    assert_eq!(
-        server.poll_event(),
-        Some(ServerEvent::Bad(HttpError::TimedOut))
-    );
+    assert_eq!(server.poll_event(), Some(ServerEvent::Bad(HttpError::TimedOut)));
     server.respond(ResponseHead::new(408), ResponseBody::Empty);
     server.finish();
     assert!(server.poll_output().is_some());
