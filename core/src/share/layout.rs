@@ -191,14 +191,16 @@ impl ShareLayout {
         }
         let block_hashes_len = self.share_hashes - self.block_hashes;
         let tree_len_max = node_count(SEGMENTS_MAX) * Hash::LEN as u64;
-        if block_hashes_len % Hash::LEN as u64 != 0 || block_hashes_len > tree_len_max {
+        if !block_hashes_len.is_multiple_of(Hash::LEN as u64) || block_hashes_len > tree_len_max {
             return Err(ShareError::Size {
                 section: Section::BlockHashes,
             });
         }
         let share_hashes_len = self.extension - self.share_hashes;
         let share_hashes_max = node_count(SHARES_MAX.into()) * SHARE_HASH_LEN as u64;
-        if share_hashes_len % SHARE_HASH_LEN as u64 != 0 || share_hashes_len > share_hashes_max {
+        if !share_hashes_len.is_multiple_of(SHARE_HASH_LEN as u64)
+            || share_hashes_len > share_hashes_max
+        {
             return Err(ShareError::Size {
                 section: Section::ShareHashes,
             });
