@@ -89,9 +89,8 @@ pub struct ShareLayout {
 }
 
 impl ShareLayout {
-    /// The layout in which a share of this file is written; all shares of a file have the same.
-    /// `extension_len` is the length of the packed extension block in bytes. Version 1 unless a
-    /// number does not fit into 32 bits.
+    /// The layout in which the shares of this file are written; all of them have the same.
+    /// Version 1 unless a number does not fit into 32 bits.
     pub fn for_upload(encoding: &Encoding) -> Self {
         let small = Self::with_version(encoding, Version::V1);
         // Offsets grow along the table and the data lie before the last, so it is the greatest.
