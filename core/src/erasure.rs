@@ -17,7 +17,7 @@ use reed_solomon_erasure::galois_8;
 use crate::encoding::check_shares;
 
 /// Makes the secondary blocks of segments; built once for a file.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Encoder {
     needed: u16,
     total: u16,
@@ -96,6 +96,12 @@ impl Encoder {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for Encoder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Encoder({}-of-{})", self.needed, self.total)
     }
 }
 
