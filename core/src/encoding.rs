@@ -103,7 +103,7 @@ impl Encoding {
         if segment_size == 0 || segment_size > longest {
             return Err(EncodingError::SegmentSize { segment_size });
         }
-        if segment_size % u64::from(needed) != 0 {
+        if !segment_size.is_multiple_of(needed.into()) {
             return Err(EncodingError::SegmentNotDivisible { segment_size, needed });
         }
         let num_segments = size.div_ceil(segment_size);

@@ -242,6 +242,12 @@ mod tests {
     }
 
     #[test]
+    fn hasher_state_is_wiped() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        wiped(&TaggedHasher::new(b"").0);
+    }
+
+    #[test]
     fn printing_is_short_and_hides_state() {
         assert_eq!(format!("{:?}", Hash([0; 32])), "#aaaaaaaa");
         assert_eq!(format!("{:?}", convergence_hasher(1, 1, 1, b"secret")), "TaggedHasher(..)");

@@ -12,7 +12,7 @@ use crate::hash::{Hash, tagged_hash, tagged_pair_hash};
 use crate::netstring::Decimal;
 
 /// A tree of which every leaf is known, as an uploader has it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HashTree {
     nodes: Vec<Hash>,
 }
@@ -52,6 +52,12 @@ impl HashTree {
         let first_leaf = self.nodes.len() as u64 / 2;
         assert!(leaf <= first_leaf, "no such leaf");
         chain(first_leaf + leaf, include_leaf).collect()
+    }
+}
+
+impl fmt::Debug for HashTree {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "HashTree({} nodes, {:?})", self.nodes.len(), self.root())
     }
 }
 

@@ -4,6 +4,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use aes::Aes128;
 use bytes::Bytes;
@@ -26,7 +27,7 @@ pub fn crypt_at(key: &EncryptionKey, offset: u64, data: &mut [u8]) {
 }
 
 /// One segment ready to be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EncodedSegment {
     /// The encrypted segment without padding, for the hash over the whole file.
     pub ciphertext: Bytes,
@@ -38,7 +39,7 @@ pub struct EncodedSegment {
 }
 
 /// One share's block of a segment.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct EncodedBlock {
     /// The share's number.
     pub share: u16,
@@ -46,6 +47,25 @@ pub struct EncodedBlock {
     pub block: Bytes,
     /// This block's leaf of the share's block hash tree.
     pub hash: Hash,
+}
+
+// A megabyte in a log helps nobody, and plaintext must not get there: lengths and hashes are shown.
+
+impl fmt::Debug for EncodedSegment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("EncodedSegment")
+            .field("ciphertext_len", &self.ciphertext.len())
+            .field("crypttext_segment_hash", &self.crypttext_segment_hash)
+            .field("blocks", &self.blocks)
+            .finish()
+    }
+}
+
+impl fmt::Debug for EncodedBlock {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (share, len) = (self.share, self.block.len());
+        write!(out, "EncodedBlock(share {share}, {len} bytes, {:?})", self.hash)
+    }
 }
 
 /// Encrypts and encodes one segment; `wanted` are the numbers of the shares to make blocks for
@@ -110,8 +130,8 @@ pub struct DecodedSegment {
     pub crypttext_segment_hash: Hash,
 }
 
-impl core::fmt::Debug for DecodedSegment {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for DecodedSegment {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = self.plaintext.len();
         write!(out, "DecodedSegment(<{len} bytes>, {:?})", self.crypttext_segment_hash)
     }

@@ -9,10 +9,10 @@ use alloc::vec::Vec;
 /// if nothing is needed.
 ///
 /// Exact when no share is on two servers, as after an ordinary upload. Otherwise the question is
-/// hard in general: the answer is searched for, exactly for any grid of up to a dozen servers or
-/// so and for most larger ones. When the search grows too long the answer is a lower bound, found
-/// by ignoring all copies of a share but one: never more than the truth. Shares from 256 on do not
-/// exist and are ignored.
+/// hard in general, and the answer is searched for: exactly for up to twenty servers, and for most
+/// larger grids. When the search grows too long the answer is a lower bound, found by ignoring all
+/// copies of a share but one: never more than the truth. Shares from 256 on do not exist and are
+/// ignored.
 pub fn survivable_losses<S: Ord>(placements: &BTreeMap<S, BTreeSet<u16>>, needed: u16) -> Option<usize> {
     let mut holdings: Vec<Shares> = placements.values().map(Shares::from_set).collect();
     let all = holdings.iter().fold(Shares::default(), Shares::union);
@@ -75,8 +75,8 @@ struct Search {
 }
 
 impl Search {
-    /// A few milliseconds.
-    const STEPS_MAX: u32 = 100_000;
+    /// Enough for every subset of twenty servers; a few milliseconds.
+    const STEPS_MAX: u32 = 1 << 20;
 
     fn new(mut holdings: Vec<Shares>, shares_max: usize) -> Self {
         holdings.sort_by_key(Shares::count);
@@ -91,12 +91,12 @@ impl Search {
 
     fn visit(&mut self, from: usize, kept_shares: Shares, kept: usize) {
         self.best = self.best.max(kept);
-        self.steps_left = self.steps_left.saturating_sub(1);
         for server in from..self.holdings.len() {
             // Even keeping all the rest would not be better.
             if self.steps_left == 0 || kept + self.holdings.len() - server <= self.best {
                 return;
             }
+            self.steps_left -= 1;
             let union = kept_shares.union(&self.holdings[server]);
             if union.count() <= self.shares_max {
                 self.visit(server + 1, union, kept + 1);
@@ -140,6 +140,20 @@ impl Shares {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_bound_is_never_above_the_truth(
+            held in proptest::collection::vec(proptest::collection::btree_set(0u16..8, 1..5), 1..8),
+            shares_max in 0usize..8
+        ) {
+            let holdings: Vec<Shares> = held.iter().map(Shares::from_set).collect();
+            let exact = Search::new(holdings.clone(), shares_max).run();
+            let bound = kept_of_disjoint(without_copies(&holdings), shares_max);
+            prop_assert!(exact.is_some_and(|exact| exact <= bound));
+        }
+    }
 
     #[test]
     fn the_bound_without_search_is_never_too_high() {

@@ -46,7 +46,11 @@ pub(crate) struct IntroducerClient {
 }
 
 impl IntroducerClient {
-    pub(crate) fn new(services: Vec<Service>, own: Option<SignedAnnouncement>, program: &str) -> IntroducerClient {
+    pub(crate) fn new(
+        services: Vec<Service>,
+        own: Option<SignedAnnouncement>,
+        program: &str,
+    ) -> IntroducerClient {
         let introducer = |service| Introducer {
             link: Link::new(service, ServiceKind::Introducer, program.into()),
             heard: false,
@@ -96,7 +100,10 @@ impl IntroducerClient {
             Some(LinkEvent::Down(error)) => {
                 // Said once, not on every attempt.
                 if !core::mem::replace(&mut introducer.failed, true) {
-                    io.notice(NoticeLevel::Warning, format!("no connection to the introducer at {name}: {error}"));
+                    io.notice(
+                        NoticeLevel::Warning,
+                        format!("no connection to the introducer at {name}: {error}"),
+                    );
                 }
             }
             Some(LinkEvent::Message(message)) => match message.envelope.kind {

@@ -123,7 +123,11 @@ impl IntroducerServer {
         (self.announcements.len(), self.subscribers.len())
     }
 
-    fn publish(&mut self, announcement: Announcement, signed: SignedAnnouncement) -> Result<(), IntroducerError> {
+    fn publish(
+        &mut self,
+        announcement: Announcement,
+        signed: SignedAnnouncement,
+    ) -> Result<(), IntroducerError> {
         let Announcement { server, service, sequence, .. } = announcement;
         let index = (service.clone(), server);
         match self.announcements.get(&index) {
@@ -166,10 +170,13 @@ mod tests {
     }
 
     /// Hands in a request, runs the jobs, and gives the other actions.
-    fn ask(introducer: &mut IntroducerServer, from: u64, request: IntroducerRequest) -> Vec<IntroducerAction> {
+    fn ask(
+        introducer: &mut IntroducerServer,
+        from: u64,
+        request: IntroducerRequest,
+    ) -> Vec<IntroducerAction> {
         let mut seen = Vec::new();
-        introducer
-            .handle(IntroducerEvent::Request { conn: conn(from), key: from, request }, Now::default());
+        introducer.handle(IntroducerEvent::Request { conn: conn(from), key: from, request }, Now::default());
         while let Some(action) = introducer.poll_action() {
             match action {
                 IntroducerAction::Job(id, work) => {

@@ -154,8 +154,7 @@ impl Node {
         let mut services = Vec::new();
         services.extend(storage.map(|storage| (ServiceKind::Storage, storage.swissnum.clone())));
         services.extend(config.introducer.iter().map(|swissnum| (ServiceKind::Introducer, swissnum.clone())));
-        let mut table =
-            ServerTable::new(config.preferred_servers.clone(), config.refused_servers.clone());
+        let mut table = ServerTable::new(config.preferred_servers.clone(), config.refused_servers.clone());
         for (server, info) in &config.servers {
             table.configure(*server, Arc::new(info.clone()), now.unix);
         }

@@ -87,9 +87,8 @@ pub struct ShareLayout {
 }
 
 impl ShareLayout {
-    /// The layout in which a share of this file is written; all shares of a file have the same.
-    /// `extension_len` is the length of the packed extension block in bytes. Version 1 unless a
-    /// number does not fit into 32 bits.
+    /// The layout in which the shares of this file are written; all of them have the same.
+    /// Version 1 unless a number does not fit into 32 bits.
     pub fn for_upload(encoding: &Encoding) -> Self {
         let small = Self::with_version(encoding, Version::V1);
         // Offsets grow along the table and the data lie before the last, so it is the greatest.
@@ -176,12 +175,12 @@ impl ShareLayout {
         }
         let block_hashes_len = self.share_hashes - self.block_hashes;
         let tree_len_max = node_count(SEGMENTS_MAX) * Hash::LEN as u64;
-        if block_hashes_len % Hash::LEN as u64 != 0 || block_hashes_len > tree_len_max {
+        if !block_hashes_len.is_multiple_of(Hash::LEN as u64) || block_hashes_len > tree_len_max {
             return Err(ShareError::Size { section: Section::BlockHashes });
         }
         let share_hashes_len = self.extension - self.share_hashes;
         let share_hashes_max = node_count(SHARES_MAX.into()) * SHARE_HASH_LEN as u64;
-        if share_hashes_len % SHARE_HASH_LEN as u64 != 0 || share_hashes_len > share_hashes_max {
+        if !share_hashes_len.is_multiple_of(SHARE_HASH_LEN as u64) || share_hashes_len > share_hashes_max {
             return Err(ShareError::Size { section: Section::ShareHashes });
         }
         Ok(())
