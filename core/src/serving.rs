@@ -16,7 +16,7 @@ use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::time::{Instant, Now};
 use crate::wire::{Frame, Hello, Kind, Message, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome};
 use alloc::collections::{BTreeMap, VecDeque};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 use serde::Serialize;

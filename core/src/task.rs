@@ -137,10 +137,6 @@ impl<Purpose> Tasks<Purpose> {
         }
     }
 
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Purpose> {
-        self.waiting.values()
-    }
-
     pub(crate) fn poll(&mut self) -> Option<(u64, Task)> {
         self.queue.pop_front()
     }

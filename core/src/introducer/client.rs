@@ -11,7 +11,7 @@ use crate::nurl::{Address, Service};
 use crate::operation::NoticeLevel;
 use crate::peers::{ConnEvent, Link, LinkEvent, LinkStatus};
 use crate::time::{Instant, Now};
-use crate::wire::{Kind, Message, ServiceKind};
+use crate::wire::{Kind, ServiceKind};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
