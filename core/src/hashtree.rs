@@ -320,9 +320,9 @@ mod tests {
         let tree = tree(1);
         assert_eq!(tree.nodes().len(), 1);
         assert_eq!(tree.needed_for_leaf(0, true), [0]);
-        assert_eq!(tree.needed_for_leaf(0, false), []);
+        assert!(tree.needed_for_leaf(0, false).is_empty());
         let mut incomplete = incomplete(&tree, 1);
-        assert_eq!(incomplete.needed_for_leaf(0, true), []);
+        assert!(incomplete.needed_for_leaf(0, true).is_empty());
         assert_eq!(incomplete.add(&nodes(&tree, &[0])), Ok(()));
         assert_eq!(incomplete.leaf(0), Some(tree.root()));
     }
@@ -400,7 +400,7 @@ mod tests {
                     prop_assert_eq!(&copy, &incomplete);
                 }
                 incomplete.add(&nodes(&tree, &needed)).expect("they are right and enough");
-                prop_assert_eq!(incomplete.needed_for_leaf(leaf, true), vec![]);
+                prop_assert!(incomplete.needed_for_leaf(leaf, true).is_empty());
                 let node = incomplete.first_leaf() + leaf;
                 prop_assert_eq!(incomplete.leaf(leaf), Some(tree.nodes()[node as usize]));
             }

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn long_frames_report_life() {
-        let frame = Frame::with_bulk(vec![1], vec![vec![0; 3 * PARTIAL_STEP + 5].into()]);
+        let frame = Frame::with_bulk(vec![1], vec![vec![0; 3 * PARTIAL_STEP + 5000].into()]);
         let mut stream = bytes_of(&Frame::new(vec![1]));
         stream.extend(bytes_of(&frame));
         let (mut decoder, mut partial) = (FrameDecoder::new(), 0);
