@@ -1,0 +1,404 @@
+//! A node with its web port: one machine that a runtime drives like a bare node.
+//!
+//! The paths are those of Tahoe-LAFS's web API: `PUT /uri` stores a file and answers its
+//! capability, `GET /uri/CAP` reads it (ranges, HEAD), `GET /?t=json` tells how the node stands.
+//! `PUT /uri?ophandle=NAME` makes the progress of the upload visible at `GET /operations/NAME`.
+
+mod exchange;
+mod routes;
+mod status;
+
+use crate::http::{Limits, ServerConnection, ServerEvent};
+use bytes::Bytes;
+use exchange::{Exchange, Upload};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
+use tallac_core::node::Node;
+use tallac_core::operation::{Command, OperationId, Report};
+use tallac_core::time::{Instant, Now};
+use tallac_core::upload::{UploadPlan, UploadProgress};
+
+/// Bytes that a connection may send before the gateway has worked off what came before.
+const READ_AHEAD: u64 = 256 * 1024;
+/// Bytes of a response that may lie unsent before no more of the file is asked for.
+const WRITE_AHEAD: u64 = 4 * 1024 * 1024;
+/// How long a client may be silent in the middle of a request, or idle between two.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
+/// How long a client may leave a response unread.
+const READER_PATIENCE: Duration = Duration::from_secs(600);
+/// Most connections at once.
+const CONNECTIONS_MAX: usize = 1_024;
+
+/// A node and its web port.
+pub struct Gateway {
+    node: Node,
+    connections: BTreeMap<ConnId, Connection>,
+    operations: BTreeMap<OperationId, ConnId>,
+    /// The uploads that are watched by name.
+    watched: BTreeMap<String, OperationId>,
+    views: BTreeMap<OperationId, UploadView>,
+    next_operation: u64,
+    /// Connections for which something has changed.
+    dirty: BTreeSet<ConnId>,
+    actions: VecDeque<Action>,
+}
+
+/// What is known of an upload under way.
+#[derive(Debug, Default)]
+struct UploadView {
+    handle: Option<String>,
+    received: u64,
+    size: Option<u64>,
+    plan: Option<Box<UploadPlan>>,
+    progress: Option<UploadProgress>,
+}
+
+struct Connection {
+    http: ServerConnection,
+    exchange: Exchange,
+    /// Granted to be read and not come in yet.
+    granted: u64,
+    /// Given to be sent and not gone yet.
+    unsent: u64,
+    last_progress: Instant,
+    closing: bool,
+}
+
+impl Machine for Gateway {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Accepted { conn, protocol: Protocol::Web, .. } => self.accepted(conn, now),
+            Event::Received { conn, data } if self.connections.contains_key(&conn) => {
+                self.with_connection(conn, now, |connection| {
+                    connection.granted = connection.granted.saturating_sub(data.len() as u64);
+                    connection.http.receive(data);
+                });
+            }
+            Event::ReceivedEnd { conn } if self.connections.contains_key(&conn) => {
+                self.with_connection(conn, now, |connection| connection.http.receive_eof());
+            }
+            Event::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
+                self.with_connection(conn, now, |connection| {
+                    connection.unsent = connection.unsent.saturating_sub(bytes);
+                });
+            }
+            Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
+            Event::Wake => {
+                self.wake(now);
+                self.node.handle(Event::Wake, now);
+            }
+            other => self.node.handle(other, now),
+        }
+        self.collect();
+        self.advance_all(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let connections = self.connections.values().filter_map(Connection::deadline).min();
+        [self.node.deadline(), connections].into_iter().flatten().min()
+    }
+}
+
+impl Gateway {
+    /// Puts a web side around a node.
+    pub fn new(node: Node, now: Now) -> Gateway {
+        let mut gateway = Gateway {
+            node,
+            connections: BTreeMap::new(),
+            operations: BTreeMap::new(),
+            watched: BTreeMap::new(),
+            views: BTreeMap::new(),
+            next_operation: 0,
+            dirty: BTreeSet::new(),
+            actions: VecDeque::new(),
+        };
+        gateway.collect();
+        gateway.advance_all(now);
+        gateway
+    }
+
+    /// The node inside.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    fn accepted(&mut self, conn: ConnId, now: Now) {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            self.actions.push_back(Action::Abort { conn });
+            return;
+        }
+        let connection = Connection {
+            http: ServerConnection::new(Limits::default()),
+            exchange: Exchange::Idle,
+            granted: 0,
+            unsent: 0,
+            last_progress: now.instant,
+            closing: false,
+        };
+        self.connections.insert(conn, connection);
+        self.dirty.insert(conn);
+    }
+
+    fn closed(&mut self, conn: ConnId, now: Now) {
+        if let Some(connection) = self.connections.remove(&conn)
+            && let Some(id) = connection.exchange.operation()
+        {
+            self.end_operation(id);
+            self.command(Command::Cancel { id }, now);
+        }
+    }
+
+    fn with_connection(&mut self, conn: ConnId, now: Now, change: impl FnOnce(&mut Connection)) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.last_progress = now.instant;
+            change(connection);
+            self.dirty.insert(conn);
+        }
+    }
+
+    fn wake(&mut self, now: Now) {
+        let due = |connection: &Connection| connection.deadline().is_some_and(|at| now.instant >= at);
+        let late: Vec<ConnId> =
+            self.connections.iter().filter(|(_, c)| due(c)).map(|(conn, _)| *conn).collect();
+        for conn in late {
+            let connection = self.connections.get_mut(&conn).expect("just listed");
+            if connection.unsent > 0 || connection.closing {
+                self.actions.push_back(Action::Abort { conn });
+                connection.last_progress = now.instant;
+            } else {
+                self.with_connection(conn, now, |connection| connection.http.receive_timeout());
+            }
+        }
+    }
+
+    fn advance_all(&mut self, now: Now) {
+        while let Some(conn) = self.dirty.pop_first() {
+            self.advance(conn, now);
+        }
+    }
+
+    /// Takes a connection as far as it can go: requests are read, answers written, reading granted.
+    fn advance(&mut self, conn: ConnId, now: Now) {
+        loop {
+            let Some(connection) = self.connections.get_mut(&conn) else { return };
+            let mut moved = false;
+            while let Some(bytes) = connection.http.poll_output() {
+                connection.unsent += bytes.len() as u64;
+                self.actions.push_back(Action::SendBytes { conn, data: bytes });
+                moved = true;
+            }
+            if connection.exchange.may_take_body()
+                && let Some(event) = connection.http.poll_event()
+            {
+                self.http_event(conn, event, now);
+                moved = true;
+            }
+            self.feed_upload(conn, now);
+            self.grant_download(conn, now);
+            if !moved {
+                break;
+            }
+        }
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.http.should_close() && !connection.closing {
+            connection.closing = true;
+            self.actions.push_back(Action::Close { conn });
+        } else if connection.http.wants_input() && connection.granted < READ_AHEAD / 2 && !connection.closing
+        {
+            let bytes = READ_AHEAD - connection.granted;
+            connection.granted += bytes;
+            self.actions.push_back(Action::Grant { conn, bytes });
+        }
+    }
+
+    fn http_event(&mut self, conn: ConnId, event: ServerEvent, now: Now) {
+        match event {
+            ServerEvent::Request(head) => self.route(conn, head, now),
+            ServerEvent::Body(bytes) => {
+                if let Some(upload) = self.upload_of(conn) {
+                    upload.pending.push_back(bytes);
+                }
+            }
+            ServerEvent::BodyEnd => {
+                if let Some(upload) = self.upload_of(conn) {
+                    upload.body_ended = true;
+                }
+            }
+            ServerEvent::Bad(error) => {
+                self.cancel_exchange(conn, now);
+                let Some(connection) = self.connections.get_mut(&conn) else { return };
+                if connection.http.awaits_response() {
+                    self.answer_text(conn, error.status(), &error.to_string());
+                } else {
+                    connection.http.abort();
+                }
+            }
+            ServerEvent::Closed => {}
+        }
+    }
+
+    fn upload_of(&mut self, conn: ConnId) -> Option<&mut Upload> {
+        match &mut self.connections.get_mut(&conn)?.exchange {
+            Exchange::Upload(upload) => Some(upload),
+            _ => None,
+        }
+    }
+
+    /// Passes on what came of an upload's body, no more than the node takes.
+    fn feed_upload(&mut self, conn: ConnId, now: Now) {
+        while let Some(upload) = self.upload_of(conn) {
+            let id = upload.id;
+            if upload.credit > 0
+                && let Some(mut piece) = upload.pending.pop_front()
+            {
+                let take = piece.len().min(usize::try_from(upload.credit).unwrap_or(usize::MAX));
+                let front = piece.split_to(take);
+                if !piece.is_empty() {
+                    upload.pending.push_front(piece);
+                }
+                upload.credit -= take as u64;
+                if let Some(view) = self.views.get_mut(&id) {
+                    view.received += take as u64;
+                }
+                self.command(Command::UploadData { id, data: front.into() }, now);
+            } else if upload.body_ended && upload.pending.is_empty() && !upload.end_told {
+                upload.end_told = true;
+                self.command(Command::UploadEnd { id }, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Asks for more of a file while the client keeps reading.
+    fn grant_download(&mut self, conn: ConnId, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let unsent = connection.unsent + connection.http.output_len() as u64;
+        if let Exchange::Download(download) = &mut connection.exchange {
+            let outstanding = download.granted + unsent;
+            let more = WRITE_AHEAD.saturating_sub(outstanding);
+            if more >= WRITE_AHEAD / 4 {
+                download.granted += more;
+                let id = download.id;
+                self.command(Command::DownloadGrant { id, bytes: more }, now);
+            }
+        }
+    }
+
+    fn cancel_exchange(&mut self, conn: ConnId, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let exchange = std::mem::replace(&mut connection.exchange, Exchange::Idle);
+        if let Some(id) = exchange.operation() {
+            self.end_operation(id);
+            self.command(Command::Cancel { id }, now);
+        }
+    }
+
+    fn new_operation(&mut self, conn: ConnId) -> OperationId {
+        let id = OperationId(self.next_operation);
+        self.next_operation += 1;
+        self.operations.insert(id, conn);
+        id
+    }
+
+    fn end_operation(&mut self, id: OperationId) {
+        self.operations.remove(&id);
+        if let Some(handle) = self.views.remove(&id).and_then(|view| view.handle) {
+            self.watched.remove(&handle);
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Now) {
+        // The node's actions must be taken before its next event.
+        self.collect();
+        self.node.handle(Event::Command(command), now);
+        self.collect();
+    }
+
+    /// Takes the node's actions: reports are for the web side, the rest for the host.
+    fn collect(&mut self) {
+        while let Some(action) = self.node.poll_action() {
+            match action {
+                Action::Report(report) => self.report(report),
+                other => self.actions.push_back(other),
+            }
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::UploadGrant { id, bytes } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    if let Some(upload) = self.upload_of(conn) {
+                        upload.credit += bytes;
+                    }
+                    self.dirty.insert(conn);
+                }
+            }
+            Report::UploadPlanned { id, plan } => {
+                if let Some(view) = self.views.get_mut(&id) {
+                    view.plan = Some(plan);
+                }
+            }
+            Report::UploadProgress { id, progress } => {
+                if let Some(view) = self.views.get_mut(&id) {
+                    view.progress = Some(progress);
+                }
+            }
+            Report::Uploaded { id, result } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.uploaded(conn, id, result);
+                    self.dirty.insert(conn);
+                }
+            }
+            Report::DownloadData { id, data } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.download_data(conn, data);
+                    self.dirty.insert(conn);
+                }
+            }
+            Report::Downloaded { id, result } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.downloaded(conn, id, result);
+                    self.dirty.insert(conn);
+                }
+            }
+            Report::Stopped => {
+                for conn in self.connections.keys() {
+                    self.actions.push_back(Action::Close { conn: *conn });
+                }
+                self.actions.push_back(Action::Report(Report::Stopped));
+            }
+            notice @ Report::Notice(_) => self.actions.push_back(Action::Report(notice)),
+        }
+    }
+}
+
+impl Connection {
+    /// When it has kept us waiting for too long. Waiting for the node does not count.
+    fn deadline(&self) -> Option<Instant> {
+        if self.unsent > 0 {
+            return Some(self.last_progress + READER_PATIENCE);
+        }
+        match &self.exchange {
+            Exchange::Idle => Some(self.last_progress + CLIENT_PATIENCE),
+            Exchange::Upload(upload) if upload.waits_for_client() => {
+                Some(self.last_progress + CLIENT_PATIENCE)
+            }
+            Exchange::Upload(_) | Exchange::Download(_) => None,
+        }
+    }
+}
+
+/// A short text as the body of a response.
+fn text(body: impl Into<String>) -> Bytes {
+    Bytes::from(body.into().into_bytes())
+}
