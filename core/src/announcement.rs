@@ -70,6 +70,7 @@ struct Body {
     #[serde(rename = "service-name")]
     service_name: String,
     seqnum: u64,
+    #[serde(default)]
     nonce: String,
     nickname: String,
     #[serde(rename = "app-versions", default)]
@@ -103,26 +104,7 @@ impl AnnouncementKey {
     /// Signs an announcement of a storage server. `nonce` is 20 random bytes; `furl` a Foolscap
     /// furl for readers of old (they need one, and take the tub id from it).
     pub fn announce(&self, sequence: u64, info: &ServerInfo, nonce: [u8; 20]) -> SignedAnnouncement {
-        let service = info.service.iter();
-        let nurls: Vec<String> = service.flat_map(Service::nurls).map(|nurl| nurl.to_string()).collect();
-        let hint = info.service.as_ref().and_then(|s| s.addresses.first());
-        let body = Body {
-            version: 0,
-            service_name: STORAGE_SERVICE.into(),
-            seqnum: sequence,
-            nonce: base32::encode(&nonce),
-            nickname: info.nickname.clone(),
-            app_versions: serde_json::Value::Array(Vec::new()),
-            my_version: info.program.clone(),
-            oldest_supported: "tallac/0.1".into(),
-            // No Foolscap service answers there; readers only take the tub id out of it.
-            furl: match hint {
-                Some(address) => alloc::format!("pb://{}@tcp:{address}/storage", info.tub_id),
-                None => alloc::format!("pb://{}@/storage", info.tub_id),
-            },
-            nurls,
-            permutation_seed: Some(base32::encode(&info.permutation_seed)),
-        };
+        let body = Body::new(sequence, info, base32::encode(&nonce));
         let message = serde_json::to_vec(&body).expect("plain data becomes JSON");
         let signature = self.0.sign(&message).to_bytes();
         let text = |bytes: &[u8]| alloc::format!("v0-{}", base32::encode(bytes)).into_bytes();
@@ -132,6 +114,40 @@ impl AnnouncementKey {
             message,
         }
     }
+}
+
+impl Body {
+    fn new(sequence: u64, info: &ServerInfo, nonce: String) -> Body {
+        let service = info.service.iter();
+        let hint = info.service.as_ref().and_then(|s| s.addresses.first());
+        Body {
+            version: 0,
+            service_name: STORAGE_SERVICE.into(),
+            seqnum: sequence,
+            nonce,
+            nickname: info.nickname.clone(),
+            app_versions: serde_json::Value::Array(Vec::new()),
+            my_version: info.program.clone(),
+            oldest_supported: "tallac/0.1".into(),
+            // No Foolscap service answers there; readers only take the tub id out of it.
+            furl: match hint {
+                Some(address) => alloc::format!("pb://{}@tcp:{address}/storage", info.tub_id),
+                None => alloc::format!("pb://{}@/storage", info.tub_id),
+            },
+            nurls: service.flat_map(Service::nurls).map(|nurl| nurl.to_string()).collect(),
+            permutation_seed: Some(base32::encode(&info.permutation_seed)),
+        }
+    }
+}
+
+/// An announcement's JSON without a signature, to be kept where nobody else writes.
+pub fn unsigned(sequence: u64, info: &ServerInfo) -> serde_json::Value {
+    serde_json::to_value(Body::new(sequence, info, String::new())).expect("plain data becomes JSON")
+}
+
+/// Reads what [`unsigned`] wrote, or the peer keeps in its cache.
+pub fn read_unsigned(server: ServerId, value: serde_json::Value) -> Option<Announcement> {
+    read(server, serde_json::from_value(value).ok()?)
 }
 
 impl fmt::Debug for AnnouncementKey {
@@ -150,12 +166,11 @@ pub fn verify(signed: &SignedAnnouncement) -> Option<Announcement> {
     let signature: [u8; 64] = field(&signed.signature)?.try_into().ok()?;
     let verifying = VerifyingKey::from_bytes(&key).ok()?;
     verifying.verify_strict(&signed.message, &Signature::from_bytes(&signature)).ok()?;
-    read(ServerId(key), &signed.message)
+    read(ServerId(key), serde_json::from_slice(&signed.message).ok()?)
 }
 
-/// Reads the JSON of an announcement whose signature is known to be good.
-fn read(server: ServerId, message: &[u8]) -> Option<Announcement> {
-    let body: Body = serde_json::from_slice(message).ok()?;
+/// Checks the fields of an announcement whose origin is known to be good.
+fn read(server: ServerId, body: Body) -> Option<Announcement> {
     let tub_id = body.furl.strip_prefix("pb://")?.split_once('@')?.0;
     let nurls: BTreeMap<usize, Nurl> = (body.nurls.iter().enumerate())
         .filter_map(|(index, text)| Some((index, text.parse().ok()?)))

@@ -6,10 +6,12 @@
 
 use crate::announcement::{self, Announcement, SignedAnnouncement};
 use crate::encoding::Encoding;
+use crate::erasure::Encoder;
 use crate::hash::{self, TaggedHasher};
+use crate::hashtree::HashTree;
 use crate::payload::Payload;
 use crate::secret::EncryptionKey;
-use crate::segment::{self, SegmentCoder};
+use crate::segment;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -23,15 +25,16 @@ pub struct FileCoding {
     pub key: EncryptionKey,
     /// How the file is cut up.
     pub encoding: Encoding,
-    /// The erasure code's matrices for its k and N.
-    pub coder: SegmentCoder,
+    /// The erasure code's matrix for its k and N.
+    pub encoder: Encoder,
 }
 
 impl FileCoding {
     /// Prepares the coding of a file.
     pub fn new(key: EncryptionKey, encoding: Encoding) -> Arc<FileCoding> {
-        let coder = SegmentCoder::new(&encoding);
-        Arc::new(FileCoding { key, encoding, coder })
+        let encoder = Encoder::new(encoding.needed(), encoding.total())
+            .expect("an encoding has a checked number of shares");
+        Arc::new(FileCoding { key, encoding, encoder })
     }
 }
 
@@ -87,6 +90,8 @@ pub enum Job {
         /// What the ciphertext must hash to.
         expected: hash::Hash,
     },
+    /// Builds hash trees over leaves.
+    BuildTrees(Vec<Vec<hash::Hash>>),
     /// Whether two payloads hold the same bytes.
     SameContent(Payload, Payload),
     /// Checks the signatures of announcements and reads them.
@@ -132,6 +137,8 @@ pub enum JobOutput {
     Block(Option<VerifiedBlock>),
     /// The plaintext of a segment, if its ciphertext hashed to what was expected.
     Decoded(Option<Payload>),
+    /// The hash trees, in the order given.
+    Trees(Vec<HashTree>),
     /// Whether the contents were the same.
     Same(bool),
     /// Those announcements whose signatures are good, in the order given.
@@ -149,9 +156,16 @@ pub fn run(job: Job) -> JobOutput {
             JobOutput::Hashed(hasher)
         }
         Job::EncodeSegment { file, segment, plaintext, shares } => {
-            let pieces: Vec<Bytes> = plaintext.into_iter().map(into_real).collect();
-            let encoded = segment::encode_segment(&file, segment, pieces, shares);
-            JobOutput::Encoded(Box::new(encoded))
+            let shares: Vec<u16> = shares.iter().collect();
+            let FileCoding { key, encoding, encoder } = &*file;
+            let encoded =
+                segment::encode_segment(key, encoding, encoder, segment, gather(plaintext), &shares);
+            let blocks = encoded.blocks.into_iter().map(|b| (b.share, b.block.into(), b.hash)).collect();
+            JobOutput::Encoded(Box::new(EncodedSegment {
+                ciphertext: encoded.ciphertext.into(),
+                ciphertext_hash: encoded.crypttext_segment_hash,
+                blocks,
+            }))
         }
         Job::CheckBlock { block, expected } => {
             let good = hash::block_hash(real(&block)) == expected;
@@ -160,8 +174,11 @@ pub fn run(job: Job) -> JobOutput {
         Job::DecodeSegment { file, segment, blocks, expected } => {
             let blocks: Vec<(u16, Bytes)> =
                 blocks.into_iter().map(|(share, block)| (share, into_real(block.0))).collect();
-            JobOutput::Decoded(segment::decode_segment(&file, segment, &blocks, expected).map(Payload::from))
+            let decoded = segment::decode_segment(&file.key, &file.encoding, segment, &blocks).ok();
+            let good = decoded.filter(|decoded| decoded.crypttext_segment_hash == expected);
+            JobOutput::Decoded(good.map(|decoded| decoded.plaintext.into()))
         }
+        Job::BuildTrees(trees) => JobOutput::Trees(trees.into_iter().map(HashTree::from_leaves).collect()),
         Job::SameContent(a, b) => JobOutput::Same(real(&a) == real(&b)),
         Job::CheckAnnouncements(list) => {
             JobOutput::Announcements(list.iter().map(announcement::verify).collect())
@@ -175,4 +192,13 @@ fn real(payload: &Payload) -> &Bytes {
 
 fn into_real(payload: Payload) -> Bytes {
     payload.into_bytes().expect("jobs over real bytes get real bytes")
+}
+
+/// Puts pieces together into one buffer; a single piece that nobody else holds is not copied.
+fn gather(pieces: Vec<Payload>) -> Vec<u8> {
+    let mut pieces = pieces.into_iter().map(into_real);
+    let first = pieces.next().unwrap_or_default();
+    let mut buffer = Vec::from(first);
+    pieces.for_each(|piece| buffer.extend_from_slice(&piece));
+    buffer
 }

@@ -18,7 +18,7 @@ pub const REQUESTS_PER_CONNECTION_MAX: usize = 256;
 /// Answer bytes queued for one connection beyond which its further requests wait.
 pub const ANSWER_BACKLOG: u64 = 8 * 1024 * 1024;
 /// Ranges in one read request.
-pub const READ_RANGES_MAX: usize = 32;
+pub const READ_RANGES_MAX: usize = 64;
 /// Bytes of a corruption advisory's reason, as the HTTP storage protocol bounds it.
 pub const ADVISORY_REASON_MAX: usize = 32_765;
 /// Advisories a server keeps; further ones are acknowledged and dropped.

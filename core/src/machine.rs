@@ -98,9 +98,7 @@ impl fmt::Display for CloseReason {
             CloseReason::Ended => f.write_str("the connection was closed"),
             CloseReason::Refused => f.write_str("nobody listens at that address"),
             CloseReason::Unreachable(why) => write!(f, "the address cannot be reached ({why})"),
-            CloseReason::WrongKey => {
-                f.write_str("the certificate does not have the key that the furl names")
-            }
+            CloseReason::WrongKey => f.write_str("the certificate does not have the key that the furl names"),
             CloseReason::Handshake(why) => write!(f, "the TLS handshake failed ({why})"),
             CloseReason::BadFrame(why) => write!(f, "what came in is not our protocol ({why})"),
             CloseReason::Lost(why) => write!(f, "the connection broke ({why})"),

@@ -58,9 +58,8 @@ impl FromStr for Address {
             None => text.rsplit_once(':').ok_or(NurlError::Address)?,
         };
         let bracketed = text.starts_with('[');
-        let good = |c: char| {
-            c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (bracketed && c == ':')
-        };
+        let good =
+            |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || (bracketed && c == ':');
         if host.is_empty() || host.len() > 255 || !host.chars().all(good) {
             return Err(NurlError::Address);
         }
@@ -144,7 +143,9 @@ impl fmt::Display for NurlError {
                 "this is a FURL of Tahoe-LAFS's Foolscap protocol, which Tallac does not speak yet; \
                  ask for a furl that ends in #v=1, from a Tallac introducer"
             }
-            NurlError::Version => "the furl does not end in #v=1: it is cut short, or newer than this program",
+            NurlError::Version => {
+                "the furl does not end in #v=1: it is cut short, or newer than this program"
+            }
             NurlError::Hash => "the part of the furl before the @ must be 43 characters of base64url",
             NurlError::Address => "the furl has no host:port with a port from 1 to 65535",
             NurlError::Swissnum => "the furl does not end in the name of a service before #v=1",
@@ -197,7 +198,9 @@ impl Service {
         for Nurl { pin, address, swissnum } in nurls {
             match services.iter_mut().find(|s| s.pin == pin && s.swissnum == swissnum) {
                 Some(service) => {
-                    if !service.addresses.contains(&address) && service.addresses.len() < limits::ADDRESSES_MAX {
+                    if !service.addresses.contains(&address)
+                        && service.addresses.len() < limits::ADDRESSES_MAX
+                    {
                         service.addresses.push(address);
                     }
                 }

@@ -207,7 +207,13 @@ mod tests {
             let mut decoder = FrameDecoder::new();
             let mut got = Vec::new();
             for chunk in stream.chunks(step) {
-                decoder.push(chunk, |d| if let Decoded::Frame(frame) = d { got.push(flat(&frame)) }).unwrap();
+                decoder
+                    .push(chunk, |d| {
+                        if let Decoded::Frame(frame) = d {
+                            got.push(flat(&frame))
+                        }
+                    })
+                    .unwrap();
             }
             assert!(decoder.at_boundary());
             assert_eq!(got, frames.iter().map(flat).collect::<Vec<_>>(), "chunks of {step}");
@@ -232,7 +238,11 @@ mod tests {
         let check = |decoder: &mut FrameDecoder, header: Vec<u8>, error| {
             assert_eq!(decoder.push(&header, |_| ()), Err(error));
         };
-        check(&mut FrameDecoder::new(), header(HELLO_LEN_MAX as u32 + 1, 0), FrameError::MessageTooLong(4097));
+        check(
+            &mut FrameDecoder::new(),
+            header(HELLO_LEN_MAX as u32 + 1, 0),
+            FrameError::MessageTooLong(4097),
+        );
         check(&mut FrameDecoder::new(), header(1, 1), FrameError::BulkTooLong(1));
         check(&mut FrameDecoder::new(), header(0, 0), FrameError::Empty);
         let mut later = FrameDecoder::new();

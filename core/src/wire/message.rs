@@ -123,11 +123,14 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::UnknownService => {
-                f.write_str("it knows no service by the swissnum of the furl: the furl is of another time or was altered")
-            }
+            Refusal::UnknownService => f.write_str(
+                "it knows no service by the swissnum of the furl: the furl is of another time or was altered",
+            ),
             Refusal::NoCommonVersion { lowest, highest } => {
-                write!(f, "it speaks versions {lowest} to {highest} of the protocol, this program version {PROTOCOL_VERSION}")
+                write!(
+                    f,
+                    "it speaks versions {lowest} to {highest} of the protocol, this program version {PROTOCOL_VERSION}"
+                )
             }
             Refusal::Busy => f.write_str("it has as many connections as it allows"),
         }

@@ -13,4 +13,6 @@ mod frame;
 mod message;
 
 pub use frame::{Decoded, Frame, FrameDecoder, FrameError};
-pub use message::{Envelope, Hello, Kind, Message, MessageError, Refusal, ServiceKind, Welcome, PROTOCOL_VERSION};
+pub use message::{
+    Envelope, Hello, Kind, Message, MessageError, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome,
+};

@@ -1,0 +1,454 @@
+//! A whole node: storage server, introducer, and client of both, as one machine.
+//!
+//! The node owns its parts and translates between them and the host: it gives actions their
+//! numbers, finds the part an event is for, and lets what one part wants of another happen within
+//! the same `handle`.
+
+mod cache;
+mod config;
+mod operations;
+mod status;
+
+pub use config::{NodeConfig, StorageSetup};
+pub use status::{NodeStatus, ServerView};
+
+use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
+use crate::disk::{DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::entropy::Entropy;
+use crate::identity::ServerId;
+use crate::introducer::{IntroducerAction, IntroducerClient, IntroducerEvent, IntroducerServer};
+use crate::io::Io;
+use crate::job::JobOutput;
+use crate::machine::{Action, ActionId, ConnId, Event, Machine, Protocol};
+use crate::operation::{Command, NoticeLevel, Report};
+use crate::payload::Payload;
+use crate::peers::{ConnEvent, Learned, Peers, ServerTable};
+use crate::serving::{Inquiry, Serving};
+use crate::storage::{RequestKey, StorageAction, StorageEvent, StorageServer};
+use crate::time::{Instant, Now};
+use crate::wire::ServiceKind;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::time::Duration;
+use operations::Operations;
+
+/// Longest cache of announcements that is read at start.
+const CACHE_LEN_MAX: u64 = 64 * 1024 * 1024;
+/// The cache is written this long after a change, so that a burst of changes is written once.
+const CACHE_AFTER: Duration = Duration::from_secs(2);
+/// After a start, uploads wait up to this long for known servers to be reached.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a disk action or job was for.
+#[derive(Clone, Copy, Debug)]
+enum Owner {
+    Storage(ActionId),
+    Introducer(ActionId),
+    Operation(operations::TaskOwner),
+    ReadCache,
+    WriteCache,
+}
+
+/// A node of a grid.
+///
+/// See [`Machine`] for how it is driven. What the embedding program asks of it are
+/// [`Command`]s, what it is told are [`Report`]s.
+pub struct Node {
+    config: NodeConfig,
+    server_id: ServerId,
+    io: Io,
+    serving: Serving,
+    storage: Option<StorageServer>,
+    introducer: Option<IntroducerServer>,
+    introducers: IntroducerClient,
+    peers: Peers,
+    operations: Operations,
+    owners: BTreeMap<ActionId, Owner>,
+    started: Instant,
+    settled: bool,
+    cache_read: bool,
+    cache_due: Option<Instant>,
+    stopping: bool,
+    stopped: bool,
+}
+
+impl Machine for Node {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, event: Event, now: Now) {
+        debug_assert!(!self.io.has_actions(), "take every action before the next event");
+        match event {
+            Event::Wake => {}
+            Event::Accepted { conn, protocol: Protocol::Tallac, .. } => {
+                self.serving.accepted(conn, now, &mut self.io)
+            }
+            // The web side is another machine around this one; without it nobody serves the web.
+            Event::Accepted { conn, protocol: Protocol::Web, .. } => self.io.abort(conn),
+            Event::Received { .. } | Event::ReceivedEnd { .. } => {}
+            Event::Connected { conn } => self.outbound(conn, ConnEvent::Connected, now),
+            Event::Closed { conn, reason } => {
+                if self.serving.owns(conn) {
+                    self.serving.closed(conn);
+                    if let Some(introducer) = &mut self.introducer {
+                        introducer.handle(IntroducerEvent::Closed(conn), now);
+                    }
+                } else {
+                    self.outbound(conn, ConnEvent::Closed(reason), now);
+                }
+            }
+            Event::Frame { conn, frame } => {
+                if self.serving.owns(conn) {
+                    self.serving.frame(conn, frame, now, &mut self.io);
+                } else {
+                    self.outbound(conn, ConnEvent::Frame(frame), now);
+                }
+            }
+            Event::Partial { conn } => {
+                self.serving.partial(conn, now);
+                self.outbound(conn, ConnEvent::Partial, now);
+            }
+            Event::Sent { conn, bytes } => self.serving.sent(conn, bytes, &mut self.io),
+            Event::DiskDone { id, result } => self.disk_done(id, result, now),
+            Event::JobDone { id, output } => self.job_done(id, output, now),
+            Event::Command(command) => self.command(command, now),
+        }
+        self.wake_parts(now);
+        self.settle(now);
+        self.drain(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.io.poll()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        if self.stopped {
+            return None;
+        }
+        let settle = (!self.settled).then_some(self.started + SETTLE_PATIENCE);
+        let storage = self.storage.as_ref().and_then(Machine::deadline);
+        let parts = [
+            settle,
+            storage,
+            self.serving.deadline(),
+            self.peers.deadline(),
+            self.introducers.deadline(),
+            self.operations.deadline(),
+            self.cache_due,
+        ];
+        parts.into_iter().flatten().min()
+    }
+}
+
+impl Node {
+    /// A node that starts now. `seed` must be 32 bytes that nobody can guess; a node started twice
+    /// with the same seed and the same events does the same.
+    pub fn new(config: NodeConfig, seed: [u8; 32], now: Now) -> Node {
+        let mut io = Io::new(Entropy::new(seed));
+        let key = AnnouncementKey::from_bytes(config.announcement_key.expose());
+        let storage = config.storage.as_ref();
+        let own = storage.map(|_| key.announce(config.sequence, &config.info, io.entropy.bytes()));
+        let mut services = Vec::new();
+        services.extend(storage.map(|storage| (ServiceKind::Storage, storage.swissnum.clone())));
+        services.extend(config.introducer.iter().map(|swissnum| (ServiceKind::Introducer, swissnum.clone())));
+        let mut table = ServerTable::new(config.preferred_servers.clone(), config.refused_servers.clone());
+        for (server, info) in &config.servers {
+            table.configure(*server, Arc::new(info.clone()), now.unix);
+        }
+        let mut node = Node {
+            server_id: key.server_id(),
+            serving: Serving::new(services, config.program.clone()),
+            storage: storage.map(|storage| StorageServer::new(storage.config.clone())),
+            introducer: config.introducer.as_ref().map(|_| IntroducerServer::new()),
+            introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
+            peers: Peers::new(table, config.peers.clone()),
+            operations: Operations::new(io.entropy.child()),
+            owners: BTreeMap::new(),
+            started: now.instant,
+            settled: false,
+            cache_read: !config.keeps_cache,
+            cache_due: None,
+            stopping: false,
+            stopped: false,
+            io,
+            config,
+        };
+        if node.config.keeps_cache {
+            let step = DiskStep::Read { path: StorePath::AnnouncementCache, offset: 0, len: CACHE_LEN_MAX };
+            node.disk(Owner::ReadCache, [step].into());
+        }
+        node.introducers.wake(now, &mut node.io);
+        node.peers.table_changed(now, &mut node.io);
+        node
+    }
+
+    /// The id under which this node announces itself.
+    pub fn server_id(&self) -> ServerId {
+        self.server_id
+    }
+
+    fn outbound(&mut self, conn: ConnId, event: ConnEvent, now: Now) {
+        if self.peers.owns(conn) {
+            self.peers.handle(conn, event, now, &mut self.io);
+        } else if self.introducers.owns(conn) {
+            self.introducers.handle(conn, event, now, &mut self.io);
+        }
+    }
+
+    fn disk(&mut self, owner: Owner, steps: Vec<DiskStep>) {
+        let id = self.io.disk(steps);
+        self.owners.insert(id, owner);
+    }
+
+    fn disk_done(&mut self, id: ActionId, result: DiskResult, now: Now) {
+        match self.owners.remove(&id) {
+            Some(Owner::Storage(id)) => {
+                if let Some(storage) = &mut self.storage {
+                    storage.handle(StorageEvent::DiskDone { id, result }, now);
+                }
+            }
+            Some(Owner::Operation(owner)) => {
+                self.operations.finished(owner, crate::task::Outcome::Disk(result), now)
+            }
+            Some(Owner::ReadCache) => self.cache_was_read(result, now),
+            Some(Owner::WriteCache) => {
+                if let Err(failure) = result {
+                    let text = format!("the list of known servers could not be saved: {}", failure.error);
+                    self.io.notice(NoticeLevel::Warning, text);
+                }
+            }
+            Some(Owner::Introducer(_)) | None => {}
+        }
+    }
+
+    fn job_done(&mut self, id: ActionId, output: JobOutput, now: Now) {
+        if self.introducers.checked(id) {
+            if let JobOutput::Announcements(checked) = output {
+                self.learn(checked, now);
+            }
+            return;
+        }
+        match self.owners.remove(&id) {
+            Some(Owner::Storage(id)) => {
+                if let Some(storage) = &mut self.storage {
+                    storage.handle(StorageEvent::JobDone { id, output }, now);
+                }
+            }
+            Some(Owner::Introducer(id)) => {
+                if let Some(introducer) = &mut self.introducer {
+                    introducer.handle(IntroducerEvent::JobDone(id, output), now);
+                }
+            }
+            Some(Owner::Operation(owner)) => {
+                self.operations.finished(owner, crate::task::Outcome::Job(output), now)
+            }
+            Some(Owner::ReadCache | Owner::WriteCache) | None => {}
+        }
+    }
+
+    fn learn(&mut self, checked: Vec<Option<crate::announcement::Announcement>>, now: Now) {
+        let mut changed = false;
+        for announcement in checked.into_iter().flatten() {
+            if announcement.service != STORAGE_SERVICE {
+                continue;
+            }
+            let (server, nickname) = (announcement.server, announcement.info.nickname.clone());
+            match self.peers.table.learn(announcement, now.unix) {
+                Learned::New => {
+                    changed = true;
+                    let text = format!("heard of the server {nickname} ({})", server.short());
+                    self.io.notice(NoticeLevel::Debug, text);
+                }
+                Learned::Changed => changed = true,
+                Learned::Same | Learned::Ignored => {}
+            }
+        }
+        if changed {
+            self.peers.table_changed(now, &mut self.io);
+            self.cache_due.get_or_insert(now.instant + CACHE_AFTER);
+        }
+    }
+
+    fn cache_was_read(&mut self, result: DiskResult, now: Now) {
+        self.cache_read = true;
+        let Ok(outputs) = result else { return };
+        let Some(DiskOutput::Data(data)) = outputs.into_iter().next() else { return };
+        let Some(bytes) = data.into_bytes() else { return };
+        match cache::read(&bytes) {
+            Some(entries) => {
+                for (announcement, heard) in entries {
+                    self.peers.table.learn(announcement, heard);
+                }
+                self.peers.table_changed(now, &mut self.io);
+            }
+            None => self.io.notice(
+                NoticeLevel::Warning,
+                "the saved list of known servers makes no sense and is ignored; it is written anew".into(),
+            ),
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Now) {
+        if let Command::Stop = command {
+            self.stop(now);
+        } else if !self.stopping {
+            self.operations.command(command, &self.config, &self.peers.table, now);
+        } else {
+            self.operations.refuse(command, &mut self.io);
+        }
+    }
+
+    fn stop(&mut self, now: Now) {
+        self.stopping = true;
+        self.operations.stop(now);
+        self.drain(now);
+        if self.cache_due.take().is_some() {
+            self.write_cache(now);
+        }
+        self.introducers.stop(&mut self.io);
+        self.peers.stop(&mut self.io);
+        self.serving.stop(&mut self.io);
+        self.stopped = true;
+        self.io.report(Report::Stopped);
+    }
+
+    fn write_cache(&mut self, _now: Now) {
+        if self.config.keeps_cache {
+            let bytes = cache::write(&self.peers.table);
+            let step = DiskStep::Replace(StorePath::AnnouncementCache, Payload::from(bytes));
+            self.disk(Owner::WriteCache, [step].into());
+        }
+    }
+
+    fn wake_parts(&mut self, now: Now) {
+        if self.stopped {
+            return;
+        }
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| now.instant >= at);
+        if due(self.serving.deadline()) {
+            self.serving.wake(now, &mut self.io);
+        }
+        if due(self.peers.deadline()) {
+            self.peers.wake(now, &mut self.io);
+        }
+        if due(self.introducers.deadline()) {
+            self.introducers.wake(now, &mut self.io);
+        }
+        if let Some(storage) = &mut self.storage
+            && due(storage.deadline())
+        {
+            storage.handle(StorageEvent::Wake, now);
+        }
+        self.operations.wake(now);
+        if due(self.cache_due) {
+            self.cache_due = None;
+            self.write_cache(now);
+        }
+    }
+
+    /// Lets operations that wait for servers go on, once the grid is known as far as it can be.
+    fn settle(&mut self, now: Now) {
+        let known = self.cache_read && self.introducers.settled() && !self.peers.undecided();
+        if !self.settled && (known || now.instant >= self.started + SETTLE_PATIENCE) {
+            self.settled = true;
+        }
+        if self.settled {
+            self.operations.servers_known(&self.config, &self.peers.table, now);
+        }
+    }
+
+    /// Passes on what the parts want of each other and of the host, until nobody wants anything.
+    fn drain(&mut self, now: Now) {
+        loop {
+            let mut idle = true;
+            while let Some(inquiry) = self.serving.poll_inquiry() {
+                idle = false;
+                self.inquiry(inquiry, now);
+            }
+            while let Some(action) = self.storage.as_mut().and_then(Machine::poll_action) {
+                idle = false;
+                self.storage_action(action);
+            }
+            while let Some(action) = self.introducer.as_mut().and_then(Machine::poll_action) {
+                idle = false;
+                self.introducer_action(action);
+            }
+            while let Some((token, _, answer)) = self.peers.poll_answer() {
+                idle = false;
+                self.operations.answered(token, answer, now);
+            }
+            while let Some(action) = self.operations.poll() {
+                idle = false;
+                self.operation_action(action, now);
+            }
+            if self.settled && self.operations.wants_servers() && !self.stopping {
+                idle = false;
+                self.operations.servers_known(&self.config, &self.peers.table, now);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn inquiry(&mut self, inquiry: Inquiry, now: Now) {
+        match inquiry {
+            Inquiry::Storage { key, request, bulk } => {
+                if let Some(storage) = &mut self.storage {
+                    storage.handle(StorageEvent::Request { from: RequestKey(key), request, bulk }, now);
+                }
+            }
+            Inquiry::Introducer { conn, key, request } => {
+                if let Some(introducer) = &mut self.introducer {
+                    introducer.handle(IntroducerEvent::Request { conn, key, request }, now);
+                }
+            }
+        }
+    }
+
+    fn storage_action(&mut self, action: StorageAction) {
+        match action {
+            StorageAction::Answer { to, result } => self.serving.answer_storage(to.0, result, &mut self.io),
+            StorageAction::Disk { id, steps } => self.disk(Owner::Storage(id), steps),
+            StorageAction::Job { id, job } => {
+                let own = self.io.job(job);
+                self.owners.insert(own, Owner::Storage(id));
+            }
+        }
+    }
+
+    fn introducer_action(&mut self, action: IntroducerAction) {
+        match action {
+            IntroducerAction::Answer { key, result } => {
+                self.serving.answer_introducer(key, result, &mut self.io)
+            }
+            IntroducerAction::Push { conn, announcements } => {
+                self.serving.push(conn, &announcements, &mut self.io)
+            }
+            IntroducerAction::Job(id, job) => {
+                let own = self.io.job(job);
+                self.owners.insert(own, Owner::Introducer(id));
+            }
+        }
+    }
+
+    fn operation_action(&mut self, action: operations::Wish, now: Now) {
+        use operations::Wish;
+        match action {
+            Wish::Ask { token, server, request, bulk, patience, effort } => {
+                self.peers.ask(token, server, request, bulk, patience, effort, now, &mut self.io)
+            }
+            Wish::ForgetAsk(token) => self.peers.abandon(token),
+            Wish::ForgetAsker(asker) => self.peers.abandon_all(asker),
+            Wish::Disk(owner, steps) => self.disk(Owner::Operation(owner), steps),
+            Wish::Job(owner, job) => {
+                let id = self.io.job(job);
+                self.owners.insert(id, Owner::Operation(owner));
+            }
+            Wish::Report(report) => self.io.report(report),
+        }
+    }
+}

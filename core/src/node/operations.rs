@@ -1,0 +1,320 @@
+//! The uploads and downloads under way.
+
+use super::config::NodeConfig;
+use crate::capability::ChkCap;
+use crate::disk::DiskStep;
+use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
+use crate::entropy::Entropy;
+use crate::identity::ServerId;
+use crate::io::Io;
+use crate::job::Job;
+use crate::machine::Machine;
+use crate::operation::{Command, OperationId, Report};
+use crate::payload::Payload;
+use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
+use crate::storage::protocol::StorageRequest;
+use crate::storage_index::StorageIndex;
+use crate::task::{Outcome, Task};
+use crate::time::{Instant, Now, UnixTime};
+use crate::upload::{Upload, UploadAction, UploadError, UploadEvent, UploadSetup};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::ops::Range;
+use core::time::Duration;
+
+/// Servers offered to one operation, from the front of the ring.
+const RING_MAX: usize = 1_024;
+/// The happiness that is wanted where none is configured and the grid is large.
+const HAPPY_DEFAULT: usize = 7;
+
+/// Which operation's task it is, and the operation's number for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TaskOwner {
+    asker: Asker,
+    id: u64,
+}
+
+/// What operations want of the rest of the node.
+pub(super) enum Wish {
+    Ask {
+        token: AskToken,
+        server: ServerId,
+        request: StorageRequest,
+        bulk: Vec<Payload>,
+        patience: Duration,
+        effort: Effort,
+    },
+    ForgetAsk(AskToken),
+    ForgetAsker(Asker),
+    Disk(TaskOwner, Vec<DiskStep>),
+    Job(TaskOwner, Job),
+    Report(Report),
+}
+
+pub(super) struct Operations {
+    entropy: Entropy,
+    uploads: BTreeMap<OperationId, Box<Upload>>,
+    downloads: BTreeMap<OperationId, Box<Download>>,
+    waiting: Vec<(OperationId, StorageIndex)>,
+    /// Downloads that came before the servers were known.
+    early: Vec<Command>,
+    next_spool: u64,
+    wishes: VecDeque<Wish>,
+}
+
+impl Operations {
+    pub(super) fn new(entropy: Entropy) -> Operations {
+        Operations {
+            entropy,
+            uploads: BTreeMap::new(),
+            downloads: BTreeMap::new(),
+            waiting: Vec::new(),
+            early: Vec::new(),
+            next_spool: 0,
+            wishes: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Wish> {
+        self.wishes.pop_front()
+    }
+
+    /// How many uploads and downloads are under way.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.uploads.len(), self.downloads.len())
+    }
+
+    pub(super) fn wants_servers(&self) -> bool {
+        !self.waiting.is_empty() || !self.early.is_empty()
+    }
+
+    pub(super) fn command(&mut self, command: Command, config: &NodeConfig, table: &ServerTable, now: Now) {
+        match command {
+            Command::Upload { id, len, key } => {
+                let setup = UploadSetup {
+                    params: config.encoding,
+                    key,
+                    len,
+                    convergence: config.convergence.clone(),
+                    lease_secret: config.lease_secret.clone(),
+                    spool: self.next_spool,
+                };
+                self.next_spool += 1;
+                let upload = Upload::new(setup, self.entropy.child());
+                self.uploads.insert(id, Box::new(upload));
+                self.drain_upload(id);
+            }
+            Command::UploadData { id, data } => self.upload(id, UploadEvent::Data(data), now),
+            Command::UploadEnd { id } => self.upload(id, UploadEvent::End, now),
+            Command::Download { .. } if table.is_empty() => self.early.push(command),
+            Command::Download { id, cap, range } => self.start_download(id, cap, range, config, table, now),
+            Command::DownloadGrant { id, bytes } => {
+                if self.downloads.contains_key(&id) {
+                    self.download(id, DownloadEvent::Grant(bytes), now);
+                } else if self.early.iter().any(|early| operation_of(early) == Some(id)) {
+                    self.early.push(command);
+                }
+            }
+            Command::Cancel { id } => {
+                self.early.retain(|early| operation_of(early) != Some(id));
+                self.upload(id, UploadEvent::Cancel, now);
+                self.download(id, DownloadEvent::Cancel, now);
+                self.forget(id);
+            }
+            Command::Stop => {}
+        }
+    }
+
+    /// Answers a command that comes while the node is stopping.
+    pub(super) fn refuse(&self, command: Command, io: &mut Io) {
+        match command {
+            Command::Upload { id, .. } => {
+                io.report(Report::Uploaded { id, result: Err(Box::new(UploadError::Stopping)) });
+            }
+            Command::Download { id, .. } => {
+                io.report(Report::Downloaded { id, result: Err(Box::new(DownloadError::Stopping)) });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn stop(&mut self, now: Now) {
+        for id in self.uploads.keys().copied().collect::<Vec<_>>() {
+            self.upload(id, UploadEvent::Cancel, now);
+            let result = Err(Box::new(UploadError::Stopping));
+            self.wishes.push_back(Wish::Report(Report::Uploaded { id, result }));
+        }
+        for id in self.downloads.keys().copied().collect::<Vec<_>>() {
+            let result = Err(Box::new(DownloadError::Stopping));
+            self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
+        }
+        self.uploads.clear();
+        self.downloads.clear();
+        self.waiting.clear();
+        self.early.clear();
+    }
+
+    /// The grid is known as far as it can be: lets those go on that wait for it.
+    pub(super) fn servers_known(&mut self, config: &NodeConfig, table: &ServerTable, now: Now) {
+        for (id, storage_index) in core::mem::take(&mut self.waiting) {
+            let ring = table.ring(&storage_index, RING_MAX);
+            let happy = happy(config, table, now.unix);
+            self.upload(id, UploadEvent::Servers { ring, happy }, now);
+        }
+        for command in core::mem::take(&mut self.early) {
+            if let Command::Download { id, cap, range } = command {
+                self.start_download(id, cap, range, config, table, now);
+            } else {
+                self.command(command, config, table, now);
+            }
+        }
+    }
+
+    fn start_download(
+        &mut self,
+        id: OperationId,
+        cap: ChkCap,
+        range: Range<u64>,
+        config: &NodeConfig,
+        table: &ServerTable,
+        now: Now,
+    ) {
+        let ring = table.ring(&cap.storage_index(), RING_MAX);
+        let likely_segment_size = config.encoding.max_segment_size();
+        let setup = DownloadSetup { cap, range, ring, likely_segment_size };
+        self.downloads.insert(id, Box::new(Download::new(setup, now)));
+        self.drain_download(id);
+    }
+
+    pub(super) fn answered(&mut self, token: AskToken, answer: Answer, now: Now) {
+        let owner = TaskOwner { asker: token.asker, id: token.id };
+        self.finished(owner, Outcome::Answer(answer), now);
+    }
+
+    pub(super) fn finished(&mut self, owner: TaskOwner, outcome: Outcome, now: Now) {
+        match owner.asker {
+            Asker::Upload(id) => self.upload(id, UploadEvent::Finished(owner.id, outcome), now),
+            Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
+            Asker::Node(_) => {}
+        }
+    }
+
+    pub(super) fn wake(&mut self, now: Now) {
+        let due = |deadline: Option<Instant>| deadline.is_some_and(|at| now.instant >= at);
+        let uploads = self.uploads.iter().filter(|(_, upload)| due(upload.deadline()));
+        for id in uploads.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.upload(id, UploadEvent::Wake, now);
+        }
+        let downloads = self.downloads.iter().filter(|(_, download)| due(download.deadline()));
+        for id in downloads.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.download(id, DownloadEvent::Wake, now);
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let uploads = self.uploads.values().filter_map(|upload| upload.deadline());
+        let downloads = self.downloads.values().filter_map(|download| download.deadline());
+        uploads.chain(downloads).min()
+    }
+
+    fn upload(&mut self, id: OperationId, event: UploadEvent, now: Now) {
+        if let Some(upload) = self.uploads.get_mut(&id) {
+            upload.handle(event, now);
+            self.drain_upload(id);
+        }
+    }
+
+    fn drain_upload(&mut self, id: OperationId) {
+        let Some(upload) = self.uploads.get_mut(&id) else { return };
+        let mut over = false;
+        while let Some(action) = upload.poll_action() {
+            let wish = match action {
+                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, task),
+                UploadAction::Grant(bytes) => Some(Wish::Report(Report::UploadGrant { id, bytes })),
+                UploadAction::WantServers(storage_index) => {
+                    self.waiting.push((id, storage_index));
+                    None
+                }
+                UploadAction::Planned(plan) => Some(Wish::Report(Report::UploadPlanned { id, plan })),
+                UploadAction::Progress(progress) => {
+                    Some(Wish::Report(Report::UploadProgress { id, progress }))
+                }
+                UploadAction::Done(result) => {
+                    over = true;
+                    Some(Wish::Report(Report::Uploaded { id, result }))
+                }
+            };
+            self.wishes.extend(wish);
+        }
+        if over {
+            self.uploads.remove(&id);
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+        }
+    }
+
+    fn download(&mut self, id: OperationId, event: DownloadEvent, now: Now) {
+        if let Some(download) = self.downloads.get_mut(&id) {
+            download.handle(event, now);
+            self.drain_download(id);
+        }
+    }
+
+    fn drain_download(&mut self, id: OperationId) {
+        let Some(download) = self.downloads.get_mut(&id) else { return };
+        let mut over = false;
+        while let Some(action) = download.poll_action() {
+            let wish = match action {
+                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, task),
+                DownloadAction::Data(data) => Some(Wish::Report(Report::DownloadData { id, data })),
+                DownloadAction::Done(result) => {
+                    over = true;
+                    Some(Wish::Report(Report::Downloaded { id, result }))
+                }
+            };
+            self.wishes.extend(wish);
+        }
+        if over {
+            self.downloads.remove(&id);
+        }
+    }
+
+    fn forget(&mut self, id: OperationId) {
+        self.waiting.retain(|(waiting, _)| *waiting != id);
+        self.uploads.remove(&id);
+        if self.downloads.remove(&id).is_some() {
+            self.wishes.push_back(Wish::ForgetAsker(Asker::Download(id)));
+        }
+    }
+}
+
+/// The happiness that a new upload wants: what is configured, else what follows from the number of
+/// writable servers known (never from who happens to answer).
+pub(super) fn happy(config: &NodeConfig, table: &ServerTable, now: UnixTime) -> usize {
+    let total = usize::from(config.encoding.total());
+    config.happy.unwrap_or_else(|| HAPPY_DEFAULT.min(total).min(table.writable(now).max(1)))
+}
+
+fn wish(asker: Asker, id: u64, task: Task) -> Option<Wish> {
+    let owner = TaskOwner { asker, id };
+    Some(match task {
+        Task::Ask { server, request, bulk, patience, effort } => {
+            Wish::Ask { token: AskToken { asker, id }, server, request, bulk, patience, effort }
+        }
+        Task::Disk(steps) => Wish::Disk(owner, steps),
+        Task::Job(job) => Wish::Job(owner, job),
+        Task::Forget(task) => Wish::ForgetAsk(AskToken { asker, id: task }),
+    })
+}
+
+fn operation_of(command: &Command) -> Option<OperationId> {
+    match command {
+        Command::Upload { id, .. }
+        | Command::UploadData { id, .. }
+        | Command::UploadEnd { id }
+        | Command::Download { id, .. }
+        | Command::DownloadGrant { id, .. }
+        | Command::Cancel { id } => Some(*id),
+        Command::Stop => None,
+    }
+}

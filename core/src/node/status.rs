@@ -1,0 +1,94 @@
+//! How a node stands, for people.
+
+use super::Node;
+use crate::identity::{ServerId, TubId};
+use crate::introducer::IntroducerStatus;
+use crate::peers::LinkStatus;
+use crate::storage::StorageStats;
+use crate::time::UnixTime;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How a node stands. Holds no secrets.
+#[derive(Clone, Debug)]
+pub struct NodeStatus {
+    /// The program and its version.
+    pub program: String,
+    /// The node's name for people.
+    pub nickname: String,
+    /// The id under which it announces itself.
+    pub server_id: ServerId,
+    /// The id of its certificate.
+    pub tub_id: TubId,
+    /// The introducers and how the connections to them stand.
+    pub introducers: Vec<IntroducerStatus>,
+    /// The servers known, by id.
+    pub servers: Vec<ServerView>,
+    /// How many of them are connected.
+    pub connected: usize,
+    /// The storage service, if the node has one.
+    pub storage: Option<StorageStats>,
+    /// Announcements kept and subscribers, if the node is an introducer.
+    pub introducer: Option<(usize, usize)>,
+    /// Connections accepted from other nodes.
+    pub clients: usize,
+    /// Uploads and downloads under way.
+    pub operations: (usize, usize),
+    /// The happiness that a new upload wants now.
+    pub happy: usize,
+    /// k and N of new files.
+    pub shares: (u16, u16),
+}
+
+/// A server as a node sees it.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Its id.
+    pub server: ServerId,
+    /// Its name for people.
+    pub nickname: String,
+    /// The program and version it announced.
+    pub program: String,
+    /// The connection to it.
+    pub link: LinkStatus,
+    /// When it was last heard of.
+    pub last_heard: UnixTime,
+    /// Bytes it said it can take, when last asked.
+    pub available_space: Option<u64>,
+    /// It takes no shares.
+    pub read_only: bool,
+}
+
+impl Node {
+    /// How the node stands. At most the first `servers_max` servers are listed.
+    pub fn status(&self, servers_max: usize, now: UnixTime) -> NodeStatus {
+        let table = &self.peers.table;
+        let view = |(server, record): (&ServerId, &crate::peers::ServerRecord)| {
+            let status = self.peers.status(server);
+            ServerView {
+                server: *server,
+                nickname: record.info.nickname.clone(),
+                program: record.info.program.clone(),
+                link: status.link,
+                last_heard: record.last_heard,
+                available_space: status.available_space,
+                read_only: record.read_only,
+            }
+        };
+        NodeStatus {
+            program: self.config.program.clone(),
+            nickname: self.config.info.nickname.clone(),
+            server_id: self.server_id,
+            tub_id: self.config.info.tub_id,
+            introducers: self.introducers.status(),
+            servers: table.iter().take(servers_max).map(view).collect(),
+            connected: self.peers.connected(),
+            storage: self.storage.as_ref().map(|storage| storage.stats()),
+            introducer: self.introducer.as_ref().map(|introducer| introducer.counts()),
+            clients: self.serving.clients(),
+            operations: self.operations.counts(),
+            happy: super::operations::happy(&self.config, table, now),
+            shares: (self.config.encoding.needed(), self.config.encoding.total()),
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Asking servers: a question goes out on the server's connection, its answer, or why there is
+//! none, comes back to who asked.
+
+use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus};
+use super::table::ServerTable;
+use crate::identity::ServerId;
+use crate::io::Io;
+use crate::machine::ConnId;
+use crate::operation::OperationId;
+use crate::payload::Payload;
+use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
+use crate::time::{Instant, Now};
+use crate::wire::{Kind, Message, ServiceKind};
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// A server that let a connection attempt run out of patience is not tried again for this long by
+/// those who can do without it.
+const AVOID_SILENT: Duration = Duration::from_secs(60);
+
+/// Who asked.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Asker {
+    Upload(OperationId),
+    Download(OperationId),
+    /// The node itself wants to know what a server is.
+    Node(ServerId),
+}
+
+/// Names a question: who asked, and the asker's number for it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct AskToken {
+    pub(crate) asker: Asker,
+    pub(crate) id: u64,
+}
+
+/// How much an asker needs this very server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Effort {
+    /// Others would do: a server that was silent lately is not waited for.
+    Normal,
+    /// Try to connect, whatever happened before.
+    Insist,
+}
+
+/// What came of a question: the answer with its bulk bytes.
+pub type Answer = Result<(StorageAnswer, Payload), AskError>;
+
+/// Why a question has no answer.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum AskError {
+    /// There is no connection to the server.
+    Link(LinkError),
+    /// The connection stands, but nothing came back within the time given.
+    Silent(Duration),
+    /// The server answered that it cannot.
+    Server(StorageError),
+    /// The server is not known (any more).
+    Unknown,
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Link(error) => error.fmt(f),
+            AskError::Silent(patience) => {
+                write!(f, "it did not answer within {} seconds", patience.as_secs_f32())
+            }
+            AskError::Server(error) => error.fmt(f),
+            AskError::Unknown => f.write_str("no address of it is known"),
+        }
+    }
+}
+
+/// Settings of the connections to servers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct PeersConfig {
+    /// Most connections to servers kept at once. A grid of at most this many servers stays
+    /// connected; in a larger one connections are made on demand.
+    pub connections_max: usize,
+    /// The program and its version, as told to servers.
+    pub program: String,
+}
+
+/// A server and how its connection stands, for people.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ServerStatus {
+    /// Which server.
+    pub server: ServerId,
+    /// Its connection.
+    pub link: LinkStatus,
+    /// Bytes it said it can take, when last asked.
+    pub available_space: Option<u64>,
+}
+
+struct Ask {
+    token: AskToken,
+    request: StorageRequest,
+    bulk: Vec<Payload>,
+    sent: bool,
+    asked_at: Instant,
+    patience: Duration,
+}
+
+struct ServerLink {
+    link: Link,
+    asks: BTreeMap<u64, Ask>,
+    last_used: Instant,
+    available_space: Option<u64>,
+}
+
+impl ServerLink {
+    /// When the first of its questions runs out of patience. Each sign of life starts the wait
+    /// anew: a slow server is not a silent one.
+    fn patience_ends(&self) -> Option<Instant> {
+        let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
+        self.asks.values().map(|ask| ask.asked_at.max(heard) + ask.patience).min()
+    }
+}
+
+pub(crate) struct Peers {
+    pub(crate) table: ServerTable,
+    config: PeersConfig,
+    links: BTreeMap<ServerId, Box<ServerLink>>,
+    conns: BTreeMap<ConnId, ServerId>,
+    tokens: BTreeMap<AskToken, (ServerId, u64)>,
+    next_ask: u64,
+    answers: VecDeque<(AskToken, ServerId, Answer)>,
+    stopped: bool,
+}
+
+impl Peers {
+    pub(crate) fn new(table: ServerTable, config: PeersConfig) -> Peers {
+        Peers {
+            table,
+            config,
+            links: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            next_ask: 0,
+            answers: VecDeque::new(),
+            stopped: false,
+        }
+    }
+
+    pub(crate) fn poll_answer(&mut self) -> Option<(AskToken, ServerId, Answer)> {
+        self.answers.pop_front()
+    }
+
+    pub(crate) fn owns(&self, conn: ConnId) -> bool {
+        self.conns.contains_key(&conn)
+    }
+
+    /// Asks a server. Exactly one answer for `token` comes out of [`Peers::poll_answer`], unless it
+    /// is abandoned first.
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn ask(
+        &mut self,
+        token: AskToken,
+        server: ServerId,
+        request: StorageRequest,
+        bulk: Vec<Payload>,
+        patience: Duration,
+        effort: Effort,
+        now: Now,
+        io: &mut Io,
+    ) {
+        let id = self.next_ask;
+        self.next_ask += 1;
+        if let Err(error) = self.ready(server, effort, now, io) {
+            self.answers.push_back((token, server, Err(error)));
+            return;
+        }
+        let entry = self.links.get_mut(&server).expect("a ready server has a link");
+        let mut ask = Ask { token, request, bulk, sent: false, asked_at: now.instant, patience };
+        if entry.link.is_up() {
+            send_ask(&mut entry.link, id, &mut ask, now, io);
+        }
+        entry.last_used = now.instant;
+        entry.asks.insert(id, ask);
+        self.tokens.insert(token, (server, id));
+    }
+
+    /// Makes sure there is a link that stands or is being made.
+    fn ready(&mut self, server: ServerId, effort: Effort, now: Now, io: &mut Io) -> Result<(), AskError> {
+        let record = self.table.find(&server).ok_or(AskError::Unknown)?;
+        let service = record.info.service.clone().ok_or(AskError::Unknown)?;
+        if self.stopped {
+            return Err(AskError::Unknown);
+        }
+        if !self.links.contains_key(&server) {
+            self.make_room(io);
+            let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
+            let entry =
+                ServerLink { link, asks: BTreeMap::new(), last_used: now.instant, available_space: None };
+            self.links.insert(server, Box::new(entry));
+        }
+        let entry = self.links.get_mut(&server).expect("just made");
+        if entry.link.is_down() {
+            let silent = matches!(entry.link.last_error(), Some(LinkError::Silent));
+            let avoid = entry.link.retry_at().is_some_and(|at| now.instant < at + AVOID_SILENT);
+            if silent && avoid && effort == Effort::Normal {
+                return Err(AskError::Link(LinkError::Silent));
+            }
+            for conn in entry.link.connect(now, io) {
+                self.conns.insert(conn, server);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops the link that has been idle for longest, if there are as many as allowed.
+    fn make_room(&mut self, io: &mut Io) {
+        if self.links.len() < self.config.connections_max {
+            return;
+        }
+        let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
+        let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
+        if let Some(server) = oldest.map(|(server, _)| *server) {
+            let mut entry = self.links.remove(&server).expect("just found");
+            entry.link.drop_now(io);
+            self.conns.retain(|_, owner| *owner != server);
+        }
+    }
+
+    /// The answer to a question is no longer wanted.
+    pub(crate) fn abandon(&mut self, token: AskToken) {
+        if let Some((server, id)) = self.tokens.remove(&token)
+            && let Some(entry) = self.links.get_mut(&server)
+        {
+            entry.asks.remove(&id);
+        }
+    }
+
+    /// Abandons every question of an asker.
+    pub(crate) fn abandon_all(&mut self, asker: Asker) {
+        let first = AskToken { asker, id: 0 };
+        let last = AskToken { asker, id: u64::MAX };
+        let tokens: Vec<AskToken> = self.tokens.range(first..=last).map(|(token, _)| *token).collect();
+        tokens.into_iter().for_each(|token| self.abandon(token));
+        self.answers.retain(|(token, _, _)| token.asker != asker);
+    }
+
+    pub(crate) fn handle(&mut self, conn: ConnId, event: ConnEvent, now: Now, io: &mut Io) {
+        let Some(&server) = self.conns.get(&conn) else { return };
+        let closed = matches!(event, ConnEvent::Closed(_));
+        if let Some(entry) = self.links.get_mut(&server) {
+            let happened = entry.link.handle(conn, event, now, io);
+            self.link_event(server, conn, happened, now, io);
+        }
+        if closed {
+            self.conns.remove(&conn);
+        }
+    }
+
+    fn link_event(
+        &mut self,
+        server: ServerId,
+        conn: ConnId,
+        event: Option<LinkEvent>,
+        now: Now,
+        io: &mut Io,
+    ) {
+        let Some(entry) = self.links.get_mut(&server) else { return };
+        match event {
+            None => {}
+            Some(LinkEvent::Up) => {
+                self.table.heard(server, None, now.unix);
+                for (id, ask) in &mut entry.asks {
+                    send_ask(&mut entry.link, *id, ask, now, io);
+                }
+            }
+            Some(LinkEvent::Down(error)) => {
+                for (_, ask) in core::mem::take(&mut entry.asks) {
+                    self.tokens.remove(&ask.token);
+                    self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
+                }
+            }
+            Some(LinkEvent::Message(message)) => {
+                let result = read_answer(&message);
+                match result {
+                    // An answer nobody waits for (any more) is dropped.
+                    Some(answer) => {
+                        if let Some(ask) = entry.asks.remove(&message.envelope.id) {
+                            self.tokens.remove(&ask.token);
+                            let answer = answer.map(|answer| (answer, message.bulk));
+                            self.note_space(server, &answer, now);
+                            self.answers.push_back((ask.token, server, answer.map_err(AskError::Server)));
+                        }
+                    }
+                    None => {
+                        let event = entry.link.misbehaved(conn, "an answer that makes no sense", now, io);
+                        self.link_event(server, conn, event, now, io);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_space(
+        &mut self,
+        server: ServerId,
+        answer: &Result<(StorageAnswer, Payload), StorageError>,
+        now: Now,
+    ) {
+        if let Ok((StorageAnswer::Version { available_space, .. }, _)) = answer {
+            self.table.heard(server, Some(*available_space == 0), now.unix);
+            if let Some(entry) = self.links.get_mut(&server) {
+                entry.available_space = Some(*available_space);
+            }
+        }
+    }
+
+    pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
+        self.keep_connected(now, io);
+        let servers: Vec<ServerId> = self.links.keys().copied().collect();
+        for server in servers {
+            let entry = self.links.get_mut(&server).expect("links do not vanish here");
+            if entry.link.deadline().is_some_and(|at| now.instant >= at) {
+                let event = entry.link.wake(now, io);
+                self.link_event(server, ConnId::Outbound(u64::MAX), event, now, io);
+            }
+            let entry = self.links.get_mut(&server).expect("links do not vanish here");
+            if entry.patience_ends().is_some_and(|at| now.instant >= at) {
+                self.silent(server, now, io);
+            }
+        }
+    }
+
+    /// Answers the questions of a server that have waited long enough, and asks for a sign of life.
+    fn silent(&mut self, server: ServerId, now: Now, io: &mut Io) {
+        let entry = self.links.get_mut(&server).expect("called for a server with a link");
+        let heard = entry.link.last_heard().unwrap_or(Instant::ZERO);
+        let late = entry.asks.extract_if(.., |_, ask| now.instant >= ask.asked_at.max(heard) + ask.patience);
+        for (_, ask) in late.collect::<Vec<_>>() {
+            self.tokens.remove(&ask.token);
+            self.answers.push_back((ask.token, server, Err(AskError::Silent(ask.patience))));
+        }
+        entry.link.ping(now, io);
+    }
+
+    /// While the grid is small enough, every server stays connected.
+    fn keep_connected(&mut self, now: Now, io: &mut Io) {
+        if self.table.len() > self.config.connections_max || self.stopped {
+            return;
+        }
+        let wanted: Vec<ServerId> = self.table.iter().map(|(server, _)| *server).collect();
+        for server in wanted {
+            let due = match self.links.get(&server) {
+                None => true,
+                Some(entry) => {
+                    entry.link.is_down() && entry.link.retry_at().is_none_or(|at| now.instant >= at)
+                }
+            };
+            if due && self.ready(server, Effort::Insist, now, io).is_ok() {
+                self.ask_version(server, now, io);
+            }
+        }
+    }
+
+    fn ask_version(&mut self, server: ServerId, now: Now, io: &mut Io) {
+        let token = AskToken { asker: Asker::Node(server), id: self.next_ask };
+        let patience = Duration::from_secs(30);
+        self.ask(token, server, StorageRequest::Version, Vec::new(), patience, Effort::Insist, now, io);
+    }
+
+    /// The table has changed: connects to new servers and to new addresses of known ones.
+    pub(crate) fn table_changed(&mut self, now: Now, io: &mut Io) {
+        let moved: Vec<ServerId> = (self.links.iter())
+            .filter(|(server, entry)| {
+                self.table.find(server).and_then(|r| r.info.service.as_ref()) != Some(entry.link.service())
+            })
+            .map(|(server, _)| *server)
+            .collect();
+        for server in moved {
+            let mut entry = self.links.remove(&server).expect("just listed");
+            entry.link.drop_now(io);
+            self.conns.retain(|_, owner| *owner != server);
+            for (_, ask) in entry.asks {
+                self.tokens.remove(&ask.token);
+                self.answers.push_back((ask.token, server, Err(AskError::Unknown)));
+            }
+        }
+        self.keep_connected(now, io);
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let kept = self.table.len() <= self.config.connections_max && !self.stopped;
+        let links = self.links.values().flat_map(|entry| {
+            let retry = entry.link.is_down() && kept;
+            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry)]
+        });
+        links.flatten().min()
+    }
+
+    pub(crate) fn stop(&mut self, io: &mut Io) {
+        self.stopped = true;
+        for entry in self.links.values_mut() {
+            entry.link.drop_now(io);
+        }
+        self.links.clear();
+        self.tokens.clear();
+        self.answers.clear();
+    }
+
+    /// How many servers are connected.
+    pub(crate) fn connected(&self) -> usize {
+        self.links.values().filter(|entry| entry.link.is_up()).count()
+    }
+
+    /// Whether a server's first connection attempt has not ended yet.
+    pub(crate) fn undecided(&self) -> bool {
+        self.table.len() <= self.config.connections_max
+            && self
+                .links
+                .values()
+                .any(|e| matches!(e.link.status(), LinkStatus::Connecting) && e.link.last_error().is_none())
+    }
+
+    pub(crate) fn status(&self, server: &ServerId) -> ServerStatus {
+        let entry = self.links.get(server);
+        ServerStatus {
+            server: *server,
+            link: entry.map_or(LinkStatus::Down(None), |entry| entry.link.status()),
+            available_space: entry.and_then(|entry| entry.available_space),
+        }
+    }
+}
+
+fn send_ask(link: &mut Link, id: u64, ask: &mut Ask, now: Now, io: &mut Io) {
+    if !core::mem::replace(&mut ask.sent, true) {
+        ask.asked_at = now.instant;
+        link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
+    }
+}
+
+/// `None` if the message is no answer at all. What an answer says is checked by who asked.
+fn read_answer(message: &Message) -> Option<Result<StorageAnswer, StorageError>> {
+    match message.envelope.kind {
+        Kind::Answer => message.body().ok().map(Ok),
+        Kind::Failure => Some(Err(message.body().unwrap_or(StorageError::Unsupported))),
+        _ => None,
+    }
+}

@@ -1,0 +1,364 @@
+//! One outgoing connection to a service: made, greeted, watched, made again.
+//!
+//! ```text
+//! Down ──connect──▶ Connecting ──welcome──▶ Up
+//!   ▲                   │ every address failed, or patience ran out
+//!   └───────────────────┴──────────◀── closed, or a ping went unanswered ── Up
+//! ```
+
+use crate::io::Io;
+use crate::limits::{CONNECT_PATIENCE, PEER_WINDOW};
+use crate::machine::{CloseReason, ConnId};
+use crate::nurl::Service;
+use crate::payload::Payload;
+use crate::time::{Instant, Now};
+use crate::wire::{Frame, Hello, Kind, Message, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use serde::Serialize;
+
+/// An idle connection is pinged this often.
+const PING_AFTER: Duration = Duration::from_secs(30);
+/// A ping unanswered for this long means the other side is gone.
+const PONG_PATIENCE: Duration = Duration::from_secs(15);
+/// The first pause before a failed connection is tried again; doubled each time, jittered.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause.
+const RETRY_LONGEST: Duration = Duration::from_secs(120);
+
+/// Why there is no connection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum LinkError {
+    /// It could not be made, or it broke.
+    Closed(CloseReason),
+    /// Nobody greeted back in time.
+    Silent,
+    /// The other side declined.
+    Refused(Refusal),
+    /// The other side says what the protocol does not allow.
+    Misbehaved(&'static str),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LinkError::Closed(reason) => reason.fmt(f),
+            LinkError::Silent => {
+                write!(f, "it did not answer within {} seconds", CONNECT_PATIENCE.as_secs())
+            }
+            LinkError::Refused(refusal) => refusal.fmt(f),
+            LinkError::Misbehaved(how) => write!(f, "it broke the protocol: {how}"),
+        }
+    }
+}
+
+/// How a connection stands, for people.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum LinkStatus {
+    /// Not connected; why, if it was tried.
+    Down(Option<LinkError>),
+    /// Being made.
+    Connecting,
+    /// It stands.
+    Up {
+        /// Since when.
+        since: Instant,
+        /// The other side's program and version.
+        program: String,
+    },
+}
+
+/// What happened on a connection.
+pub(crate) enum ConnEvent {
+    Connected,
+    Closed(CloseReason),
+    Frame(Frame),
+    Partial,
+}
+
+/// What a link tells its owner.
+pub(crate) enum LinkEvent {
+    Up,
+    Down(LinkError),
+    Message(Message),
+}
+
+pub(crate) struct Link {
+    service: Service,
+    kind: ServiceKind,
+    program: String,
+    state: State,
+    failures: u32,
+    retry_at: Option<Instant>,
+    last_error: Option<LinkError>,
+}
+
+enum State {
+    Down,
+    /// Every address is tried at once; the first that welcomes us wins. `true`: TLS stands.
+    Connecting {
+        since: Instant,
+        tries: BTreeMap<ConnId, bool>,
+    },
+    Up {
+        conn: ConnId,
+        since: Instant,
+        program: String,
+        last_heard: Instant,
+        pinged: Option<Instant>,
+    },
+}
+
+impl Link {
+    pub(crate) fn new(service: Service, kind: ServiceKind, program: String) -> Link {
+        Link { service, kind, program, state: State::Down, failures: 0, retry_at: None, last_error: None }
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        matches!(self.state, State::Down)
+    }
+
+    pub(crate) fn service(&self) -> &Service {
+        &self.service
+    }
+
+    pub(crate) fn last_error(&self) -> Option<&LinkError> {
+        self.last_error.as_ref()
+    }
+
+    /// When a link that is down wants to be tried again.
+    pub(crate) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The time of the last sign of life, if the link is up.
+    pub(crate) fn last_heard(&self) -> Option<Instant> {
+        match &self.state {
+            State::Up { last_heard, .. } => Some(*last_heard),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn status(&self) -> LinkStatus {
+        match &self.state {
+            State::Down => LinkStatus::Down(self.last_error.clone()),
+            State::Connecting { .. } => LinkStatus::Connecting,
+            State::Up { since, program, .. } => LinkStatus::Up { since: *since, program: program.clone() },
+        }
+    }
+
+    /// Starts connecting, if the link is down. Returns the connections whose events belong here.
+    pub(crate) fn connect(&mut self, now: Now, io: &mut Io) -> Vec<ConnId> {
+        if !self.is_down() {
+            return Vec::new();
+        }
+        let pin = self.service.pin;
+        let conns: Vec<ConnId> =
+            self.service.addresses.iter().map(|address| io.connect(address.clone(), pin)).collect();
+        let tries = conns.iter().map(|conn| (*conn, false)).collect();
+        self.state = State::Connecting { since: now.instant, tries };
+        conns
+    }
+
+    pub(crate) fn handle(
+        &mut self,
+        conn: ConnId,
+        event: ConnEvent,
+        now: Now,
+        io: &mut Io,
+    ) -> Option<LinkEvent> {
+        match event {
+            ConnEvent::Connected => {
+                self.greet(conn, io);
+                None
+            }
+            ConnEvent::Closed(reason) => self.closed(conn, reason, now, io),
+            ConnEvent::Partial => {
+                self.heard(conn, now);
+                None
+            }
+            ConnEvent::Frame(frame) => {
+                io.grant(conn, frame.len());
+                match Message::open(frame) {
+                    Ok(message) => self.message(conn, message, now, io),
+                    Err(_) => self.misbehaved(conn, "a message without an envelope", now, io),
+                }
+            }
+        }
+    }
+
+    /// Sends a message, if the link is up.
+    pub(crate) fn send(
+        &mut self,
+        kind: Kind,
+        id: u64,
+        body: &impl Serialize,
+        bulk: Vec<Payload>,
+        io: &mut Io,
+    ) {
+        if let State::Up { conn, .. } = self.state {
+            io.send(conn, Message::seal(kind, id, body, bulk));
+        }
+    }
+
+    /// Gives the connection up at once.
+    pub(crate) fn drop_now(&mut self, io: &mut Io) {
+        match core::mem::replace(&mut self.state, State::Down) {
+            State::Down => {}
+            State::Connecting { tries, .. } => tries.into_keys().for_each(|conn| io.abort(conn)),
+            State::Up { conn, .. } => io.abort(conn),
+        }
+    }
+
+    /// Asks for a sign of life, if none is being waited for.
+    pub(crate) fn ping(&mut self, now: Now, io: &mut Io) {
+        if let State::Up { conn, pinged: pinged @ None, .. } = &mut self.state {
+            *pinged = Some(now.instant);
+            io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+        }
+    }
+
+    pub(crate) fn wake(&mut self, now: Now, io: &mut Io) -> Option<LinkEvent> {
+        match &self.state {
+            State::Connecting { since, .. } if now.instant >= *since + CONNECT_PATIENCE => {
+                self.fail(LinkError::Silent, now, io)
+            }
+            State::Up { pinged: Some(pinged), .. } if now.instant >= *pinged + PONG_PATIENCE => {
+                self.fail(LinkError::Silent, now, io)
+            }
+            State::Up { last_heard, pinged: None, .. } if now.instant >= *last_heard + PING_AFTER => {
+                self.ping(now, io);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Down => None,
+            State::Connecting { since, .. } => Some(*since + CONNECT_PATIENCE),
+            State::Up { pinged: Some(pinged), .. } => Some(*pinged + PONG_PATIENCE),
+            State::Up { last_heard, .. } => Some(*last_heard + PING_AFTER),
+        }
+    }
+
+    fn greet(&mut self, conn: ConnId, io: &mut Io) {
+        let State::Connecting { tries, .. } = &mut self.state else { return };
+        let Some(greeted) = tries.get_mut(&conn) else { return };
+        *greeted = true;
+        let hello = Hello {
+            versions: (PROTOCOL_VERSION, PROTOCOL_VERSION),
+            swissnum: self.service.swissnum.clone(),
+            proof: Vec::new(),
+            program: self.program.clone(),
+        };
+        io.send(conn, Message::seal(Kind::Hello, 0, &hello, Vec::new()));
+        io.grant(conn, PEER_WINDOW);
+    }
+
+    fn message(&mut self, conn: ConnId, message: Message, now: Now, io: &mut Io) -> Option<LinkEvent> {
+        match &mut self.state {
+            State::Connecting { tries, .. } if tries.contains_key(&conn) => match message.envelope.kind {
+                Kind::Welcome => match message.body::<Welcome>() {
+                    Ok(welcome) if welcome.service == self.kind && welcome.version == PROTOCOL_VERSION => {
+                        for other in tries.keys().filter(|other| **other != conn) {
+                            io.abort(*other);
+                        }
+                        let program = welcome.program.chars().filter(|c| !c.is_control()).take(100).collect();
+                        let (since, last_heard) = (now.instant, now.instant);
+                        self.state = State::Up { conn, since, program, last_heard, pinged: None };
+                        (self.failures, self.retry_at, self.last_error) = (0, None, None);
+                        Some(LinkEvent::Up)
+                    }
+                    _ => self.misbehaved(conn, "a welcome to something else", now, io),
+                },
+                Kind::Refusal => {
+                    let refusal = message.body::<Refusal>().unwrap_or(Refusal::UnknownService);
+                    self.end_try(conn, LinkError::Refused(refusal), now, io)
+                }
+                _ => self.misbehaved(conn, "no welcome", now, io),
+            },
+            State::Up { conn: up, .. } if *up == conn => {
+                self.heard(conn, now);
+                match message.envelope.kind {
+                    Kind::Ping => {
+                        self.send(Kind::Pong, message.envelope.id, &(), Vec::new(), io);
+                        None
+                    }
+                    Kind::Pong => None,
+                    Kind::Later(number) if number >= 128 => None,
+                    _ => Some(LinkEvent::Message(message)),
+                }
+            }
+            _ => None,
+        }
+    }
+
+    fn heard(&mut self, from: ConnId, now: Now) {
+        if let State::Up { conn, last_heard, pinged, .. } = &mut self.state
+            && *conn == from
+        {
+            (*last_heard, *pinged) = (now.instant, None);
+        }
+    }
+
+    pub(crate) fn misbehaved(
+        &mut self,
+        conn: ConnId,
+        how: &'static str,
+        now: Now,
+        io: &mut Io,
+    ) -> Option<LinkEvent> {
+        let error = LinkError::Misbehaved(how);
+        match &self.state {
+            State::Up { conn: up, .. } if *up == conn => self.fail(error, now, io),
+            _ => self.end_try(conn, error, now, io),
+        }
+    }
+
+    fn closed(&mut self, conn: ConnId, reason: CloseReason, now: Now, io: &mut Io) -> Option<LinkEvent> {
+        match &mut self.state {
+            State::Up { conn: up, .. } if *up == conn => {
+                self.state = State::Down;
+                self.fail(LinkError::Closed(reason), now, io)
+            }
+            State::Connecting { tries, .. } => {
+                let pending = tries.remove(&conn).is_some();
+                (pending && tries.is_empty()).then(|| {
+                    self.state = State::Down;
+                    self.failed(LinkError::Closed(reason), now, io)
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// One of several addresses turned out bad.
+    fn end_try(&mut self, conn: ConnId, error: LinkError, now: Now, io: &mut Io) -> Option<LinkEvent> {
+        let State::Connecting { tries, .. } = &mut self.state else { return None };
+        tries.remove(&conn)?;
+        io.abort(conn);
+        if tries.is_empty() { self.fail(error, now, io) } else { None }
+    }
+
+    fn fail(&mut self, error: LinkError, now: Now, io: &mut Io) -> Option<LinkEvent> {
+        self.drop_now(io);
+        Some(self.failed(error, now, io))
+    }
+
+    fn failed(&mut self, error: LinkError, now: Now, io: &mut Io) -> LinkEvent {
+        let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(10)).min(RETRY_LONGEST);
+        self.failures += 1;
+        self.retry_at = Some(now.instant + io.entropy.jitter(pause));
+        self.last_error = Some(error.clone());
+        LinkEvent::Down(error)
+    }
+}

@@ -1,0 +1,321 @@
+//! Accepted connections: the greeting, then requests to a service, worked on at the same time and
+//! answered as they are done.
+//!
+//! Memory is bounded from both sides: a client may send as much as was granted, and a request's
+//! bytes are granted anew when it is answered; answers that lie unsent hold back further requests.
+
+use crate::introducer::{IntroducerError, IntroducerRequest};
+use crate::io::Io;
+use crate::limits::{
+    ANSWER_BACKLOG, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
+};
+use crate::machine::ConnId;
+use crate::nurl::Swissnum;
+use crate::payload::Payload;
+use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
+use crate::time::{Instant, Now};
+use crate::wire::{Frame, Hello, Kind, Message, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome};
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+use serde::Serialize;
+
+/// How long a stranger may take to say hello.
+const GREETING_PATIENCE: Duration = Duration::from_secs(10);
+/// A connection that has been silent for this long is pinged.
+const PING_AFTER: Duration = Duration::from_secs(90);
+/// A ping unanswered for this long means the other side is gone.
+const PONG_PATIENCE: Duration = Duration::from_secs(30);
+
+/// A request for a service of this node.
+pub(crate) enum Inquiry {
+    Storage { key: u64, request: StorageRequest, bulk: Payload },
+    Introducer { conn: ConnId, key: u64, request: IntroducerRequest },
+}
+
+struct Client {
+    service: Option<ServiceKind>,
+    since: Instant,
+    last_heard: Instant,
+    pinged: Option<Instant>,
+    /// Requests being worked on.
+    at_work: usize,
+    /// Bytes of answers that are being made or have not left yet.
+    backlog: u64,
+    /// Requests held back until answers have left.
+    held: VecDeque<(Message, u64)>,
+}
+
+/// A request being worked on.
+struct AtWork {
+    conn: ConnId,
+    id: u64,
+    /// Bytes to grant when it is answered.
+    granted: u64,
+    /// Bytes set aside for its answer.
+    reserved: u64,
+}
+
+pub(crate) struct Serving {
+    services: Vec<(ServiceKind, Swissnum)>,
+    program: String,
+    clients: BTreeMap<ConnId, Client>,
+    at_work: BTreeMap<u64, AtWork>,
+    next_key: u64,
+    inquiries: VecDeque<Inquiry>,
+    stopped: bool,
+}
+
+impl Serving {
+    pub(crate) fn new(services: Vec<(ServiceKind, Swissnum)>, program: String) -> Serving {
+        Serving {
+            services,
+            program,
+            clients: BTreeMap::new(),
+            at_work: BTreeMap::new(),
+            next_key: 0,
+            inquiries: VecDeque::new(),
+            stopped: false,
+        }
+    }
+
+    pub(crate) fn owns(&self, conn: ConnId) -> bool {
+        self.clients.contains_key(&conn)
+    }
+
+    pub(crate) fn poll_inquiry(&mut self) -> Option<Inquiry> {
+        self.inquiries.pop_front()
+    }
+
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(crate) fn accepted(&mut self, conn: ConnId, now: Now, io: &mut Io) {
+        if self.stopped || self.services.is_empty() {
+            io.abort(conn);
+            return;
+        }
+        if self.clients.len() >= INBOUND_MAX {
+            io.send(conn, Message::seal(Kind::Refusal, 0, &Refusal::Busy, Vec::new()));
+            io.close(conn);
+            return;
+        }
+        let (since, last_heard) = (now.instant, now.instant);
+        let client = Client {
+            service: None,
+            since,
+            last_heard,
+            pinged: None,
+            at_work: 0,
+            backlog: 0,
+            held: VecDeque::new(),
+        };
+        self.clients.insert(conn, client);
+        io.grant(conn, HELLO_LEN_MAX as u64);
+    }
+
+    /// The connection is gone; requests of it that are being worked on go on unanswered.
+    pub(crate) fn closed(&mut self, conn: ConnId) {
+        self.clients.remove(&conn);
+    }
+
+    pub(crate) fn partial(&mut self, conn: ConnId, now: Now) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            (client.last_heard, client.pinged) = (now.instant, None);
+        }
+    }
+
+    pub(crate) fn sent(&mut self, conn: ConnId, bytes: u64, io: &mut Io) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.backlog = client.backlog.saturating_sub(bytes);
+            self.release(conn, io);
+        }
+    }
+
+    pub(crate) fn frame(&mut self, conn: ConnId, frame: Frame, now: Now, io: &mut Io) {
+        let len = frame.len();
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        (client.last_heard, client.pinged) = (now.instant, None);
+        let Ok(message) = Message::open(frame) else { return self.expel(conn, io) };
+        match (client.service, message.envelope.kind) {
+            (None, Kind::Hello) => self.greet(conn, &message, io),
+            (Some(_), Kind::Request) => {
+                if client.at_work + client.held.len() >= REQUESTS_PER_CONNECTION_MAX {
+                    return self.expel(conn, io);
+                }
+                client.held.push_back((message, len));
+                self.release(conn, io);
+            }
+            (Some(_), Kind::Ping) => {
+                io.grant(conn, len);
+                io.send(conn, Message::seal(Kind::Pong, message.envelope.id, &(), Vec::new()));
+            }
+            (Some(_), Kind::Pong) => io.grant(conn, len),
+            (Some(_), Kind::Later(number)) if number >= 128 => io.grant(conn, len),
+            _ => self.expel(conn, io),
+        }
+    }
+
+    fn greet(&mut self, conn: ConnId, message: &Message, io: &mut Io) {
+        let Ok(hello) = message.body::<Hello>() else { return self.expel(conn, io) };
+        // Every name is compared, so that the time taken does not tell which one came close.
+        let mut found = None;
+        for (kind, swissnum) in &self.services {
+            if *swissnum == hello.swissnum {
+                found = Some(*kind);
+            }
+        }
+        let (lowest, highest) = hello.versions;
+        let refusal = match found {
+            None => Some(Refusal::UnknownService),
+            Some(_) if lowest > PROTOCOL_VERSION || highest < PROTOCOL_VERSION => {
+                Some(Refusal::NoCommonVersion { lowest: PROTOCOL_VERSION, highest: PROTOCOL_VERSION })
+            }
+            Some(_) => None,
+        };
+        if let Some(refusal) = refusal {
+            io.send(conn, Message::seal(Kind::Refusal, 0, &refusal, Vec::new()));
+            io.close(conn);
+            return;
+        }
+        let service = found.expect("checked above");
+        let welcome = Welcome { version: PROTOCOL_VERSION, service, program: self.program.clone() };
+        io.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()));
+        io.grant(conn, PEER_WINDOW);
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.service = Some(service);
+        }
+    }
+
+    /// Hands on the requests of a client that need not wait.
+    fn release(&mut self, conn: ConnId, io: &mut Io) {
+        loop {
+            let Some(client) = self.clients.get_mut(&conn) else { return };
+            if client.backlog >= ANSWER_BACKLOG {
+                return;
+            }
+            let Some((message, granted)) = client.held.pop_front() else { return };
+            let (id, key) = (message.envelope.id, self.next_key);
+            self.next_key += 1;
+            client.at_work += 1;
+            let mut work = AtWork { conn, id, granted, reserved: 0 };
+            match client.service {
+                Some(ServiceKind::Storage) => match message.body::<StorageRequest>() {
+                    Ok(request) => {
+                        work.reserved = answer_len(&request);
+                        client.backlog += work.reserved;
+                        self.at_work.insert(key, work);
+                        self.inquiries.push_back(Inquiry::Storage { key, request, bulk: message.bulk });
+                    }
+                    Err(_) => {
+                        self.at_work.insert(key, work);
+                        self.answer_storage(key, Err(StorageError::Unsupported), io);
+                    }
+                },
+                Some(ServiceKind::Introducer) => {
+                    self.at_work.insert(key, work);
+                    match message.body::<IntroducerRequest>() {
+                        Ok(request) => self.inquiries.push_back(Inquiry::Introducer { conn, key, request }),
+                        Err(_) => self.answer_introducer(key, Err(IntroducerError::Unsupported), io),
+                    }
+                }
+                None => return,
+            }
+        }
+    }
+
+    pub(crate) fn answer_storage(
+        &mut self,
+        key: u64,
+        result: Result<(StorageAnswer, Vec<Payload>), StorageError>,
+        io: &mut Io,
+    ) {
+        match result {
+            Ok((answer, bulk)) => self.answer(key, Kind::Answer, &answer, bulk, io),
+            Err(error) => self.answer(key, Kind::Failure, &error, Vec::new(), io),
+        }
+    }
+
+    pub(crate) fn answer_introducer(&mut self, key: u64, result: Result<(), IntroducerError>, io: &mut Io) {
+        match result {
+            Ok(()) => self.answer(key, Kind::Answer, &(), Vec::new(), io),
+            Err(error) => self.answer(key, Kind::Failure, &error, Vec::new(), io),
+        }
+    }
+
+    fn answer(&mut self, key: u64, kind: Kind, body: &impl Serialize, bulk: Vec<Payload>, io: &mut Io) {
+        let Some(AtWork { conn, id, granted, reserved }) = self.at_work.remove(&key) else { return };
+        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let frame = Message::seal(kind, id, body, bulk);
+        client.at_work -= 1;
+        client.backlog = client.backlog.saturating_sub(reserved) + frame.len();
+        io.send(conn, frame);
+        io.grant(conn, granted);
+        self.release(conn, io);
+    }
+
+    /// Tells a client something it did not ask for just now.
+    pub(crate) fn push(&mut self, conn: ConnId, body: &impl Serialize, io: &mut Io) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            let frame = Message::seal(Kind::Push, 0, body, Vec::new());
+            // A subscriber that does not read is no subscriber.
+            if client.backlog > 16 * ANSWER_BACKLOG {
+                return self.expel(conn, io);
+            }
+            client.backlog += frame.len();
+            io.send(conn, frame);
+        }
+    }
+
+    /// Closes the connection of a client that breaks the protocol.
+    fn expel(&mut self, conn: ConnId, io: &mut Io) {
+        io.abort(conn);
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.held.clear();
+        }
+    }
+
+    pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
+        for (conn, client) in &mut self.clients {
+            let late = |since: Instant, patience| now.instant >= since + patience;
+            match (client.service, client.pinged) {
+                (None, _) if late(client.since, GREETING_PATIENCE) => io.abort(*conn),
+                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => io.abort(*conn),
+                (Some(_), None) if late(client.last_heard, PING_AFTER) => {
+                    client.pinged = Some(now.instant);
+                    io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let client = |client: &Client| match (client.service, client.pinged) {
+            (None, _) => client.since + GREETING_PATIENCE,
+            (Some(_), Some(pinged)) => pinged + PONG_PATIENCE,
+            (Some(_), None) => client.last_heard + PING_AFTER,
+        };
+        self.clients.values().map(client).min()
+    }
+
+    pub(crate) fn stop(&mut self, io: &mut Io) {
+        self.stopped = true;
+        self.clients.keys().for_each(|conn| io.close(*conn));
+        self.inquiries.clear();
+        self.at_work.clear();
+    }
+}
+
+/// The bytes to set aside for an answer.
+fn answer_len(request: &StorageRequest) -> u64 {
+    match request {
+        StorageRequest::Read { ranges, .. } => {
+            let lens = ranges.iter().take(READ_RANGES_MAX).map(|(_, len)| *len);
+            lens.fold(0u64, u64::saturating_add)
+        }
+        _ => 0,
+    }
+}

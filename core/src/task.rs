@@ -1,0 +1,143 @@
+//! What uploads and downloads ask of the node around them, and the book in which each keeps what
+//! it is waiting for.
+
+use crate::disk::{DiskResult, DiskStep};
+use crate::identity::ServerId;
+use crate::job::{Job, JobOutput};
+use crate::payload::Payload;
+use crate::peers::{Answer, Effort};
+use crate::storage::protocol::StorageRequest;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// A server that was no help, and why.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ServerTrouble {
+    /// Which server.
+    pub server: ServerId,
+    /// Its name for people.
+    pub nickname: String,
+    /// What was wrong.
+    pub trouble: Trouble,
+}
+
+/// What was wrong with a server.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Trouble {
+    /// It gave no answer, or said that it cannot.
+    Ask(crate::peers::AskError),
+    /// It takes no shares, or has no space for this one.
+    NoSpace,
+    /// It has no share of the file.
+    NoShares,
+    /// Its share is damaged.
+    BadShare {
+        /// Which share.
+        share: u16,
+        /// What was found.
+        how: &'static str,
+    },
+    /// It answered something that does not fit the question.
+    Nonsense(&'static str),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Ask(error) => error.fmt(f),
+            Trouble::NoSpace => f.write_str("it has no space for a share"),
+            Trouble::NoShares => f.write_str("it has no share of the file"),
+            Trouble::BadShare { share, how } => write!(f, "its share {share} is damaged: {how}"),
+            Trouble::Nonsense(how) => write!(f, "its answer makes no sense: {how}"),
+        }
+    }
+}
+
+/// Something the node is to do for an upload or download.
+#[derive(Clone, Hash, Debug)]
+pub enum Task {
+    /// Ask a server.
+    Ask {
+        /// Whom.
+        server: ServerId,
+        /// What.
+        request: StorageRequest,
+        /// The bulk bytes of the request, in pieces.
+        bulk: Vec<Payload>,
+        /// How long to wait without a sign of life.
+        patience: Duration,
+        /// How much this very server is needed.
+        effort: Effort,
+    },
+    /// Run steps on the disk.
+    Disk(Vec<DiskStep>),
+    /// Compute.
+    Job(Job),
+    /// No longer wait for the task with this number.
+    Forget(u64),
+}
+
+/// What came of a task.
+#[derive(Clone, Hash, Debug)]
+pub enum Outcome {
+    /// Of a question.
+    Answer(Answer),
+    /// Of disk steps.
+    Disk(DiskResult),
+    /// Of a job.
+    Job(JobOutput),
+}
+
+/// The tasks under way, each with a note of what its outcome is for.
+#[derive(Debug)]
+pub(crate) struct Tasks<Purpose> {
+    next: u64,
+    waiting: BTreeMap<u64, Purpose>,
+    queue: VecDeque<(u64, Task)>,
+}
+
+impl<Purpose> Tasks<Purpose> {
+    pub(crate) fn new() -> Tasks<Purpose> {
+        Tasks { next: 0, waiting: BTreeMap::new(), queue: VecDeque::new() }
+    }
+
+    pub(crate) fn start(&mut self, purpose: Purpose, task: Task) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.waiting.insert(id, purpose);
+        self.queue.push_back((id, task));
+        id
+    }
+
+    /// Starts a task whose outcome does not matter.
+    pub(crate) fn start_blind(&mut self, task: Task) {
+        self.queue.push_back((self.next, task));
+        self.next += 1;
+    }
+
+    pub(crate) fn job(&mut self, purpose: Purpose, job: Job) -> u64 {
+        self.start(purpose, Task::Job(job))
+    }
+
+    /// What a finished task was for; `None` if it is no longer of interest.
+    pub(crate) fn finish(&mut self, id: u64) -> Option<Purpose> {
+        self.waiting.remove(&id)
+    }
+
+    /// Loses interest in the tasks for which `of_no_use` holds.
+    pub(crate) fn forget(&mut self, mut of_no_use: impl FnMut(&Purpose) -> bool) {
+        let ids: Vec<u64> = self.waiting.iter().filter(|(_, p)| of_no_use(p)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.waiting.remove(&id);
+            self.queue.push_back((self.next, Task::Forget(id)));
+            self.next += 1;
+        }
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<(u64, Task)> {
+        self.queue.pop_front()
+    }
+}
