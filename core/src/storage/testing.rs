@@ -98,6 +98,9 @@ enum NameChange {
     Removed(StorePath),
 }
 
+/// Which step fails, and how.
+pub(super) type Fault = (fn(&DiskStep) -> bool, DiskError);
+
 /// A disk in memory.
 pub(super) struct MemoryDisk {
     files: Vec<File>,
@@ -108,7 +111,7 @@ pub(super) struct MemoryDisk {
     pub(super) lie: Lie,
     pub(super) capacity: u64,
     /// The first step for which this is so fails with that.
-    pub(super) fault: Option<(fn(&DiskStep) -> bool, DiskError)>,
+    pub(super) fault: Option<Fault>,
     /// Steps until the power fails.
     pub(super) power: u64,
 }

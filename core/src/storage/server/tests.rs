@@ -9,7 +9,7 @@ use crate::limits::{BULK_LEN_MAX, INCOMING_IDLE_MAX, LEASE_SECONDS, WRITTEN_PIEC
 use crate::secret::Secret;
 use crate::share_set::ShareSet;
 use crate::storage::container::{ContainerHeader, LEASE_LEN, Lease, Schema};
-use crate::storage::testing::{Dice, MemoryDisk, Rig};
+use crate::storage::testing::{Dice, Fault, MemoryDisk, Rig};
 use StorageAnswer::{Allocated, Data, Done, Shares, Version, Written};
 use alloc::format;
 use core::time::Duration;
@@ -362,7 +362,6 @@ fn space_taken_while_it_is_measured_counts() {
     };
     let other = rig.send(request, b"");
     assert!(rig.step() && !rig.answers.contains_key(&other));
-    rig.server.config.reserved_space = 0;
     rig.send(write(0, 0), &[1; 6_000]);
     rig.settle();
     assert_eq!(rig.answers[&other].clone().map(|(answer, _)| answer), allocated(&[], &[]));
@@ -490,7 +489,6 @@ fn a_failure_of_the_disk_loses_the_share() {
     let is_sync = |step: &DiskStep| matches!(step, DiskStep::Sync(_));
     let is_rename = |step: &DiskStep| matches!(step, DiskStep::Rename(..));
     let is_sync_name = |step: &DiskStep| matches!(step, DiskStep::SyncName(_));
-    type Fault = (fn(&DiskStep) -> bool, DiskError);
     let cases: [(&str, Fault, StorageError); 5] = [
         ("write", (is_write, DiskError::Full), StorageError::Full),
         ("write", (is_write, broken()), StorageError::Disk("input/output error".into())),
@@ -613,4 +611,33 @@ fn only_writes_carry_data() {
         assert!(matches!(rig.ask(request, b"x"), Err(StorageError::BadRequest(_))));
     }
     assert_eq!(rig.ask(read(0, &[(0, 1)]), b""), Ok(Data(vec![1])));
+}
+
+/// Files of Tahoe-LAFS 1.20, written by `tests/peer/containers.py`.
+#[test]
+fn the_peers_containers_are_read_and_leased() {
+    let data: Vec<u8> = (0..40).collect();
+    let (renew, cancel) = (Secret::from_bytes([b'r'; 32]), Secret::from_bytes([b'c'; 32]));
+    let (renew_1, cancel_1) = (Secret::from_bytes([b'R'; 32]), Secret::from_bytes([b'C'; 32]));
+    for (schema, file) in [
+        (Schema::Plain, &include_bytes!("../testdata/schema-1.share")[..]),
+        (Schema::Hashed, &include_bytes!("../testdata/schema-2.share")[..]),
+    ] {
+        let mut rig = Rig::new();
+        rig.disk.put(share_path(0), file.len() as u64, &[(0, file)]);
+        assert_eq!(rig.read(read(0, &[(0, u64::MAX)])), Ok(vec![data.clone()]));
+        let first = Lease::new(schema, &renew, &cancel, 1_800_000_000);
+        let second = Lease { owner: 1, ..Lease::new(schema, &renew_1, &cancel_1, 1_900_000_001) };
+        assert_eq!(leases(&rig.disk, 0), [first.clone(), second.clone()]);
+        rig.now.unix.0 = 1_900_000_000;
+        let request = StorageRequest::AddLease {
+            storage_index: INDEX,
+            renew_secret: renew.clone(),
+            cancel_secret: cancel.clone(),
+        };
+        assert_eq!(rig.ask(request, b""), Ok(Done));
+        let renewed = Lease { expiration: 1_900_000_000 + LEASE_SECONDS as u32, ..first };
+        assert_eq!(leases(&rig.disk, 0), [renewed, second]);
+        assert_eq!(rig.read(read(0, &[(0, u64::MAX)])), Ok(vec![data.clone()]));
+    }
 }
