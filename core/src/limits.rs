@@ -23,6 +23,14 @@ pub const READ_RANGES_MAX: usize = 64;
 pub const ADVISORY_REASON_MAX: usize = 32_765;
 /// Advisories a server keeps; further ones are acknowledged and dropped.
 pub const ADVISORIES_MAX: u64 = 1_000;
+/// Shares in progress on one server, whoever uploads them; each costs a few hundred bytes.
+pub const INCOMING_MAX: usize = 100_000;
+/// Separate pieces that the written part of a share in progress may fall into.
+pub const WRITTEN_PIECES_MAX: usize = 1_024;
+/// Bytes written to a share in progress after which a sync begins, to keep the last one short.
+pub const SYNC_EARLY: u64 = 32 * 1024 * 1024;
+/// Leases a server adds to one share. Anybody who knows the file can add one.
+pub const LEASES_MAX: u32 = 4_096;
 /// Bytes of one announcement.
 pub const ANNOUNCEMENT_LEN_MAX: usize = 8 * 1024;
 /// Announcements a node keeps in its table.
