@@ -5,6 +5,8 @@ pub mod disk;
 mod grid;
 mod network;
 mod operations;
+pub mod plan;
+pub mod run;
 mod schedule;
 pub mod trace;
 mod world;

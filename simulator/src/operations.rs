@@ -194,14 +194,10 @@ impl Operations {
         .collect()
     }
 
-    /// Whether a node has operations under way.
-    pub fn busy(&self, node: NodeId) -> bool {
-        self.operations.values().any(|operation| operation.node == node && operation.ended.is_none())
-    }
-
-    /// The identifiers of the operations under way.
-    pub fn open(&self) -> Vec<OperationId> {
-        let open = self.operations.iter().filter(|(_, operation)| operation.ended.is_none());
+    /// The operations under way on a node.
+    pub fn open_on(&self, node: NodeId) -> Vec<OperationId> {
+        let open = |operation: &Operation| operation.node == node && operation.ended.is_none();
+        let open = self.operations.iter().filter(|(_, operation)| open(operation));
         open.map(|(id, _)| OperationId(*id)).collect()
     }
 
