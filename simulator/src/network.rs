@@ -286,13 +286,11 @@ impl Network {
     /// A node's program is gone. Its connections end; the other sides learn it now if the system
     /// around it lives on, else when they next send something and the node is back.
     pub(crate) fn died(&mut self, node: NodeId, told: bool, items: &mut Items) {
-        let ends: Vec<(LinkId, End)> = self
-            .ends
-            .range((node, ConnId::Inbound(0))..)
-            .take_while(|((n, _), _)| *n == node)
-            .map(|(_, end)| *end)
-            .collect();
-        for (id, end) in ends {
+        // The next life numbers its connections anew.
+        let first = (node, ConnId::Inbound(0));
+        let numbers: Vec<_> = self.ends.range(first..).map(|(number, _)| *number).collect();
+        for number in numbers.into_iter().take_while(|(owner, _)| *owner == node) {
+            let (id, end) = self.ends.remove(&number).expect("just listed");
             let link = self.links.get_mut(&id).expect("ends are of links");
             link.side(end).die();
             if told && link.side(end.other()).is_live() {
@@ -300,7 +298,6 @@ impl Network {
             }
             self.forget_if_over(id);
         }
-        // Calls to a node whose system lives on while its program is gone are refused elsewhere.
     }
 
     /// A node is back: calls go on, and who knocked meanwhile is told off.
@@ -480,8 +477,9 @@ impl Network {
         if never_met || !(link.caller.is_live() || link.callee.is_live()) {
             let link = self.links.remove(&id).expect("looked up above");
             for side in [&link.caller, &link.callee] {
-                if let Some(conn) = side.conn {
-                    self.ends.remove(&(side.node, conn));
+                let number = side.conn.map(|conn| (side.node, conn));
+                if let Some(number) = number.filter(|number| self.ends.get(number).is_some_and(|(l, _)| *l == id)) {
+                    self.ends.remove(&number);
                 }
             }
         }

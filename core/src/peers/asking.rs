@@ -102,6 +102,8 @@ struct Ask {
     request: StorageRequest,
     bulk: Vec<Payload>,
     sent: bool,
+    /// It was sent before, on a connection that broke.
+    again: bool,
     asked_at: Instant,
     patience: Duration,
 }
@@ -176,7 +178,8 @@ impl Peers {
             return;
         }
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
-        let mut ask = Ask { token, request, bulk, sent: false, asked_at: now.instant, patience };
+        let asked_at = now.instant;
+        let mut ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
         if entry.link.is_up() {
             send_ask(&mut entry.link, id, &mut ask, now, io);
         }
@@ -274,12 +277,7 @@ impl Peers {
                     send_ask(&mut entry.link, *id, ask, now, io);
                 }
             }
-            Some(LinkEvent::Down(error)) => {
-                for (_, ask) in core::mem::take(&mut entry.asks) {
-                    self.tokens.remove(&ask.token);
-                    self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
-                }
-            }
+            Some(LinkEvent::Down(error)) => self.link_down(server, error, now, io),
             Some(LinkEvent::Message(message)) => {
                 let result = read_answer(&message);
                 match result {
@@ -297,6 +295,33 @@ impl Peers {
                         self.link_event(server, conn, event, now, io);
                     }
                 }
+            }
+        }
+    }
+
+    /// A connection broke or could not be made. What can be asked twice is asked again, once: an
+    /// idle connection to a server that was restarted meanwhile breaks when it is next used.
+    fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
+        let Some(entry) = self.links.get_mut(&server) else { return };
+        let broke = matches!(error, LinkError::Closed(_));
+        let again = |ask: &Ask| {
+            // The bulk of a write is gone once it was sent.
+            broke && ask.sent && !ask.again && !matches!(ask.request, StorageRequest::Write { .. })
+        };
+        for (_, ask) in entry.asks.extract_if(.., |_, ask| !again(ask)) {
+            self.tokens.remove(&ask.token);
+            self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
+        }
+        for ask in entry.asks.values_mut() {
+            (ask.sent, ask.again, ask.asked_at) = (false, true, now.instant);
+        }
+        if !entry.asks.is_empty()
+            && let Err(error) = self.ready(server, Effort::Insist, now, io)
+        {
+            let entry = self.links.get_mut(&server).expect("looked up above");
+            for (_, ask) in core::mem::take(&mut entry.asks) {
+                self.tokens.remove(&ask.token);
+                self.answers.push_back((ask.token, server, Err(error.clone())));
             }
         }
     }
