@@ -205,7 +205,7 @@ impl Plan {
         }
         // Faults strike while something is under way: shortly after an operation begins.
         let begins: Vec<Duration> = steps.iter().map(|(at, _)| *at).collect();
-        let mut strike = |chance: &mut Chance| {
+        let strike = |chance: &mut Chance| {
             let spread = if chance.one_in(2) { 300 } else { 5_000 };
             *chance.pick(&begins) + Duration::from_millis(chance.below(spread))
         };

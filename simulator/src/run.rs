@@ -140,7 +140,8 @@ impl Run {
     fn nothing_left_behind(&mut self) {
         let grid = &mut self.grid;
         let later = grid.world.now() + INCOMING_IDLE_MAX + Duration::from_secs(120);
-        grid.run_until(later);
+        // What the storm left to be done is done already.
+        while grid.run_until(later).is_some() {}
         let mut known: BTreeSet<_> = BTreeSet::new();
         known.extend(grid.operations.files().iter().filter_map(|file| file.cap.storage_index()));
         let mut orphans = BTreeSet::new();

@@ -5,6 +5,8 @@ use core::fmt::Debug;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
 use sha2::{Digest, Sha256};
+use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
+use tallac_core::wire::{Frame, Kind, Message};
 
 /// Takes in every event and action of a run with its time, node and bytes.
 pub struct Trace {
@@ -40,6 +42,23 @@ impl Trace {
     pub(crate) fn remark(&mut self, at: Duration, text: impl FnOnce() -> String) {
         if let Some(lines) = &mut self.lines {
             lines(format!("{:12.6}      * {}", at.as_secs_f64(), text()));
+        }
+    }
+
+    /// What a frame says, for people; not part of the hash.
+    pub(crate) fn explain(&mut self, frame: &Frame) {
+        if let Some(lines) = &mut self.lines
+            && let Ok(message) = Message::open(frame.clone())
+        {
+            let body = match message.envelope.kind {
+                Kind::Request => message.body::<StorageRequest>().ok().map(|body| format!("{body:?}")),
+                Kind::Answer => message.body::<StorageAnswer>().ok().map(|body| format!("{body:?}")),
+                Kind::Failure => message.body::<StorageError>().ok().map(|body| format!("{body:?}")),
+                _ => None,
+            };
+            if let Some(body) = body {
+                lines(format!("{:22}= {} {body}", "", message.envelope.id));
+            }
         }
     }
 

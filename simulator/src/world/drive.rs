@@ -24,6 +24,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let at = self.items.now();
         let now = entry.clock(at);
         self.trace.record(at, node, &event, "<");
+        if let Event::Frame { frame, .. } = &event {
+            self.trace.explain(frame);
+        }
         entry.machine.as_mut().expect("looked at above").handle(event, now);
         self.take_actions(node);
     }
@@ -54,6 +57,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let at = self.items.now();
         while let Some(action) = self.node_mut(node).machine.as_mut().and_then(Machine::poll_action) {
             self.trace.record(at, node, &action, ">");
+            if let Action::Send { frame, .. } = &action {
+                self.trace.explain(frame);
+            }
             self.begin(node, action);
         }
         self.plan_wake(node);
