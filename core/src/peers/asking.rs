@@ -5,6 +5,7 @@ use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus};
 use super::table::ServerTable;
 use crate::identity::ServerId;
 use crate::io::Io;
+use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::machine::ConnId;
 use crate::operation::OperationId;
 use crate::payload::Payload;
@@ -12,7 +13,7 @@ use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::time::{Instant, Now};
 use crate::wire::{Kind, Message, ServiceKind};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -111,6 +112,10 @@ struct Ask {
 struct ServerLink {
     link: Link,
     asks: BTreeMap<u64, Ask>,
+    /// Asks that wait to be sent, first come first. May name some that were abandoned.
+    unsent: VecDeque<u64>,
+    /// Requests that the server has not answered, whether anybody still waits for that or not.
+    unanswered: BTreeSet<u64>,
     last_used: Instant,
     available_space: Option<u64>,
 }
@@ -121,6 +126,31 @@ impl ServerLink {
     fn patience_ends(&self) -> Option<Instant> {
         let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
         self.asks.values().map(|ask| ask.asked_at.max(heard) + ask.patience).min()
+    }
+
+    fn new(link: Link, now: Now) -> ServerLink {
+        ServerLink {
+            link,
+            asks: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            unanswered: BTreeSet::new(),
+            last_used: now.instant,
+            available_space: None,
+        }
+    }
+
+    /// Sends what waits, no more at once than the server bears.
+    fn send(&mut self, now: Now, io: &mut Io) {
+        while self.link.is_up()
+            && self.unanswered.len() < REQUESTS_PER_CONNECTION_MAX
+            && let Some(id) = self.unsent.pop_front()
+        {
+            if let Some(ask) = self.asks.get_mut(&id) {
+                (ask.sent, ask.asked_at) = (true, now.instant);
+                self.link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
+                self.unanswered.insert(id);
+            }
+        }
     }
 }
 
@@ -179,12 +209,11 @@ impl Peers {
         }
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
         let asked_at = now.instant;
-        let mut ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
-        if entry.link.is_up() {
-            send_ask(&mut entry.link, id, &mut ask, now, io);
-        }
+        let ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
         entry.last_used = now.instant;
         entry.asks.insert(id, ask);
+        entry.unsent.push_back(id);
+        entry.send(now, io);
         self.tokens.insert(token, (server, id));
     }
 
@@ -198,9 +227,7 @@ impl Peers {
         if !self.links.contains_key(&server) {
             self.make_room(io);
             let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
-            let entry =
-                ServerLink { link, asks: BTreeMap::new(), last_used: now.instant, available_space: None };
-            self.links.insert(server, Box::new(entry));
+            self.links.insert(server, Box::new(ServerLink::new(link, now)));
         }
         let entry = self.links.get_mut(&server).expect("just made");
         if entry.link.is_down() {
@@ -273,9 +300,8 @@ impl Peers {
             None => {}
             Some(LinkEvent::Up) => {
                 self.table.heard(server, None, now.unix);
-                for (id, ask) in &mut entry.asks {
-                    send_ask(&mut entry.link, *id, ask, now, io);
-                }
+                entry.unsent = entry.asks.keys().copied().collect();
+                entry.send(now, io);
             }
             Some(LinkEvent::Down(error)) => self.link_down(server, error, now, io),
             Some(LinkEvent::Message(message)) => {
@@ -283,6 +309,8 @@ impl Peers {
                 match result {
                     // An answer nobody waits for (any more) is dropped.
                     Some(answer) => {
+                        entry.unanswered.remove(&message.envelope.id);
+                        entry.send(now, io);
                         if let Some(ask) = entry.asks.remove(&message.envelope.id) {
                             self.tokens.remove(&ask.token);
                             let answer = answer.map(|answer| (answer, message.bulk));
@@ -303,10 +331,14 @@ impl Peers {
     /// idle connection to a server that was restarted meanwhile breaks when it is next used.
     fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
         let Some(entry) = self.links.get_mut(&server) else { return };
-        let broke = matches!(error, LinkError::Closed(_));
+        // A connection that had requests under way stood, and did not fail to be made.
+        let broke = matches!(error, LinkError::Closed(_)) && !entry.unanswered.is_empty();
+        entry.unanswered.clear();
+        entry.unsent.clear();
         let again = |ask: &Ask| {
             // The bulk of a write is gone once it was sent.
-            broke && ask.sent && !ask.again && !matches!(ask.request, StorageRequest::Write { .. })
+            let repeatable = !ask.sent || !matches!(ask.request, StorageRequest::Write { .. });
+            broke && !ask.again && repeatable
         };
         for (_, ask) in entry.asks.extract_if(.., |_, ask| !again(ask)) {
             self.tokens.remove(&ask.token);
@@ -453,13 +485,6 @@ impl Peers {
             link: entry.map_or(LinkStatus::Down(None), |entry| entry.link.status()),
             available_space: entry.and_then(|entry| entry.available_space),
         }
-    }
-}
-
-fn send_ask(link: &mut Link, id: u64, ask: &mut Ask, now: Now, io: &mut Io) {
-    if !core::mem::replace(&mut ask.sent, true) {
-        ask.asked_at = now.instant;
-        link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
     }
 }
 
