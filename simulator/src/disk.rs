@@ -8,10 +8,12 @@
 mod file;
 
 use crate::chance::Chance;
+use core::ops::Range;
 use file::File;
 use std::collections::BTreeMap;
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
+use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
 use tallac_core::storage_index::StorageIndex;
 
 /// How a disk lies about durability; what must make runs fail.
@@ -180,12 +182,21 @@ impl Disk {
         }
     }
 
-    /// Whether a file would be there, whole, after a power cut now.
-    pub fn is_durable(&self, path: &StorePath) -> bool {
+    /// Whether a file would be there after a power cut now, with these bytes as they are.
+    pub fn is_durable(&self, path: &StorePath, range: Range<u64>) -> bool {
         let durable = self.durable_names.get(path);
         durable.is_some()
             && durable == self.names.get(path)
-            && durable.is_some_and(|file| self.files[file].is_clean())
+            && durable.is_some_and(|f| self.files[f].is_durable(range.start as usize..range.end as usize))
+    }
+
+    /// Whether the data of a whole share would be there after a power cut now. Its leases need not.
+    pub fn keeps_share(&self, index: StorageIndex, share: u16) -> bool {
+        let path = StorePath::Share(index, share);
+        let Some(content) = self.content(&path) else { return false };
+        let field = content.get(8..12).and_then(|field| field.try_into().ok());
+        let leases = field.map_or(0, |field| u64::from(u32::from_be_bytes(field)) * LEASE_LEN);
+        self.is_durable(&path, HEADER_LEN..(content.len() as u64).saturating_sub(leases).max(HEADER_LEN))
     }
 
     /// Bytes in files.

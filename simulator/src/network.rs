@@ -478,7 +478,9 @@ impl Network {
             let link = self.links.remove(&id).expect("looked up above");
             for side in [&link.caller, &link.callee] {
                 let number = side.conn.map(|conn| (side.node, conn));
-                if let Some(number) = number.filter(|number| self.ends.get(number).is_some_and(|(l, _)| *l == id)) {
+                if let Some(number) =
+                    number.filter(|number| self.ends.get(number).is_some_and(|(l, _)| *l == id))
+                {
                     self.ends.remove(&number);
                 }
             }

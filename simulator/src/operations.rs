@@ -10,7 +10,6 @@ use core::ops::Range;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use tallac_core::capability::{Capability, ChkCap};
-use tallac_core::disk::StorePath;
 use tallac_core::download::DownloadError;
 use tallac_core::identity::ServerId;
 use tallac_core::node::Node;
@@ -418,9 +417,8 @@ impl Operations {
             }
             let index = uploaded.cap.storage_index().expect("a file in shares has an index");
             for share in plan.shares.iter().filter(|_| self.looks_under_acks) {
-                let path = StorePath::Share(index, share.share);
                 let server = servers.get(&share.server).copied();
-                if !server.is_some_and(|server| world.disk(server).is_durable(&path)) {
+                if !server.is_some_and(|server| world.disk(server).keeps_share(index, share.share)) {
                     let text = format!(
                         "{id:?} is acknowledged, but share {} is not durable on {} (already there: {})",
                         share.share, share.nickname, share.already_there

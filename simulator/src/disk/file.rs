@@ -2,6 +2,7 @@
 
 use super::Damage;
 use crate::chance::Chance;
+use core::ops::Range;
 use std::collections::BTreeMap;
 
 const BLOCK: usize = 4096;
@@ -31,8 +32,14 @@ impl File {
         &self.now
     }
 
-    pub(super) fn is_clean(&self) -> bool {
-        self.before.is_empty() && self.never.is_empty() && self.len_before == self.now.len()
+    /// Whether these bytes would be as they are after a power cut now, whatever it takes away.
+    pub(super) fn is_durable(&self, range: Range<usize>) -> bool {
+        let same = |(block, before): (&usize, &Vec<u8>)| {
+            let start = block * BLOCK;
+            let (from, to) = (range.start.max(start), range.end.min(start + BLOCK));
+            from >= to || before.get(from - start..to - start) == self.now.get(from..to)
+        };
+        self.len_before.min(self.now.len()) >= range.end && self.before.iter().chain(&self.never).all(same)
     }
 
     pub(super) fn read(&self, offset: u64, len: u64) -> Vec<u8> {

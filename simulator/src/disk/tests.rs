@@ -74,7 +74,7 @@ fn a_failed_sync_is_not_mended_by_the_next() {
     disk.settings_mut().sync_failures = 0;
     run(&mut disk, finishing().split_off(3));
     assert_eq!(disk.content(&share()), Some(&[9; 100][..]));
-    assert!(!disk.is_durable(&share()));
+    assert!(!disk.is_durable(&share(), 0..100));
     disk.power_cut();
     assert_eq!(disk.content(&share()), Some(&[0; 100][..]));
 }

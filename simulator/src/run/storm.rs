@@ -233,7 +233,9 @@ impl Storm {
             .map(|(path, _)| path.clone())
             .collect();
         let Some(path @ StorePath::Share(_, share)) = found.first() else { return };
-        if !rotten.contains(share) && rotten.len() >= usize::from(self.spare) || !disk.is_durable(path) {
+        if !rotten.contains(share) && rotten.len() >= usize::from(self.spare)
+            || !disk.keeps_share(index, *share)
+        {
             return;
         }
         rotten.insert(*share);
