@@ -270,6 +270,8 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
         9 | 10 => chance.within(20_000..200_000),
         _ => chance.within(200_000..800_000),
     };
+    // Many small segments take long and show little more than some do.
+    let len = len.min(150 * segment);
     let key = if chance.one_in(3) { KeyChoice::Random } else { KeyChoice::Convergent };
     // Sometimes what was put before is put again.
     let seed = if chance.one_in(6) { 1 } else { chance.draw() };
