@@ -39,6 +39,8 @@ struct Client {
     since: Instant,
     last_heard: Instant,
     pinged: Option<Instant>,
+    /// It is being thrown out: nothing of it counts any more.
+    expelled: bool,
     /// Requests being worked on.
     at_work: usize,
     /// Bytes of answers that are being made or have not left yet.
@@ -108,6 +110,7 @@ impl Serving {
             since,
             last_heard,
             pinged: None,
+            expelled: false,
             at_work: 0,
             backlog: 0,
             held: VecDeque::new(),
@@ -136,7 +139,7 @@ impl Serving {
 
     pub(crate) fn frame(&mut self, conn: ConnId, frame: Frame, now: Now, io: &mut Io) {
         let len = frame.len();
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.expelled) else { return };
         (client.last_heard, client.pinged) = (now.instant, None);
         let Ok(message) = Message::open(frame) else { return self.expel(conn, io) };
         match (client.service, message.envelope.kind) {
@@ -271,18 +274,21 @@ impl Serving {
 
     /// Closes the connection of a client that breaks the protocol.
     fn expel(&mut self, conn: ConnId, io: &mut Io) {
-        io.abort(conn);
-        if let Some(client) = self.clients.get_mut(&conn) {
+        if let Some(client) = self.clients.get_mut(&conn)
+            && !core::mem::replace(&mut client.expelled, true)
+        {
             client.held.clear();
+            io.abort(conn);
         }
     }
 
     pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
-        for (conn, client) in &mut self.clients {
+        let mut gone = Vec::new();
+        for (conn, client) in self.clients.iter_mut().filter(|(_, client)| !client.expelled) {
             let late = |since: Instant, patience| now.instant >= since + patience;
             match (client.service, client.pinged) {
-                (None, _) if late(client.since, GREETING_PATIENCE) => io.abort(*conn),
-                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => io.abort(*conn),
+                (None, _) if late(client.since, GREETING_PATIENCE) => gone.push(*conn),
+                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => gone.push(*conn),
                 (Some(_), None) if late(client.last_heard, PING_AFTER) => {
                     client.pinged = Some(now.instant);
                     io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
@@ -290,6 +296,7 @@ impl Serving {
                 _ => {}
             }
         }
+        gone.into_iter().for_each(|conn| self.expel(conn, io));
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -298,7 +305,7 @@ impl Serving {
             (Some(_), Some(pinged)) => pinged + PONG_PATIENCE,
             (Some(_), None) => client.last_heard + PING_AFTER,
         };
-        self.clients.values().map(client).min()
+        self.clients.values().filter(|client| !client.expelled).map(client).min()
     }
 
     pub(crate) fn stop(&mut self, io: &mut Io) {
