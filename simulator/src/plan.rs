@@ -199,14 +199,14 @@ impl Plan {
                     0 => Step::BlackoutAtAck { down },
                     _ => Step::Blackout { down },
                 };
-                let pause = chance.duration(Duration::ZERO..Duration::from_secs(1));
+                let pause = Duration::from_millis(chance.below(200));
                 steps.push((at + pause, step));
             }
         }
         // Faults strike while something is under way: shortly after an operation begins.
         let begins: Vec<Duration> = steps.iter().map(|(at, _)| *at).collect();
         let strike = |chance: &mut Chance| {
-            let spread = if chance.one_in(2) { 300 } else { 5_000 };
+            let spread = *chance.pick(&[30, 200, 200, 5_000]);
             *chance.pick(&begins) + Duration::from_millis(chance.below(spread))
         };
         for _ in 0..profile.crashes {
