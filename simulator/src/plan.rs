@@ -260,7 +260,7 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
         return Step::Get { client, pick: chance.draw(), whole: chance.one_in(2) };
     }
     let segment = u64::from(grid.encoding.max_segment_size());
-    let len = match chance.below(12) {
+    let len = match chance.below(13) {
         0 => chance.below(58),
         1 => 56,
         2 | 3 => chance.within(56..1_000),
@@ -268,6 +268,8 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
         6 => 2 * segment - 2 + chance.below(5),
         7 | 8 => chance.within(1_000..20_000),
         9 | 10 => chance.within(20_000..200_000),
+        // Past a mebibyte an upload spools.
+        11 => chance.within(1_040_000..1_300_000),
         _ => chance.within(200_000..800_000),
     };
     // Many small segments take long and show little more than some do.
