@@ -19,6 +19,11 @@ use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::time::{Instant, Now};
 use tallac_core::upload::{UploadPlan, UploadProgress};
 
+/// Header of the answer to a `PUT`: where the shares are, in words.
+pub const PLACEMENT_HEADER: &str = "Tallac-Placement";
+/// Header of the answer to a `PUT`: the file outlives the loss of any this many servers.
+pub const SURVIVES_HEADER: &str = "Tallac-Survives";
+
 /// Bytes that a connection may send before the gateway has worked off what came before.
 const READ_AHEAD: u64 = 256 * 1024;
 /// Bytes of a response that may lie unsent before no more of the file is asked for.
