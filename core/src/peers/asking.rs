@@ -22,6 +22,9 @@ use core::time::Duration;
 /// those who can do without it.
 const AVOID_SILENT: Duration = Duration::from_secs(60);
 
+/// A connected server is asked this often how much it can take.
+const VERSION_EVERY: Duration = Duration::from_secs(60);
+
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Asker {
@@ -110,6 +113,8 @@ struct ServerLink {
     link: Link,
     asks: BTreeMap<u64, Ask>,
     last_used: Instant,
+    /// When to ask again what the server can take.
+    version_due: Instant,
     available_space: Option<u64>,
 }
 
@@ -328,6 +333,10 @@ impl Peers {
             if entry.patience_ends().is_some_and(|at| now.instant >= at) {
                 self.silent(server, now, io);
             }
+            let entry = self.links.get_mut(&server).expect("links do not vanish here");
+            if entry.link.is_up() && now.instant >= entry.version_due {
+                self.ask_version(server, now, io);
+            }
         }
     }
 
@@ -363,6 +372,9 @@ impl Peers {
     }
 
     fn ask_version(&mut self, server: ServerId, now: Now, io: &mut Io) {
+        if let Some(entry) = self.links.get_mut(&server) {
+            entry.version_due = now.instant + VERSION_EVERY;
+        }
         let token = AskToken { asker: Asker::Node(server), id: self.next_ask };
         let patience = Duration::from_secs(30);
         self.ask(token, server, StorageRequest::Version, Vec::new(), patience, Effort::Insist, now, io);
@@ -392,7 +404,8 @@ impl Peers {
         let kept = self.table.len() <= self.config.connections_max && !self.stopped;
         let links = self.links.values().flat_map(|entry| {
             let retry = entry.link.is_down() && kept;
-            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry)]
+            let version = entry.link.is_up().then_some(entry.version_due);
+            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry), version]
         });
         links.flatten().min()
     }
