@@ -201,7 +201,13 @@ impl Peers {
             self.make_room(io);
             let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
             let entry =
-                ServerLink { link, asks: BTreeMap::new(), last_used: now.instant, available_space: None };
+                ServerLink {
+                    link,
+                    asks: BTreeMap::new(),
+                    last_used: now.instant,
+                    version_due: now.instant + VERSION_EVERY,
+                    available_space: None,
+                };
             self.links.insert(server, Box::new(entry));
         }
         let entry = self.links.get_mut(&server).expect("just made");
