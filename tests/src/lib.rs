@@ -1,1 +1,8 @@
-//! Behaviour suites and end-to-end tests over every runtime.
+//! Grids of real processes on loopback, for end-to-end tests: the program as a user runs it, with
+//! real sockets, TLS and disks.
+
+mod content;
+mod grid;
+
+pub use content::{content, differs_at};
+pub use grid::{Grid, Options, Output, program};
