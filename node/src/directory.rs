@@ -150,7 +150,8 @@ pub(crate) fn write_introducer_furl(directory: &Path, pin: Pin, addresses: &[Add
     Ok(swissnum)
 }
 
-/// The swissnum of the storage service, and `private/storage.furl` in the form of Tahoe-LAFS.
+/// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
+/// `private/storage.nurl`, which is what another node's `[[servers]]` needs.
 pub(crate) fn storage_swissnum(directory: &Path, identity: &Identity, addresses: &[Address]) -> Result<Swissnum> {
     let path = directory.join("private").join("storage.furl");
     let swissnum = match secrets::swissnum(&path)? {
@@ -159,8 +160,12 @@ pub(crate) fn storage_swissnum(directory: &Path, identity: &Identity, addresses:
     };
     let hints: Vec<String> = addresses.iter().map(|address| format!("tcp:{address}")).collect();
     let line = format!("pb://{}@{}/{}\n", identity.tub_id(), hints.join(","), swissnum.expose());
-    if fs::read_to_string(&path).ok().as_deref() != Some(&line) {
-        secrets::write_private(&path, &line)?;
+    let service = Service { pin: identity.pin(), swissnum: swissnum.clone(), addresses: addresses.to_vec() };
+    let nurls: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
+    for (path, text) in [(path, line), (directory.join("private").join("storage.nurl"), nurls)] {
+        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            secrets::write_private(&path, &text)?;
+        }
     }
     Ok(swissnum)
 }
