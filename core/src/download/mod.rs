@@ -130,6 +130,8 @@ struct Asked {
     since: Instant,
     read: BlockRead,
     overtaken: bool,
+    /// The block has come and is being checked.
+    came: bool,
 }
 
 /// Reads a range of one immutable file.
@@ -387,6 +389,10 @@ impl Download {
     fn fetch_blocks(&mut self, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let needed = usize::from(self.cap.needed);
+        let mut under_way: BTreeMap<ShareKey, usize> = BTreeMap::new();
+        for (key, asked) in self.segments.values().flat_map(|fetch| &fetch.asked) {
+            *under_way.entry(*key).or_default() += usize::from(!asked.came);
+        }
         for (&segment, fetch) in &mut self.segments {
             loop {
                 let lively = fetch.asked.iter().filter(|(_, asked)| !asked.overtaken).map(|(key, _)| key.1);
@@ -398,8 +404,9 @@ impl Download {
                     share.is_ready() && !have.contains(&key.1) && !fetch.asked.contains_key(*key)
                 };
                 // Quick shares before slow ones, then the one with the least to do.
+                let busy = |key: &ShareKey| under_way.get(key).copied().unwrap_or(0);
                 let rank =
-                    |(key, share): &(&ShareKey, &ShareReader)| (share.slow, share.under_way, key.1, key.0);
+                    |(key, share): &(&ShareKey, &ShareReader)| (share.slow, busy(key), key.1, key.0);
                 let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key)
                 else {
                     break;
@@ -408,17 +415,18 @@ impl Download {
                 let read_plan = share.plan_block(segment, file);
                 let request = read(self.storage_index, key.1, &read_plan.ranges);
                 self.tasks.start(Purpose::Block(segment, key), ask(key.0, request));
-                share.under_way += 1;
-                fetch.asked.insert(key, Asked { since: now, read: read_plan, overtaken: false });
+                *under_way.entry(key).or_default() += 1;
+                let asked = Asked { since: now, read: read_plan, overtaken: false, came: false };
+                fetch.asked.insert(key, asked);
             }
         }
     }
 
     fn block_read(&mut self, segment: u64, key: ShareKey, answer: Answer) {
         let Some(fetch) = self.segments.get_mut(&segment) else { return };
-        let Some(asked) = fetch.asked.get(&key) else { return };
+        let Some(asked) = fetch.asked.get_mut(&key) else { return };
+        asked.came = true;
         let (Some(share), Some(file)) = (self.shares.get_mut(&key), &mut self.file) else { return };
-        share.under_way = share.under_way.saturating_sub(1);
         let pieces = match pieces(answer, asked.read.ranges.len()) {
             Ok(pieces) => pieces,
             Err(trouble) => return self.lose_share(key, trouble),

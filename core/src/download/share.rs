@@ -30,8 +30,6 @@ pub(super) struct ShareReader {
     state: State,
     /// It was overtaken lately.
     pub(super) slow: bool,
-    /// Requests for blocks under way.
-    pub(super) under_way: usize,
 }
 
 #[derive(Debug)]
@@ -65,7 +63,7 @@ enum Tree {
 
 impl ShareReader {
     pub(super) fn new(share: u16) -> ShareReader {
-        ShareReader { share, state: State::Unopened, slow: false, under_way: 0 }
+        ShareReader { share, state: State::Unopened, slow: false }
     }
 
     pub(super) fn is_unopened(&self) -> bool {
