@@ -100,3 +100,37 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that cannot be synced: the system refuses it for what is no file.
+    fn broken() -> File {
+        File::open("/dev/null").expect("every Unix has it")
+    }
+
+    #[test]
+    fn a_failed_sync_stays_failed() {
+        let files = OpenFiles::new(4);
+        let path = StorePath::Spool(1);
+        let file = files.keep_new(&path, broken());
+        assert!(files.sync(&path, &file).is_err());
+        let good = tempfile::tempfile().expect("a temporary file");
+        assert!(files.sync(&path, &good).is_err(), "another handle proves nothing");
+        assert!(files.sync(&StorePath::Spool(2), &good).is_ok());
+        // Until the name is another file's.
+        let file = files.keep_new(&path, good);
+        assert!(files.sync(&path, &file).is_ok());
+    }
+
+    #[test]
+    fn what_fails_when_it_is_closed_is_told_later() {
+        let files = OpenFiles::new(1);
+        files.keep_new(&StorePath::Spool(1), broken());
+        files.keep_new(&StorePath::Spool(2), tempfile::tempfile().expect("a temporary file"));
+        assert!(files.find(&StorePath::Spool(1)).is_none());
+        let again = files.keep(&StorePath::Spool(1), tempfile::tempfile().expect("a temporary file"));
+        assert!(files.sync(&StorePath::Spool(1), &again).is_err());
+    }
+}
