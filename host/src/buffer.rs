@@ -25,12 +25,18 @@ pub struct ReadBuffer {
     end: usize,
     size: usize,
     quiet: u8,
+    limit: usize,
 }
 
 impl ReadBuffer {
     /// An empty buffer. It takes memory with the first read.
     pub fn new() -> ReadBuffer {
         ReadBuffer::default()
+    }
+
+    /// Sets the credit that the next read is limited to. The smallest read is always allowed.
+    pub(crate) fn limit(&mut self, credit: u64) {
+        self.limit = usize::try_from(credit).unwrap_or(usize::MAX);
     }
 
     /// Where the next read may put its bytes. Never empty.
@@ -44,7 +50,8 @@ impl ReadBuffer {
         } else if self.end == self.bytes.len() {
             self.bytes.resize(self.end + READ_SIZES[0], 0);
         }
-        &mut self.bytes[self.end..]
+        let end = self.bytes.len().min(self.end.saturating_add(self.limit.max(READ_SIZES[0])));
+        &mut self.bytes[self.end..end]
     }
 
     /// Says how many bytes a read put into the space.
@@ -203,6 +210,7 @@ mod tests {
         // How much is left over after each step: nothing, a little, more than the headroom.
         for leftover in [0, 1, 100, 16_000, 17 * 1024, 17 * 1024 + 1, 60_000] {
             let (mut here, mut more) = (ReadBuffer::new(), ReadBuffer::new());
+            more.limit(u64::MAX);
             let (mut given, mut seen) = (0, Vec::new());
             while given < stream.len() {
                 given += read(&mut more, &stream[given..]);
@@ -220,6 +228,7 @@ mod tests {
     #[test]
     fn a_buffer_grows_with_bulk_and_shrinks_in_quiet() {
         let mut buffer = ReadBuffer::new();
+        buffer.limit(u64::MAX);
         let bulk = vec![0; 1 << 20];
         let mut largest = 0;
         for _ in 0..4 {

@@ -1,4 +1,12 @@
 //! What every runtime needs of the operating system: share files, TLS, keys, a pool for jobs.
+//!
+//! A runtime is sockets, threads or tasks, and waiting; everything else it does is here, written
+//! once: [`connection`] is a connection without its socket, [`link`] shares it between threads,
+//! [`drive`] is the main loop without its waiting.
 
 pub mod buffer;
+pub mod connection;
+pub mod drive;
+pub mod link;
+pub mod setup;
 pub mod tls;

@@ -10,4 +10,5 @@ mod session;
 
 pub use config::{ALPN, Tls};
 pub use identity::{Identity, IdentityError};
+pub(crate) use session::RECORD_LEN_MAX;
 pub use session::{Received, TlsError, TlsSession};
