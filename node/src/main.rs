@@ -12,6 +12,7 @@ mod directory;
 mod exit;
 mod progress;
 mod run;
+mod runtime;
 mod secrets;
 
 use clap::Parser;

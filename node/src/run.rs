@@ -1,6 +1,6 @@
 //! `tallac run`: puts a node together and runs it.
 
-use crate::cli::{self, Runtime};
+use crate::cli;
 use crate::config::{Config, Server, parse_size};
 use crate::directory::{self, NODE_URL};
 use crate::exit::{Failure, failed};
@@ -217,9 +217,4 @@ pub(crate) fn stop_on_signals(stop: impl Fn(Command) + Send + Sync + Clone + 'st
         });
     }
     Ok(())
-}
-
-/// The runtime that was chosen, by name.
-pub(crate) fn is(runtime: Runtime, name: &str) -> bool {
-    runtime.name() == name
 }
