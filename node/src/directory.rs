@@ -226,8 +226,21 @@ fn listen(text: Option<&str>, default: Ipv4Addr) -> Result<String> {
     if address.port() != 0 {
         return Ok(address.to_string());
     }
-    let free = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    Ok(free.with_context(|| format!("finding a free port on {}", address.ip()))?.to_string())
+    Ok(free_port(address.ip())?.to_string())
+}
+
+/// A port that is free now and likely stays so: below those that systems lend to outgoing
+/// connections, because the node keeps it for all its starts.
+fn free_port(ip: IpAddr) -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let port = 10_000 + u16::from_le_bytes(secrets::random()?) % 22_000;
+        let address = SocketAddr::new(ip, port);
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    let any = TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr());
+    any.with_context(|| format!("finding a free port on {ip}"))
 }
 
 fn checked_addresses(texts: &[String]) -> Result<Vec<String>> {

@@ -7,7 +7,7 @@ use crate::exit::{Failure, failed};
 use crate::secrets;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::io::Read;
+use std::io::{IsTerminal, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -177,6 +177,7 @@ fn start_log(verbose: u8) {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
 }
