@@ -2,6 +2,7 @@
 //! real sockets, TLS and disks.
 
 mod content;
+pub mod figures;
 mod grid;
 
 pub use content::{content, differs_at};

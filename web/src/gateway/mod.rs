@@ -84,7 +84,14 @@ impl Machine for Gateway {
                 });
             }
             Event::ReceivedEnd { conn } if self.connections.contains_key(&conn) => {
-                self.with_connection(conn, now, |connection| connection.http.receive_eof());
+                if self.connections[&conn].exchange.operation().is_some() {
+                    // Programs that only close their sending side are rarer than users who hang up:
+                    // what is under way for nobody is given up.
+                    self.cancel_exchange(conn, now);
+                    self.actions.push_back(Action::Abort { conn });
+                } else {
+                    self.with_connection(conn, now, |connection| connection.http.receive_eof());
+                }
             }
             Event::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
                 self.with_connection(conn, now, |connection| {
