@@ -80,7 +80,7 @@ enum Channel {
     /// Somebody connected to the grid port and has not said what they speak.
     Unknown(Tls),
     /// Frames within TLS.
-    Tls(TlsSession),
+    Tls(Box<TlsSession>),
     /// Raw bytes.
     Plain,
 }
@@ -88,7 +88,7 @@ enum Channel {
 impl Connection {
     /// A connection that the machine asked for.
     pub fn connect(id: ConnId, tls: &Tls, pin: Pin) -> Connection {
-        Connection::new(id, Channel::Tls(tls.client(pin)))
+        Connection::new(id, Channel::Tls(Box::new(tls.client(pin))))
     }
 
     /// A connection that somebody made to the grid port.
@@ -303,7 +303,7 @@ impl Connection {
                 let other = match sniff(self.input.unread()) {
                     Incoming::NeedMore => return Ok(false),
                     Incoming::Tls => {
-                        self.channel = Channel::Tls(tls.server());
+                        self.channel = Channel::Tls(Box::new(tls.server()));
                         return Ok(true);
                     }
                     Incoming::Foolscap => "the other side speaks Foolscap, which Tallac does not speak yet",

@@ -8,5 +8,6 @@ pub mod buffer;
 pub mod connection;
 pub mod drive;
 pub mod link;
+pub mod links;
 pub mod setup;
 pub mod tls;

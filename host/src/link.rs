@@ -84,6 +84,11 @@ impl<M: Medium> Link<M> {
         Some(socket)
     }
 
+    /// The socket, if the link has one.
+    pub fn socket(&self) -> Option<&M::Socket> {
+        self.socket.get()
+    }
+
     /// Ends the link at once: its reader and writer come back from wherever they wait.
     pub fn end(&self) {
         self.over.store(true, Ordering::SeqCst);
@@ -123,7 +128,12 @@ impl<M: Medium> Link<M> {
 
     /// For the writer: see [`Connection::send`].
     pub fn send(&self, batch: &mut WriteBuffer) -> Result<Writing, CloseReason> {
-        self.connection().send(batch)
+        let writing = self.connection().send(batch);
+        if writing == Ok(Writing::Over) {
+            // From now on the reader throws away what comes in.
+            M::raise(&self.reader);
+        }
+        writing
     }
 
     /// For the writer: the socket takes nothing more. The reader delivers what has come in and

@@ -1,1 +1,4 @@
 //! Behaviour suites and end-to-end tests over every runtime.
+
+pub mod conformance;
+pub mod puppet;
