@@ -229,6 +229,7 @@ pub fn closing_flushes(runtime: Runtime) {
 pub fn aborting_is_prompt(runtime: Runtime) {
     let (client, server) = (Node::start(runtime), Node::start(runtime));
     let (here, there) = client.join(1, &server);
+    client.act(Action::Send { conn: here, frame: frame(0, 0) });
     client.act_all((0..100).map(|i| Action::Send { conn: here, frame: frame(i, 1 << 20) }));
     std::thread::sleep(QUIET);
     client.act(Action::Close { conn: here });
@@ -430,6 +431,7 @@ pub fn stopping_flushes(runtime: Runtime) {
 pub fn stopping_is_prompt(runtime: Runtime) {
     let (client, server) = (Node::start(runtime), Node::start(runtime));
     let (here, _) = client.join(1, &server);
+    client.act(Action::Send { conn: here, frame: frame(0, 0) });
     client.act_all((0..100).map(|i| Action::Send { conn: here, frame: frame(i, 1 << 20) }));
     let _stranger = TcpStream::connect(client.grid).unwrap();
     let _web = TcpStream::connect(client.web).unwrap();
@@ -447,7 +449,9 @@ pub fn stopping_is_prompt(runtime: Runtime) {
 pub fn many_connections_at_once(runtime: Runtime) {
     let (client, server) = (Node::start(runtime), Node::start(runtime));
     let count = 100;
-    (0..count).for_each(|conn| drop(client.connect(conn, server.grid, server.pin)));
+    for conn in 0..count {
+        client.connect(conn, server.grid, server.pin);
+    }
     let (mut connected, mut answered) = (0, 0);
     for _ in 0..count {
         let conn = server.accepted();
