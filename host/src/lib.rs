@@ -9,5 +9,6 @@ pub mod connection;
 pub mod drive;
 pub mod link;
 pub mod links;
+pub mod memory;
 pub mod setup;
 pub mod tls;

@@ -380,6 +380,31 @@ pub fn disk_and_jobs_come_back(runtime: Runtime) {
     assert_eq!((disks, jobs), ((0..count).collect(), (0..count).collect()));
 }
 
+/// A panic in the pool is not lost: the node must not wait for ever for an outcome.
+pub fn a_panic_ends_the_run(runtime: Runtime) {
+    let node = Node::start(runtime);
+    node.act(Action::Disk { id: ActionId(1), steps: vec![DiskStep::Length(StorePath::Spool(1))] });
+    node.crash();
+}
+
+/// Only so many strangers at a time.
+pub fn strangers_are_few(runtime: Runtime) {
+    let guards = Guards { handshakes: 2, ..Guards::default() };
+    let (client, server) = (Node::start(runtime), Node::start_with(runtime, guards));
+    let strangers = [0, 1].map(|_| TcpStream::connect(server.grid).unwrap());
+    std::thread::sleep(QUIET);
+    client.connect(1, server.grid, server.pin);
+    assert!(matches!(closed(&client).1, CloseReason::Handshake(_) | CloseReason::Lost(_)));
+    // The web port has its own door.
+    let _web = TcpStream::connect(server.web).unwrap();
+    server.accepted();
+    drop(strangers);
+    std::thread::sleep(QUIET);
+    for conn in 2..6 {
+        client.join(conn, &server);
+    }
+}
+
 /// The machine is woken at its deadline, not before, and not much later; a deadline in the past
 /// is at once.
 pub fn deadlines_are_kept(runtime: Runtime) {

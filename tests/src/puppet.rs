@@ -261,6 +261,11 @@ impl Node {
         self.act(Action::Grant { conn, bytes: u64::MAX });
     }
 
+    /// Waits until the node has panicked.
+    pub fn crash(mut self) {
+        assert!(self.thread.take().unwrap().join().is_err());
+    }
+
     /// Stops the node and waits until it is gone.
     pub fn stop(mut self) {
         self.stop_now();

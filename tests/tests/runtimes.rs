@@ -34,6 +34,8 @@ suite! {
     the_web_port_passes_bytes
     a_web_client_that_leaves_is_noticed
     disk_and_jobs_come_back
+    a_panic_ends_the_run
+    strangers_are_few
     deadlines_are_kept
     stopping_flushes
     stopping_is_prompt
