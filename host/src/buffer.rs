@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::mem;
 
 /// Room for one read on a quiet connection, on a busier one, on one that moves bulk.
 const READ_SIZES: [usize; 3] = [8 * 1024, 64 * 1024, 256 * 1024];
 /// Small reads in a row after which a buffer shrinks.
-const QUIET_READS: u8 = 32;
+const QUIET_READS: u8 = 4;
 /// Free space in front of what a large buffer reads: a record of TLS that the read before cut
 /// off fits in.
 const HEADROOM: usize = 17 * 1024;
@@ -94,7 +95,7 @@ impl ReadBuffer {
         if len <= more.start {
             more.start -= len;
             more.bytes[more.start..][..len].copy_from_slice(&self.bytes[self.start..self.end]);
-            std::mem::swap(&mut self.bytes, &mut more.bytes);
+            mem::swap(&mut self.bytes, &mut more.bytes);
             (self.start, self.end) = (more.start, more.end);
         } else {
             self.bytes.drain(self.end..);
@@ -103,6 +104,16 @@ impl ReadBuffer {
             (self.start, self.end) = (0, self.bytes.len());
         }
         (more.start, more.end) = (0, 0);
+    }
+
+    /// Gives `other`, which is empty, the memory for its next read. Only a short rest is kept
+    /// here, copied; a long one keeps the memory.
+    pub(crate) fn hand_back(&mut self, other: &mut ReadBuffer) {
+        if self.unread().len() <= HEADROOM && self.bytes.len() > other.bytes.len() {
+            let rest = self.unread().to_vec();
+            (other.bytes, other.start, other.end) = (mem::replace(&mut self.bytes, rest), 0, 0);
+            (self.start, self.end) = (0, self.bytes.len());
+        }
     }
 }
 
@@ -141,7 +152,7 @@ impl WriteBuffer {
             if skip >= part.len() {
                 skip -= part.len();
             } else if used < slices.len() {
-                slices[used] = IoSlice::new(&part[std::mem::take(&mut skip)..]);
+                slices[used] = IoSlice::new(&part[mem::take(&mut skip)..]);
                 used += 1;
             }
         }
@@ -219,6 +230,8 @@ mod tests {
                 let take = here.unread().len().saturating_sub(leftover);
                 seen.extend_from_slice(&here.unread()[..take]);
                 here.consume(take);
+                here.hand_back(&mut more);
+                assert!(here.bytes.len() <= more.bytes.len() || leftover > HEADROOM);
             }
             seen.extend_from_slice(here.unread());
             assert!(seen == stream, "leftover {leftover}");

@@ -174,6 +174,7 @@ impl Connection {
         }
         let result = self.work_off(read, events);
         self.ended = result.as_ref().err().cloned();
+        self.input.hand_back(read);
         read.limit(self.credit);
         result
     }

@@ -11,6 +11,7 @@ mod disk;
 pub mod drive;
 pub mod link;
 pub mod links;
+pub mod memory;
 pub mod setup;
 pub mod tls;
 mod unix;

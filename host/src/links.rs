@@ -24,7 +24,7 @@ pub struct Links<M: Medium> {
 /// Held for somebody who connected, until the handshake is over.
 #[derive(Debug)]
 pub struct Stranger {
-    _counted: Arc<()>,
+    _counted: Option<Arc<()>>,
 }
 
 impl<M: Medium> Links<M> {
@@ -47,8 +47,9 @@ impl<M: Medium> Links<M> {
 
     /// Makes a link for somebody who connected; `None` if they are to be cut off.
     pub fn accept(&self, kind: ListenerKind) -> Option<(Arc<Link<M>>, Stranger)> {
-        let stranger = Stranger { _counted: self.strangers.clone() };
-        if Arc::strong_count(&self.strangers) - 1 > self.guards.handshakes {
+        // Whoever comes to the web port is introduced at once.
+        let counted = (kind == ListenerKind::Grid).then(|| self.strangers.clone());
+        if counted.is_some() && Arc::strong_count(&self.strangers) - 1 > self.guards.handshakes {
             return None;
         }
         let conn = ConnId::Inbound(self.inbound.fetch_add(1, Ordering::Relaxed));
@@ -57,7 +58,7 @@ impl<M: Medium> Links<M> {
             ListenerKind::Web => Connection::accept_web(conn),
         }));
         self.add(link.clone());
-        (!link.is_over()).then_some((link, stranger))
+        (!link.is_over()).then_some((link, Stranger { _counted: counted }))
     }
 
     /// Adds a link. It is ended at once if the node stops.

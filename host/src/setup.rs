@@ -73,9 +73,9 @@ pub enum ListenerKind {
 /// bounds on them. Everything else is up to the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Guards {
-    /// How long somebody who connected may take until the TLS handshake is over.
+    /// How long a TLS handshake may take, on either side.
     pub handshake: Duration,
-    /// How long an address may take to answer, and then the handshake there.
+    /// How long an address may take to answer when we connect.
     pub connect: Duration,
     /// How long the other side may take to read what we sent before we closed.
     pub linger: Duration,

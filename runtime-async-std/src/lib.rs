@@ -29,6 +29,7 @@ use tallac_core::nurl::Address;
 use tallac_host::drive::{Driver, Host, Input};
 use tallac_host::link::Link;
 use tallac_host::links::Links;
+use tallac_host::memory::keep_freed_memory;
 use tallac_host::setup::{Handle, RunDisk, Setup};
 
 /// Inputs taken before the machine's deadline is looked at again.
@@ -68,7 +69,7 @@ pub fn inbox() -> (Handle, Inbox) {
 /// of `async-io`, and for half a second those of `blocking`.
 ///
 /// # Panics
-/// With the panic of a job or disk action.
+/// With the panic of a job or disk action. The process should end then: threads are left.
 pub fn run<N>(executor: Executor, machine: N, setup: Setup, inbox: Inbox)
 where
     N: Machine<Event = Event, Action = Action> + Send,
@@ -95,6 +96,7 @@ where
 {
     let Setup { tls, listeners, disk, on_report, job_workers, disk_workers, guards } = setup;
     let Inbox { sender, receiver } = inbox;
+    keep_freed_memory();
     let (hub, gone) = Hub::new(Links::new(tls.clone(), guards), executor.clone(), sender.clone());
     for (listener, kind) in listeners {
         hub.listen(listener, kind);

@@ -95,7 +95,9 @@ impl<E: Spawn> Hub<E> {
                     }
                 }
             };
-            let stop = async { drop(hub.stopped.recv().await) };
+            let stop = async {
+                let _ = hub.stopped.recv().await;
+            };
             future::or(stop, accept).await;
         });
     }
@@ -290,7 +292,9 @@ async fn write_on<E: Spawn>(hub: &Hub<E>, link: &Link<Tasks>) {
 async fn part<E: Spawn>(hub: &Hub<E>, link: &Link<Tasks>) {
     hub.tell(Input::Event(Event::Closed { conn: link.id(), reason: CloseReason::Ended }));
     link.shutdown(Shutdown::Write);
-    let time_out = async { drop(Timer::after(hub.links.guards().linger).await) };
+    let time_out = async {
+        Timer::after(hub.links.guards().linger).await;
+    };
     let gone = async {
         while !link.is_over() {
             link.writer.wait().await;

@@ -22,6 +22,7 @@ use tallac_core::nurl::Address;
 use tallac_host::drive::{Driver, Host, Input};
 use tallac_host::link::Link;
 use tallac_host::links::Links;
+use tallac_host::memory::keep_freed_memory;
 use tallac_host::setup::{Handle, RunDisk, Setup};
 
 /// Inputs taken before the machine's deadline is looked at again.
@@ -51,13 +52,14 @@ pub fn inbox() -> (Handle, Inbox) {
 /// comes.
 ///
 /// # Panics
-/// With the panic of a job or disk action.
+/// With the panic of a job or disk action. The process should end then: threads are left.
 pub fn run<N>(machine: N, setup: Setup, inbox: Inbox)
 where
     N: Machine<Event = Event, Action = Action> + Send,
 {
     let Setup { tls, listeners, disk, on_report, job_workers, disk_workers, guards } = setup;
     let Inbox { sender, receiver } = inbox;
+    keep_freed_memory();
     let (hub, gone) = Hub::new(Links::new(tls.clone(), guards), sender.clone());
     for (listener, kind) in listeners {
         hub.listen(listener, kind);

@@ -160,7 +160,7 @@ fn frames_survive_every_split_both_ways() {
 fn long_frames_come_through_and_show_life() {
     let mut pair = Pair::joined();
     // A hello first, as the protocol wants it.
-    let frames = [frame(5, &[]), frame(1, &[2 << 20 >> 1, 1]), frame(70_000, &[350_000]), frame(1, &[])];
+    let frames = [frame(5, &[]), frame(1, &[1 << 20, 1]), frame(70_000, &[350_000]), frame(1, &[])];
     for frame in &frames {
         pair.client.order(Order::Send(frame.clone()));
     }
@@ -354,6 +354,41 @@ fn every_flipped_bit_of_the_handshake_fails_it() {
         let joined = pair.client.connection.is_open() && pair.server.connection.is_open();
         // The version in a record's header is ignored by those who receive it (RFC 8446, 5.1).
         assert!(!joined || position >= passed || position == 0, "byte {position} of {passed}");
+    }
+}
+
+#[test]
+fn no_tampering_is_believed_or_deadly() {
+    let mut dice = 1u64;
+    let mut roll = |sides: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % sides
+    };
+    for round in 0..300 {
+        let mut pair = Pair::joined();
+        // A hello first.
+        pair.client.order(Order::Send(frame(20, &[])));
+        for _ in 0..20 {
+            pair.client.order(Order::Send(frame(20, &[roll(20_000)])));
+        }
+        pair.client.send(&mut pair.server.wire);
+        let at = roll(pair.server.wire.len());
+        match round % 4 {
+            0 => pair.server.wire[at] ^= 1 << roll(8),
+            1 => drop(pair.server.wire.remove(at)),
+            2 => pair.server.wire.insert(at, roll(256) as u8),
+            _ => (0..8).for_each(|i| pair.server.wire[at / 2 + i] = roll(256) as u8),
+        }
+        let most = 1 + roll(30_000);
+        while pair.server.receive(most) {}
+        // Answers still go out as far as there is anybody to get them.
+        pair.server.order(Order::Send(frame(5, &[])));
+        let mut batch = WriteBuffer::new();
+        let _ = pair.server.connection.send(&mut batch);
+        // What came through is a beginning of what was sent.
+        assert!(pair.server.frames().len() < 21, "round {round}");
+        let waits = pair.server.reading == Ok(Reading::Read);
+        assert!(pair.server.reading.is_err() || waits, "round {round}: {:?}", pair.server.reading);
     }
 }
 

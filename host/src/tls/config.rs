@@ -42,6 +42,8 @@ impl Tls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified.clone())));
         server.alpn_protocols = vec![ALPN.to_vec()];
+        // OpenSSL's clients would have AES-256.
+        server.ignore_client_order = true;
         // No resumption: each handshake proves the key anew.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
