@@ -8,7 +8,13 @@ use std::path::PathBuf;
 #[command(name = "tallac", version, about, propagate_version = true)]
 pub(crate) struct Cli {
     /// The node directory whose node is talked to.
-    #[arg(short = 'd', long = "node-directory", global = true, env = "TALLAC_NODE_DIRECTORY", value_name = "DIR")]
+    #[arg(
+        short = 'd',
+        long = "node-directory",
+        global = true,
+        env = "TALLAC_NODE_DIRECTORY",
+        value_name = "DIR"
+    )]
     pub(crate) directory: Option<PathBuf>,
     /// Say more about what the node does (twice: everything).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

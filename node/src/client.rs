@@ -78,7 +78,10 @@ impl NodeUrl {
         let stream = TcpStream::connect(&self.authority).map_err(|error| {
             failed(
                 Failure::NoNode,
-                format!("no node answers at http://{}/ ({error}); start it with `tallac run`", self.authority),
+                format!(
+                    "no node answers at http://{}/ ({error}); start it with `tallac run`",
+                    self.authority
+                ),
             )
         })?;
         stream.set_nodelay(true)?;
@@ -192,7 +195,11 @@ impl Connection {
                     let bytes = self.buffer.split_to(len).freeze();
                     self.http.receive(bytes);
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
+                    ) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.http.receive_eof(),
                 Err(error) => return Err(error.into()),
             }
@@ -212,6 +219,7 @@ pub(crate) fn refused(status: u16, text: &str) -> anyhow::Error {
         _ => Failure::General,
     };
     let text = text.trim();
-    let text = if text.is_empty() { format!("the node answered with status {status}") } else { text.to_owned() };
+    let text =
+        if text.is_empty() { format!("the node answered with status {status}") } else { text.to_owned() };
     failed(failure, text)
 }

@@ -300,8 +300,8 @@ mod tests {
     #[test]
     fn impossible_shares_are_refused() {
         let check = |needed, happy, total, good| {
-            let mut config = Config::default();
-            config.shares = Shares { needed, happy, total, segment_size: 1024 };
+            let shares = Shares { needed, happy, total, segment_size: 1024 };
+            let config = Config { shares, ..Config::default() };
             assert_eq!(config.check().is_ok(), good, "{needed} {happy:?} {total}");
         };
         check(3, Some(7), 10, true);

@@ -19,7 +19,8 @@ pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
 
 /// Makes the directory of a node.
 pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
-    let mut config = Config { nickname: nickname(args.nickname.as_deref(), &args.directory), ..Config::default() };
+    let mut config =
+        Config { nickname: nickname(args.nickname.as_deref(), &args.directory), ..Config::default() };
     config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
     config.grid.advertise = checked_addresses(&args.advertise)?;
     config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
@@ -62,7 +63,10 @@ fn make(directory: &Path, config: &Config) -> Result<()> {
             if entries.next().is_some() {
                 return Err(failed(
                     Failure::Usage,
-                    format!("{} is there already and not empty; choose another directory", directory.display()),
+                    format!(
+                        "{} is there already and not empty; choose another directory",
+                        directory.display()
+                    ),
                 ));
             }
         }
@@ -152,7 +156,11 @@ pub(crate) fn write_introducer_furl(directory: &Path, pin: Pin, addresses: &[Add
 
 /// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
 /// `private/storage.nurl`, which is what another node's `[[servers]]` needs.
-pub(crate) fn storage_swissnum(directory: &Path, identity: &Identity, addresses: &[Address]) -> Result<Swissnum> {
+pub(crate) fn storage_swissnum(
+    directory: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
     let path = directory.join("private").join("storage.furl");
     let swissnum = match secrets::swissnum(&path)? {
         Some(swissnum) => swissnum,
@@ -218,7 +226,9 @@ fn listen(text: Option<&str>, default: Ipv4Addr) -> Result<String> {
         Some(text) => text.parse().map_err(|_| {
             failed(
                 Failure::Usage,
-                format!("{text:?} is no address to listen on; write IP:PORT, such as 0.0.0.0:3457 or 127.0.0.1:0"),
+                format!(
+                    "{text:?} is no address to listen on; write IP:PORT, such as 0.0.0.0:3457 or 127.0.0.1:0"
+                ),
             )
         })?,
         None => SocketAddr::from((default, 0)),
@@ -257,7 +267,10 @@ fn address_error(text: &str, _error: &tallac_core::nurl::NurlError) -> anyhow::E
 /// `K,H,N`, where H may be `auto`.
 fn parse_shares(text: &str, config: &mut Config) -> Result<()> {
     let bad = || {
-        failed(Failure::Usage, format!("{text:?} is not K,H,N: three numbers, such as 3,7,10 (H may be `auto`)"))
+        failed(
+            Failure::Usage,
+            format!("{text:?} is not K,H,N: three numbers, such as 3,7,10 (H may be `auto`)"),
+        )
     };
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     let [needed, happy, total] = parts.as_slice() else { return Err(bad()) };
@@ -273,14 +286,18 @@ fn read_furl(argument: &str) -> Result<String> {
         argument.to_owned()
     } else {
         let mut text = String::new();
-        File::open(argument)
-            .and_then(|file| file.take(64 * 1024).read_to_string(&mut text))
-            .map_err(|error| {
-                failed(Failure::Usage, format!("{argument:?} is neither a furl nor a file that can be read: {error}"))
-            })?;
+        File::open(argument).and_then(|file| file.take(64 * 1024).read_to_string(&mut text)).map_err(
+            |error| {
+                failed(
+                    Failure::Usage,
+                    format!("{argument:?} is neither a furl nor a file that can be read: {error}"),
+                )
+            },
+        )?;
         text
     };
-    Service::parse_furl_file(&text)
-        .map_err(|(line, error)| failed(Failure::Usage, format!("the introducer's furl, line {line}: {error}")))?;
+    Service::parse_furl_file(&text).map_err(|(line, error)| {
+        failed(Failure::Usage, format!("the introducer's furl, line {line}: {error}"))
+    })?;
     Ok(format!("{}\n", text.trim()))
 }

@@ -113,11 +113,20 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
 
 fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {
     let address: SocketAddr = text.parse().map_err(|_| {
-        failed(Failure::Usage, format!("{setting} in {}: {text:?} is not IP:PORT", directory.join(crate::config::FILE).display()))
+        failed(
+            Failure::Usage,
+            format!(
+                "{setting} in {}: {text:?} is not IP:PORT",
+                directory.join(crate::config::FILE).display()
+            ),
+        )
     })?;
     TcpListener::bind(address).map_err(|error| {
         let hint = if error.kind() == std::io::ErrorKind::AddrInUse {
-            format!("; another program uses the port: stop it, or change {setting} in {}", directory.join(crate::config::FILE).display())
+            format!(
+                "; another program uses the port: stop it, or change {setting} in {}",
+                directory.join(crate::config::FILE).display()
+            )
         } else {
             String::new()
         };
@@ -127,11 +136,14 @@ fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {
 
 fn configured_server(server: &Server) -> Result<(ServerId, ServerInfo)> {
     let bad = |what: &str| failed(Failure::Usage, format!("[[servers]] {}: {what}", server.id));
-    let id: ServerId = server.id.parse().map_err(|error: tallac_core::identity::BadServerId| bad(&error.to_string()))?;
+    let id: ServerId =
+        server.id.parse().map_err(|error: tallac_core::identity::BadServerId| bad(&error.to_string()))?;
     let nurls = server.furl.iter().map(|line| line.parse::<Nurl>().map_err(|error| bad(&error.to_string())));
     let service = Service::gather(nurls.collect::<Result<Vec<_>>>()?).into_iter().next();
-    let tub_id = base32::decode_array(&server.tub_id).ok_or_else(|| bad("tub_id must be 32 base32 characters"))?;
-    let seed = base32::decode(&server.permutation_seed).ok_or_else(|| bad("permutation_seed must be base32"))?;
+    let tub_id =
+        base32::decode_array(&server.tub_id).ok_or_else(|| bad("tub_id must be 32 base32 characters"))?;
+    let seed =
+        base32::decode(&server.permutation_seed).ok_or_else(|| bad("permutation_seed must be base32"))?;
     let nickname = if server.nickname.is_empty() { id.short() } else { server.nickname.clone() };
     let info = ServerInfo {
         nickname,
@@ -144,7 +156,9 @@ fn configured_server(server: &Server) -> Result<(ServerId, ServerInfo)> {
 }
 
 fn server_ids(texts: &[String], setting: &str) -> Result<std::collections::BTreeSet<ServerId>> {
-    let parse = |text: &String| text.parse().map_err(|error| failed(Failure::Usage, format!("client.{setting}: {error}")));
+    let parse = |text: &String| {
+        text.parse().map_err(|error| failed(Failure::Usage, format!("client.{setting}: {error}")))
+    };
     texts.iter().map(parse).collect()
 }
 
@@ -195,8 +209,12 @@ pub(crate) fn log_report(report: Report) {
 
 /// Stops the node on the first SIGTERM or Ctrl-C (or at the end of standard input), and the
 /// process on the second.
-pub(crate) fn stop_on_signals(stop: impl Fn(Command) + Send + Sync + Clone + 'static, until_stdin_closes: bool) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
+pub(crate) fn stop_on_signals(
+    stop: impl Fn(Command) + Send + Sync + Clone + 'static,
+    until_stdin_closes: bool,
+) -> Result<()> {
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).context("watching for signals")?;
     let asked = stop.clone();
     std::thread::spawn(move || {
         for (count, _signal) in signals.forever().enumerate() {

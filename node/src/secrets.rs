@@ -14,7 +14,8 @@ use tallac_core::secret::Secret;
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow!("the operating system gives no randomness: {error}"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| anyhow!("the operating system gives no randomness: {error}"))?;
     Ok(bytes)
 }
 

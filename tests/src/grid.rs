@@ -144,7 +144,8 @@ impl Grid {
     pub fn run(&mut self, name: &str) {
         let node = self.nodes.get_mut(name).expect("a node of the grid");
         let _ = fs::remove_file(node.directory.join("node.url"));
-        let log = File::options().create(true).append(true).open(node.directory.join("node.log")).expect("a log");
+        let log =
+            File::options().create(true).append(true).open(node.directory.join("node.log")).expect("a log");
         let child = Command::new(program())
             .args(["run", "--until-stdin-closes", "-v", "--runtime", node.runtime])
             .arg(&node.directory)

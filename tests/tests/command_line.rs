@@ -67,7 +67,11 @@ fn bad_input_is_told_apart() {
         (format!("{cap}:1"), 2, "not a capability"),
         (cap.replace(":3:10:", ":11:10:"), 2, "not a capability"),
         (verify.into(), 2, "verify capability"),
-        ("URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(), 1, "not there yet"),
+        (
+            "URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
+            1,
+            "not there yet",
+        ),
         // A size that is not the file's.
         (format!("{rest}{}", if last == '1' { '2' } else { '1' }), 4, "contradicts the capability"),
     ];
@@ -140,7 +144,15 @@ fn ports_locks_and_signals() {
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("another node runs on"), "{errors}");
     // Secrets are nobody else's.
-    for file in ["private/node.pem", "private/node.privkey", "private/secret", "private/convergence", "private/storage.furl", "introducer.furl", "node.url"] {
+    for file in [
+        "private/node.pem",
+        "private/node.privkey",
+        "private/secret",
+        "private/convergence",
+        "private/storage.furl",
+        "introducer.furl",
+        "node.url",
+    ] {
         let mode = fs::metadata(path.join(file)).expect(file).permissions().mode();
         assert_eq!(mode & 0o077, 0, "{file} has mode {mode:o}");
     }
@@ -152,7 +164,8 @@ fn ports_locks_and_signals() {
     }
     // A port in use.
     let config = fs::read_to_string(path.join("tallac.toml")).expect("a configuration");
-    let port = config.lines().find_map(|line| line.strip_prefix("listen = \"127.0.0.1:")).expect("an address");
+    let port =
+        config.lines().find_map(|line| line.strip_prefix("listen = \"127.0.0.1:")).expect("an address");
     let port: u16 = port.trim_end_matches('"').parse().expect("a port");
     let _taken = TcpListener::bind(("127.0.0.1", port)).expect("the node has ended");
     let (code, errors) = run(&["run", path.to_str().expect("text")]);
@@ -204,26 +217,43 @@ fn the_web_api_answers_programs() {
     let grid = Grid::start(&three());
     let stored: Vec<u8> = (0..200_000u32).map(|i| b'a' + (i % 26) as u8).collect();
     let cap = grid.put(&stored);
-    let get = |headers: &str| http(&grid, &format!("GET /uri/{cap} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n{headers}\r\n"));
+    let get = |headers: &str| {
+        http(&grid, &format!("GET /uri/{cap} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n{headers}\r\n"))
+    };
     let check = |answer: String, starts: &str, parts: &[&str]| {
         assert!(answer.starts_with(starts), "{answer}");
         parts.iter().for_each(|part| assert!(answer.contains(part), "{part:?} in {answer}"));
     };
-    check(get("Range: bytes=26-30\r\n"), "HTTP/1.1 206", &["Content-Range: bytes 26-30/200000", "\r\n\r\nabcde"]);
+    check(
+        get("Range: bytes=26-30\r\n"),
+        "HTTP/1.1 206",
+        &["Content-Range: bytes 26-30/200000", "\r\n\r\nabcde"],
+    );
     check(get("Range: bytes=-3\r\n"), "HTTP/1.1 206", &["bytes 199997-199999/200000"]);
     check(get("Range: bytes=199999-\r\n"), "HTTP/1.1 206", &["Content-Length: 1\r\n"]);
     check(get("Range: bytes=200000-\r\n"), "HTTP/1.1 416", &["bytes */200000"]);
     check(get("Range: bytes=7-3\r\n"), "HTTP/1.1 200", &["Content-Length: 200000"]);
     let head = format!("HEAD /uri/{cap} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n\r\n");
     let head = http(&grid, &head);
-    assert!(head.starts_with("HTTP/1.1 200") && head.contains("Content-Length: 200000") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200")
+            && head.contains("Content-Length: 200000")
+            && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
     let etag = head.lines().find_map(|line| line.strip_prefix("ETag: ")).expect("an ETag").to_owned();
     check(get(&format!("If-None-Match: {etag}\r\n")), "HTTP/1.1 304", &[]);
-    let other = |line: &str, headers: &str| http(&grid, &format!("{line} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n{headers}\r\n"));
+    let other = |line: &str, headers: &str| {
+        http(&grid, &format!("{line} HTTP/1.1\r\nHost: HOST\r\nConnection: close\r\n{headers}\r\n"))
+    };
     check(other("GET /?t=json", ""), "HTTP/1.1 200", &["\"connection_status\": \"connected\""]);
     check(other("GET /nothing", ""), "HTTP/1.1 404", &[]);
     check(other("DELETE /uri", ""), "HTTP/1.1 405", &[]);
-    check(other("PUT /uri", "Content-Length: 2\r\nOrigin: http://elsewhere\r\n"), "HTTP/1.1 403", &["another site"]);
+    check(
+        other("PUT /uri", "Content-Length: 2\r\nOrigin: http://elsewhere\r\n"),
+        "HTTP/1.1 403",
+        &["another site"],
+    );
     check(other("PUT /uri?format=sdmf", "Content-Length: 0\r\n"), "HTTP/1.1 501", &[]);
     check(other("GET /uri/%zz", ""), "HTTP/1.1 400", &[]);
     // A body that ends early is no file.

@@ -48,14 +48,22 @@ fn http(authority: &str, head: &str, body: Option<&Path>, keep: bool) -> (String
 
 fn put(authority: &str, file: &Path, query: &str) -> String {
     let len = fs::metadata(file).expect("a file").len();
-    let head = format!("PUT /uri{query} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n");
+    let head = format!(
+        "PUT /uri{query} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {len}\r\n\r\n"
+    );
     let (answer, _) = http(authority, &head, Some(file), true);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer.rsplit("\r\n\r\n").next().expect("a body").trim().to_owned()
 }
 
 fn get(authority: &str, cap: &str) -> u64 {
-    http(authority, &format!("GET /uri/{cap} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"), None, false).1
+    http(
+        authority,
+        &format!("GET /uri/{cap} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"),
+        None,
+        false,
+    )
+    .1
 }
 
 fn authority(grid: &Grid) -> String {

@@ -70,7 +70,10 @@ fn two_introducers_are_as_good_as_one() {
     // A second introducer, made of what was to be a server.
     let config = grid.path("s2").join("tallac.toml");
     let text = fs::read_to_string(&config).expect("a configuration");
-    let text = text.replace("[introducer]\n# Pass the announcements of nodes on.\nenabled = false", "[introducer]\nenabled = true");
+    let text = text.replace(
+        "[introducer]\n# Pass the announcements of nodes on.\nenabled = false",
+        "[introducer]\nenabled = true",
+    );
     fs::write(&config, text).expect("a configuration");
     let first = fs::read_to_string(grid.path("gw").join("introducer.furl")).expect("a furl");
     grid.run("s2");

@@ -104,7 +104,10 @@ fn an_upload_that_is_given_up_leaves_nothing() {
         };
         while leftovers() > 0 {
             if Instant::now() >= deadline {
-                let _ = Command::new("find").arg(grid.path("gw").join("..")).args(["-type", "f", "-path", "*storage*"]).status();
+                let _ = Command::new("find")
+                    .arg(grid.path("gw").join(".."))
+                    .args(["-type", "f", "-path", "*storage*"])
+                    .status();
                 panic!("{} files are left after {arguments:?}", leftovers());
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -76,7 +76,7 @@ pub enum DownloadEvent {
 #[derive(Clone, Hash, Debug)]
 pub enum DownloadAction {
     /// Something to do, answered by `Finished`.
-    Task(u64, Task),
+    Task(u64, Box<Task>),
     /// The next bytes, checked.
     Data(Payload),
     /// It is over.
@@ -179,7 +179,7 @@ impl Machine for Download {
 
     fn poll_action(&mut self) -> Option<DownloadAction> {
         if let Some((id, task)) = self.tasks.poll() {
-            return Some(DownloadAction::Task(id, task));
+            return Some(DownloadAction::Task(id, Box::new(task)));
         }
         self.actions.pop_front()
     }
@@ -405,8 +405,7 @@ impl Download {
                 };
                 // Quick shares before slow ones, then the one with the least to do.
                 let busy = |key: &ShareKey| under_way.get(key).copied().unwrap_or(0);
-                let rank =
-                    |(key, share): &(&ShareKey, &ShareReader)| (share.slow, busy(key), key.1, key.0);
+                let rank = |(key, share): &(&ShareKey, &ShareReader)| (share.slow, busy(key), key.1, key.0);
                 let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key)
                 else {
                     break;

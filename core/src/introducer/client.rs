@@ -99,11 +99,10 @@ impl IntroducerClient {
             }
             Some(LinkEvent::Down(error)) => {
                 // Said once, not on every attempt.
-                if !core::mem::replace(&mut introducer.failed, true) {
-                    io.notice(
-                        NoticeLevel::Warning,
-                        format!("no connection to the introducer at {name}: {error}"),
-                    );
+                let first = !core::mem::replace(&mut introducer.failed, true);
+                if first {
+                    let text = format!("no connection to the introducer at {name}: {error}");
+                    io.notice(NoticeLevel::Warning, text);
                 }
             }
             Some(LinkEvent::Message(message)) => match message.envelope.kind {

@@ -230,7 +230,7 @@ impl Operations {
         let mut over = false;
         while let Some(action) = upload.poll_action() {
             let wish = match action {
-                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, task),
+                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, *task),
                 UploadAction::Grant(bytes) => Some(Wish::Report(Report::UploadGrant { id, bytes })),
                 UploadAction::WantServers(storage_index) => {
                     self.waiting.push((id, storage_index));
@@ -265,7 +265,7 @@ impl Operations {
         let mut over = false;
         while let Some(action) = download.poll_action() {
             let wish = match action {
-                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, task),
+                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, *task),
                 DownloadAction::Data(data) => Some(Wish::Report(Report::DownloadData { id, data })),
                 DownloadAction::Done(result) => {
                     over = true;

@@ -200,14 +200,13 @@ impl Peers {
         if !self.links.contains_key(&server) {
             self.make_room(io);
             let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
-            let entry =
-                ServerLink {
-                    link,
-                    asks: BTreeMap::new(),
-                    last_used: now.instant,
-                    version_due: now.instant + VERSION_EVERY,
-                    available_space: None,
-                };
+            let entry = ServerLink {
+                link,
+                asks: BTreeMap::new(),
+                last_used: now.instant,
+                version_due: now.instant + VERSION_EVERY,
+                available_space: None,
+            };
             self.links.insert(server, Box::new(entry));
         }
         let entry = self.links.get_mut(&server).expect("just made");

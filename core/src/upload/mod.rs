@@ -89,7 +89,7 @@ pub enum UploadEvent {
 #[derive(Clone, Hash, Debug)]
 pub enum UploadAction {
     /// Something to do, answered by `Finished`.
-    Task(u64, Task),
+    Task(u64, Box<Task>),
     /// More bytes of the content are welcome.
     Grant(u64),
     /// The storage index is known: which servers are there?
@@ -212,7 +212,7 @@ impl Machine for Upload {
 
     fn poll_action(&mut self) -> Option<UploadAction> {
         if let Some((id, task)) = self.tasks.poll() {
-            return Some(UploadAction::Task(id, task));
+            return Some(UploadAction::Task(id, Box::new(task)));
         }
         self.actions.pop_front()
     }

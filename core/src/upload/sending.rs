@@ -347,7 +347,8 @@ impl Sending {
                 return Next::Wait(self.progress(file));
             }
         }
-        if !closing && !(placing.is_happy() && placing.is_readable(file.coding.encoding.needed())) {
+        let enough = placing.is_happy() && placing.is_readable(file.coding.encoding.needed());
+        if !closing && !enough {
             return Next::Failed;
         }
         self.close_writers(file, tasks);

@@ -43,7 +43,10 @@ pub(crate) fn get(directory: &Path, args: &Get) -> Result<()> {
 /// Writes beside the target and renames, so that a file under this name is always a whole one.
 fn to_file(connection: &mut Connection, out: &Path, progress: &mut Progress) -> Result<()> {
     if out.is_dir() {
-        return Err(failed(Failure::Usage, format!("{} is a directory; name the file to write", out.display())));
+        return Err(failed(
+            Failure::Usage,
+            format!("{} is a directory; name the file to write", out.display()),
+        ));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()

@@ -47,6 +47,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
 
 fn created(what: &str, directory: &Path, config: &crate::config::Config) {
     println!("Made the directory of {what} {:?} in {}.", config.nickname, directory.display());
-    println!("It will listen on {} for other nodes and on {} for the web.", config.grid.listen, config.web.listen);
+    println!(
+        "It will listen on {} for other nodes and on {} for the web.",
+        config.grid.listen, config.web.listen
+    );
     println!("Start it: tallac run {}", directory.display());
 }

@@ -69,7 +69,10 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     let file = File::open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     if metadata.is_dir() {
-        return Err(failed(Failure::Usage, format!("{} is a directory; put stores one file", path.display())));
+        return Err(failed(
+            Failure::Usage,
+            format!("{} is a directory; put stores one file", path.display()),
+        ));
     }
     let len = metadata.is_file().then_some(metadata.len());
     Ok((Box::new(file), len))
@@ -90,7 +93,8 @@ fn send(
     let mut answered_early = false;
     loop {
         interrupt.check()?;
-        let piece = read_piece(source, &mut buffer, left).with_context(|| format!("reading {}", path.display()))?;
+        let piece =
+            read_piece(source, &mut buffer, left).with_context(|| format!("reading {}", path.display()))?;
         let Some(left_now) = &mut left else {
             if piece.is_empty() {
                 break;

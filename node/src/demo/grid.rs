@@ -81,7 +81,12 @@ pub(super) struct Grid {
 impl Grid {
     /// Makes and starts an introducer, storage nodes and a gateway, and waits until the gateway is
     /// connected to all of them.
-    pub(super) fn start(directory: &Path, nodes: u16, runtime: Runtime, interrupt: &Interrupt) -> Result<Grid> {
+    pub(super) fn start(
+        directory: &Path,
+        nodes: u16,
+        runtime: Runtime,
+        interrupt: &Interrupt,
+    ) -> Result<Grid> {
         directory::create_introducer(&CreateIntroducer {
             directory: directory.join("introducer"),
             listen: Some(LOOPBACK.into()),
@@ -109,7 +114,8 @@ impl Grid {
         let names: Vec<String> = (0..nodes).map(|index| format!("s{index}")).collect();
         names.iter().try_for_each(|name| node(name, false))?;
         let introducer = Process::start(directory, "introducer", runtime)?;
-        let servers = names.iter().map(|name| Process::start(directory, name, runtime)).collect::<Result<_>>()?;
+        let servers =
+            names.iter().map(|name| Process::start(directory, name, runtime)).collect::<Result<_>>()?;
         let gateway = Process::start(directory, "gateway", runtime)?;
         let mut grid = Grid { directory: directory.to_owned(), runtime, introducer, servers, gateway };
         grid.wait_for(usize::from(nodes), interrupt)?;
@@ -130,7 +136,8 @@ impl Grid {
         let mut connected = 0;
         while Instant::now() < deadline {
             interrupt.check()?;
-            let all = std::iter::once(&mut self.introducer).chain(&mut self.servers).chain([&mut self.gateway]);
+            let all =
+                std::iter::once(&mut self.introducer).chain(&mut self.servers).chain([&mut self.gateway]);
             for process in all {
                 if process.has_ended() {
                     let text = format!("{} ended right after its start:\n{}", process.name, process.log());
@@ -165,7 +172,10 @@ impl Grid {
         let object: serde_json::Value = serde_json::from_slice(&output.stdout)?;
         Ok(Stored {
             cap: object["cap"].as_str().unwrap_or_default().into(),
-            placement: object["placement"].as_str().unwrap_or("it is so short that the capability holds it").into(),
+            placement: object["placement"]
+                .as_str()
+                .unwrap_or("it is so short that the capability holds it")
+                .into(),
             survives: object["survives"].as_u64().and_then(|m| m.try_into().ok()).unwrap_or(0),
         })
     }
@@ -176,7 +186,11 @@ impl Grid {
         if let Some(mut stdin) = child.stdin.take() {
             std::io::Write::write_all(&mut stdin, cap.as_bytes())?;
         }
-        if child.wait()?.success() { Ok(()) } else { Err(failed(Failure::Grid, "the file could not be read back")) }
+        if child.wait()?.success() {
+            Ok(())
+        } else {
+            Err(failed(Failure::Grid, "the file could not be read back"))
+        }
     }
 
     fn command(&self) -> Command {

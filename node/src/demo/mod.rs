@@ -21,12 +21,17 @@ const OWN_FILE: (&str, &[u8]) = ("ARCHITECTURE.md", include_bytes!("../../../ARC
 
 pub(crate) fn demo(args: &Demo) -> Result<()> {
     let interrupt = Interrupt::on_signals();
-    let directory = tempfile::Builder::new().prefix("tallac-demo-").tempdir().context("making a directory")?;
+    let directory =
+        tempfile::Builder::new().prefix("tallac-demo-").tempdir().context("making a directory")?;
     let (name, file) = source(args, directory.path())?;
     let original = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
 
     println!("A private grid on this machine: an introducer, {} storage nodes and a gateway,", args.nodes);
-    println!("each a process of its own ({} runtime), in {}", args.runtime.name(), directory.path().display());
+    println!(
+        "each a process of its own ({} runtime), in {}",
+        args.runtime.name(),
+        directory.path().display()
+    );
     let started = Instant::now();
     let mut grid = Grid::start(directory.path(), args.nodes, args.runtime, &interrupt)?;
     println!("  {} servers found each other in {:.1} s", args.nodes, started.elapsed().as_secs_f64());
@@ -36,7 +41,10 @@ pub(crate) fn demo(args: &Demo) -> Result<()> {
     let started = Instant::now();
     let stored = grid.put(&file)?;
     println!("  {}", stored.placement);
-    println!("  stored in {:.2} s; whoever knows this can read it, and nobody else:", started.elapsed().as_secs_f64());
+    println!(
+        "  stored in {:.2} s; whoever knows this can read it, and nobody else:",
+        started.elapsed().as_secs_f64()
+    );
     println!("  {}", stored.cap);
 
     interrupt.check()?;
@@ -57,7 +65,10 @@ pub(crate) fn demo(args: &Demo) -> Result<()> {
     if fs::read(&copy)? != original {
         return Err(failed(Failure::General, "the bytes read back are not those that were stored"));
     }
-    println!("  {} in {seconds:.2} s, equal to the original byte for byte", HumanBytes(original.len() as u64));
+    println!(
+        "  {} in {seconds:.2} s, equal to the original byte for byte",
+        HumanBytes(original.len() as u64)
+    );
 
     if !args.once {
         println!("\nThe grid stays up. Try, in another terminal:");
@@ -76,7 +87,8 @@ pub(crate) fn demo(args: &Demo) -> Result<()> {
 /// The file to store: the one named, or one that ships with the program.
 fn source(args: &Demo, directory: &Path) -> Result<(String, PathBuf)> {
     if let Some(file) = &args.file {
-        let name = file.file_name().map_or_else(|| "the file".into(), |name| name.to_string_lossy().into_owned());
+        let name =
+            file.file_name().map_or_else(|| "the file".into(), |name| name.to_string_lossy().into_owned());
         return Ok((name, file.clone()));
     }
     let (name, content) = OWN_FILE;
