@@ -14,6 +14,6 @@ pub mod links;
 pub mod memory;
 pub mod setup;
 pub mod tls;
-mod unix;
+pub mod unix;
 
 pub use disk::{Disk, DiskOptions};

@@ -1,4 +1,4 @@
-//! What the disk needs and only Unix gives. No other module of this crate is bound to Unix.
+//! What only Unix gives. No other module of the product crates is bound to Unix.
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fstatvfs};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Who may read what is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Mode {
+pub enum Mode {
     /// Whoever the process's umask lets.
     Usual,
     /// The node's user alone.
@@ -23,7 +23,7 @@ pub(crate) fn open(path: &Path, write: bool) -> io::Result<File> {
 }
 
 /// Makes a file that is not there.
-pub(crate) fn create(path: &Path, mode: Mode) -> io::Result<File> {
+pub fn create(path: &Path, mode: Mode) -> io::Result<File> {
     let mode = match mode {
         Mode::Usual => 0o666,
         Mode::Private => 0o600,
@@ -32,7 +32,7 @@ pub(crate) fn create(path: &Path, mode: Mode) -> io::Result<File> {
 }
 
 /// Makes a directory in one that is there.
-pub(crate) fn create_dir(path: &Path, mode: Mode) -> io::Result<()> {
+pub fn create_dir(path: &Path, mode: Mode) -> io::Result<()> {
     let mode = match mode {
         Mode::Usual => 0o777,
         Mode::Private => 0o700,

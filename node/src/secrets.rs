@@ -3,13 +3,13 @@
 //! Names and content of the files are Tahoe-LAFS's, so that a directory can go either way.
 
 use anyhow::{Context, Result, anyhow};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use tallac_core::base32;
 use tallac_core::nurl::Swissnum;
 use tallac_core::secret::Secret;
+use tallac_host::unix::{self, Mode};
 
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
@@ -21,7 +21,7 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
 
 /// Makes a directory that only its owner enters.
 pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
-    match fs::DirBuilder::new().mode(0o700).create(path) {
+    match unix::create_dir(path, Mode::Private) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             Err(error).with_context(|| format!("making the directory {}", path.display()))
         }
@@ -48,13 +48,9 @@ fn get_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<Str
         Ok(content) => Ok(content.trim().to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let content = make()?;
-            // `create_new` so that nothing is ever overwritten by a race.
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .with_context(|| format!("making {}", path.display()))?;
+            // Fails if the file is there by now: nothing is ever overwritten by a race.
+            let mut file =
+                unix::create(path, Mode::Private).with_context(|| format!("making {}", path.display()))?;
             file.write_all(format!("{content}\n").as_bytes())
                 .and_then(|()| file.sync_all())
                 .with_context(|| format!("writing {}", path.display()))?;

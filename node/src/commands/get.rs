@@ -6,8 +6,8 @@ use crate::exit::{Failure, failed};
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use tallac_host::unix::{self, Mode};
 use tallac_web::http::percent::encode_segment;
 use tallac_web::http::{BodyKind, Method, RequestHead};
 
@@ -51,8 +51,7 @@ fn to_file(connection: &mut Connection, out: &Path, progress: &mut Progress) -> 
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".tallac-get-")
-        .permissions(std::fs::Permissions::from_mode(0o666))
-        .tempfile_in(parent)
+        .make_in(parent, |path| unix::create(path, Mode::Usual))
         .with_context(|| format!("making a file in {}", parent.display()))?;
     copy(connection, file.as_file_mut(), progress).with_context(|| format!("fetching {}", out.display()))?;
     file.persist(out).map_err(|error| error.error).with_context(|| format!("writing {}", out.display()))?;
