@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Secure, decentralised storage among people who own their machines.
 #[derive(Parser, Debug)]
-#[command(name = "tallac", version, about, propagate_version = true)]
+#[command(name = "tallac", version, propagate_version = true)]
 pub(crate) struct Cli {
     /// The node directory whose node is talked to.
     #[arg(
