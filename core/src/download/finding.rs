@@ -25,17 +25,15 @@ impl Finding {
         Finding { ring, next: 0, batch, waiting: BTreeMap::new(), troubles: BTreeMap::new() }
     }
 
-    /// Asks the next servers, unless enough shares are known or answers may come any moment.
-    /// `true` if any were asked.
+    /// Asks the next servers, unless answers may come any moment. `true` if any were asked.
     pub(super) fn ask_more(
         &mut self,
-        enough_known: bool,
         now: Instant,
         slow_after: Duration,
         mut ask: impl FnMut(ServerId),
     ) -> bool {
         let soon = self.waiting.values().any(|since| now < *since + slow_after);
-        if soon || (enough_known && !self.waiting.is_empty()) || self.next >= self.ring.len() {
+        if soon || self.next >= self.ring.len() {
             return false;
         }
         let end = (self.next + self.batch).min(self.ring.len());
@@ -64,7 +62,7 @@ impl Finding {
         Vec::new()
     }
 
-    /// When the first of the answers awaited counts as slow and others may be asked.
+    /// When the last of the answers awaited counts as slow and others may be asked.
     pub(super) fn slow_at(&self, slow_after: Duration) -> Option<Instant> {
         if self.next >= self.ring.len() {
             return None;

@@ -191,7 +191,9 @@ impl Machine for Download {
         let fetches = self.segments.values().flat_map(|fetch| fetch.asked.values());
         let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.since + SLOW_AFTER);
         let opening = self.shares.values().filter_map(|share| share.slow_at(SLOW_AFTER));
-        fetches.chain(opening).chain(self.finding.slow_at(SLOW_AFTER)).min()
+        // With enough shares at hand nobody else is asked, however slow the answers are.
+        let finding = self.finding.slow_at(SLOW_AFTER).filter(|_| !self.has_enough_lively());
+        fetches.chain(opening).chain(finding).min()
     }
 }
 
@@ -317,13 +319,10 @@ impl Download {
     fn find_and_open(&mut self, now: Instant) {
         let needed = usize::from(self.cap.needed);
         loop {
-            let numbers = |of_use: &dyn Fn(&ShareReader) -> bool| -> BTreeSet<u16> {
-                self.shares.iter().filter(|(_, share)| of_use(share)).map(|(key, _)| key.1).collect()
-            };
-            let lively = numbers(&|share| share.is_open() && !share.slow);
-            if lively.len() >= needed {
+            if self.has_enough_lively() {
                 return;
             }
+            let lively = self.numbers(ShareReader::is_lively);
             let unopened =
                 |(key, share): &(&ShareKey, &ShareReader)| share.is_unopened() && !lively.contains(&key.1);
             let load = |server: ServerId| {
@@ -334,8 +333,8 @@ impl Download {
                 self.open(key, now);
                 continue;
             }
-            let known = numbers(&|share| share.is_open() || share.is_unopened());
-            if self.finding.ask_more(known.len() >= needed, now, SLOW_AFTER, |server| {
+            let known = self.numbers(|share| share.is_open() || share.is_unopened());
+            if self.finding.ask_more(now, SLOW_AFTER, |server| {
                 let request = StorageRequest::List { storage_index: self.storage_index };
                 let task = ask(server, request);
                 self.tasks.start(Purpose::List(server), task);
@@ -348,6 +347,16 @@ impl Download {
             }
             return;
         }
+    }
+
+    /// The numbers of the shares known of which something is true.
+    fn numbers(&self, of_use: impl Fn(&ShareReader) -> bool) -> BTreeSet<u16> {
+        self.shares.iter().filter(|(_, share)| of_use(share)).map(|(key, _)| key.1).collect()
+    }
+
+    /// Whether k distinct shares are open, or being opened in good time.
+    fn has_enough_lively(&self) -> bool {
+        self.numbers(ShareReader::is_lively).len() >= usize::from(self.cap.needed)
     }
 
     fn open(&mut self, key: ShareKey, now: Instant) {

@@ -83,6 +83,11 @@ impl ShareReader {
         self.is_opening() || self.is_ready()
     }
 
+    /// Whether it is open or being opened, and was not overtaken lately.
+    pub(super) fn is_lively(&self) -> bool {
+        self.is_open() && !self.slow
+    }
+
     pub(super) fn give_up(&mut self) {
         self.state = State::GivenUp;
     }

@@ -5,6 +5,7 @@ use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus};
 use super::table::ServerTable;
 use crate::identity::ServerId;
 use crate::io::Io;
+use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::machine::ConnId;
 use crate::operation::OperationId;
 use crate::payload::Payload;
@@ -12,7 +13,7 @@ use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::time::{Instant, Now};
 use crate::wire::{Kind, Message, ServiceKind};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -105,6 +106,8 @@ struct Ask {
     request: StorageRequest,
     bulk: Vec<Payload>,
     sent: bool,
+    /// It was sent before, on a connection that broke.
+    again: bool,
     asked_at: Instant,
     patience: Duration,
 }
@@ -112,6 +115,10 @@ struct Ask {
 struct ServerLink {
     link: Link,
     asks: BTreeMap<u64, Ask>,
+    /// Asks that wait to be sent, first come first. May name some that were abandoned.
+    unsent: VecDeque<u64>,
+    /// Requests that the server has not answered, whether anybody still waits for that or not.
+    unanswered: BTreeSet<u64>,
     last_used: Instant,
     /// When to ask again what the server can take.
     version_due: Instant,
@@ -124,6 +131,32 @@ impl ServerLink {
     fn patience_ends(&self) -> Option<Instant> {
         let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
         self.asks.values().map(|ask| ask.asked_at.max(heard) + ask.patience).min()
+    }
+
+    fn new(link: Link, now: Now) -> ServerLink {
+        ServerLink {
+            link,
+            asks: BTreeMap::new(),
+            unsent: VecDeque::new(),
+            unanswered: BTreeSet::new(),
+            last_used: now.instant,
+            version_due: now.instant + VERSION_EVERY,
+            available_space: None,
+        }
+    }
+
+    /// Sends what waits, no more at once than the server bears.
+    fn send(&mut self, now: Now, io: &mut Io) {
+        while self.link.is_up()
+            && self.unanswered.len() < REQUESTS_PER_CONNECTION_MAX
+            && let Some(id) = self.unsent.pop_front()
+        {
+            if let Some(ask) = self.asks.get_mut(&id) {
+                (ask.sent, ask.asked_at) = (true, now.instant);
+                self.link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
+                self.unanswered.insert(id);
+            }
+        }
     }
 }
 
@@ -181,12 +214,12 @@ impl Peers {
             return;
         }
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
-        let mut ask = Ask { token, request, bulk, sent: false, asked_at: now.instant, patience };
-        if entry.link.is_up() {
-            send_ask(&mut entry.link, id, &mut ask, now, io);
-        }
+        let asked_at = now.instant;
+        let ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
         entry.last_used = now.instant;
         entry.asks.insert(id, ask);
+        entry.unsent.push_back(id);
+        entry.send(now, io);
         self.tokens.insert(token, (server, id));
     }
 
@@ -200,14 +233,7 @@ impl Peers {
         if !self.links.contains_key(&server) {
             self.make_room(io);
             let link = Link::new(service, ServiceKind::Storage, self.config.program.clone());
-            let entry = ServerLink {
-                link,
-                asks: BTreeMap::new(),
-                last_used: now.instant,
-                version_due: now.instant + VERSION_EVERY,
-                available_space: None,
-            };
-            self.links.insert(server, Box::new(entry));
+            self.links.insert(server, Box::new(ServerLink::new(link, now)));
         }
         let entry = self.links.get_mut(&server).expect("just made");
         if entry.link.is_down() {
@@ -280,21 +306,17 @@ impl Peers {
             None => {}
             Some(LinkEvent::Up) => {
                 self.table.heard(server, None, now.unix);
-                for (id, ask) in &mut entry.asks {
-                    send_ask(&mut entry.link, *id, ask, now, io);
-                }
+                entry.unsent = entry.asks.keys().copied().collect();
+                entry.send(now, io);
             }
-            Some(LinkEvent::Down(error)) => {
-                for (_, ask) in core::mem::take(&mut entry.asks) {
-                    self.tokens.remove(&ask.token);
-                    self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
-                }
-            }
+            Some(LinkEvent::Down(error)) => self.link_down(server, error, now, io),
             Some(LinkEvent::Message(message)) => {
                 let result = read_answer(&message);
                 match result {
                     // An answer nobody waits for (any more) is dropped.
                     Some(answer) => {
+                        entry.unanswered.remove(&message.envelope.id);
+                        entry.send(now, io);
                         if let Some(ask) = entry.asks.remove(&message.envelope.id) {
                             self.tokens.remove(&ask.token);
                             let answer = answer.map(|answer| (answer, message.bulk));
@@ -307,6 +329,37 @@ impl Peers {
                         self.link_event(server, conn, event, now, io);
                     }
                 }
+            }
+        }
+    }
+
+    /// A connection broke or could not be made. What can be asked twice is asked again, once: an
+    /// idle connection to a server that was restarted meanwhile breaks when it is next used.
+    fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
+        let Some(entry) = self.links.get_mut(&server) else { return };
+        // A connection that had requests under way stood, and did not fail to be made.
+        let broke = matches!(error, LinkError::Closed(_)) && !entry.unanswered.is_empty();
+        entry.unanswered.clear();
+        entry.unsent.clear();
+        let again = |ask: &Ask| {
+            // The bulk of a write is gone once it was sent.
+            let repeatable = !ask.sent || !matches!(ask.request, StorageRequest::Write { .. });
+            broke && !ask.again && repeatable
+        };
+        for (_, ask) in entry.asks.extract_if(.., |_, ask| !again(ask)) {
+            self.tokens.remove(&ask.token);
+            self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
+        }
+        for ask in entry.asks.values_mut() {
+            (ask.sent, ask.again, ask.asked_at) = (false, true, now.instant);
+        }
+        if !entry.asks.is_empty()
+            && let Err(error) = self.ready(server, Effort::Insist, now, io)
+        {
+            let entry = self.links.get_mut(&server).expect("looked up above");
+            for (_, ask) in core::mem::take(&mut entry.asks) {
+                self.tokens.remove(&ask.token);
+                self.answers.push_back((ask.token, server, Err(error.clone())));
             }
         }
     }
@@ -446,13 +499,6 @@ impl Peers {
             link: entry.map_or(LinkStatus::Down(None), |entry| entry.link.status()),
             available_space: entry.and_then(|entry| entry.available_space),
         }
-    }
-}
-
-fn send_ask(link: &mut Link, id: u64, ask: &mut Ask, now: Now, io: &mut Io) {
-    if !core::mem::replace(&mut ask.sent, true) {
-        ask.asked_at = now.instant;
-        link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
     }
 }
 

@@ -388,6 +388,7 @@ impl Upload {
             return (Stage::Allocating(file, placing), false);
         }
         // Nothing more can be placed on the servers asked so far.
+        placing.drop_doubles(&file, &mut self.tasks);
         if placing.is_happy() && placing.is_readable(self.setup.params.needed()) {
             let plan = placing.plan(&self.setup.params, file.coding.encoding.size());
             self.actions.push_back(UploadAction::Planned(Box::new(plan)));

@@ -51,8 +51,10 @@ struct Standing {
     trouble: Option<Trouble>,
     /// Whole shares it says it has.
     existing: ShareSet,
-    /// Shares it waits for, or has been sent and not lost.
+    /// Shares it waits for.
     allocated: ShareSet,
+    /// Shares that this upload made whole there.
+    finished: ShareSet,
     /// Its leases on existing shares have been renewed.
     renewed: bool,
 }
@@ -95,6 +97,7 @@ impl Placing {
                 trouble: read_only.then_some(Trouble::NoSpace),
                 existing: ShareSet::EMPTY,
                 allocated: ShareSet::EMPTY,
+                finished: ShareSet::EMPTY,
                 renewed: false,
             };
             self.servers.insert(server, standing);
@@ -175,7 +178,9 @@ impl Placing {
         let Some(standing) = self.servers.get_mut(&server) else { return };
         match answer {
             Ok((StorageAnswer::Allocated { already_have, allocated }, _)) => {
-                standing.existing = already_have.iter().filter(|share| *share < total).collect();
+                let finished = standing.finished;
+                let old = |share: &u16| *share < total && !finished.contains(*share);
+                standing.existing = already_have.iter().filter(old).collect();
                 for share in asked.iter() {
                     if allocated.contains(share) {
                         standing.allocated.insert(share);
@@ -199,6 +204,25 @@ impl Placing {
         }
     }
 
+    /// A share has become whole.
+    pub(super) fn finished(&mut self, server: ServerId, share: u16) {
+        if let Some(standing) = self.servers.get_mut(&server) {
+            standing.allocated.remove(share);
+            standing.finished.insert(share);
+        }
+    }
+
+    /// Gives up shares in progress that have a better place elsewhere: a share moves when a server
+    /// that was slow to answer would otherwise have none.
+    pub(super) fn drop_doubles(&mut self, file: &File, tasks: &mut Tasks<Purpose>) {
+        let homes = self.layout();
+        let astray = |(share, server): &(u16, ServerId)| homes.get(share).is_some_and(|home| home != server);
+        for (share, server) in self.to_send().filter(astray).collect::<Vec<_>>() {
+            self.abort(file, server, share, tasks);
+            self.servers.get_mut(&server).expect("it has the share").allocated.remove(share);
+        }
+    }
+
     /// Every share's place, as it is and as it could be.
     fn layout(&self) -> BTreeMap<u16, ServerId> {
         let open = |index: &usize| {
@@ -215,7 +239,7 @@ impl Placing {
 
     fn shares_of(&self, server: &ServerId) -> ShareSet {
         let standing = &self.servers[server];
-        standing.existing.iter().chain(standing.allocated.iter()).collect()
+        standing.existing.iter().chain(standing.allocated.iter()).chain(standing.finished.iter()).collect()
     }
 
     fn holds(&self, server: &ServerId, share: u16) -> bool {

@@ -1,0 +1,397 @@
+//! A disk that forgets what was not synced.
+//!
+//! Content and names are kept apart, as on a real file system. What is written can be read at once;
+//! after a power cut each 4 KiB block written since the last sync is there, is not, or is there in
+//! part, and each change of a name since that name was synced is there or not. A change of a name
+//! (a rename included) happens whole or not at all.
+
+mod file;
+
+use crate::chance::Chance;
+use core::ops::Range;
+use file::File;
+use std::collections::BTreeMap;
+use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
+use tallac_core::payload::Payload;
+use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
+use tallac_core::storage_index::StorageIndex;
+
+/// How a disk lies about durability; what must make runs fail.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Lie {
+    /// It does not.
+    #[default]
+    None,
+    /// `Sync` and `SyncName` do nothing.
+    NoSync,
+    /// `Sync` does nothing, `SyncName` works.
+    NoContentSync,
+    /// `SyncName` does nothing, `Sync` works.
+    NoNameSync,
+    /// Both are reported done at once and take effect seconds later, as if the server had answered
+    /// before them.
+    Late,
+}
+
+/// What a disk is like.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct DiskSettings {
+    /// Bytes it holds.
+    pub capacity: u64,
+    /// How it lies.
+    pub lie: Lie,
+    /// One in this many syncs fails and loses what it was to sync; 0 for none.
+    pub sync_failures: u64,
+    /// One in this many writes fails; 0 for none.
+    pub write_failures: u64,
+}
+
+impl Default for DiskSettings {
+    fn default() -> DiskSettings {
+        DiskSettings { capacity: 1 << 40, lie: Lie::None, sync_failures: 0, write_failures: 0 }
+    }
+}
+
+/// What a power cut did to a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Damage {
+    /// Blocks that went back to what they were.
+    pub blocks_lost: u64,
+    /// Blocks of which a part is new and the rest old.
+    pub blocks_torn: u64,
+    /// Changes of names that never happened.
+    pub names_lost: u64,
+}
+
+type FileNumber = u64;
+
+#[derive(Clone, Debug)]
+enum NameChange {
+    Made(StorePath, FileNumber),
+    Moved(StorePath, StorePath, FileNumber),
+    Removed(StorePath),
+}
+
+impl NameChange {
+    fn concerns(&self, directory: &Directory) -> bool {
+        match self {
+            NameChange::Made(path, _) | NameChange::Removed(path) => Directory::of(path) == *directory,
+            NameChange::Moved(from, to, _) => {
+                Directory::of(from) == *directory || Directory::of(to) == *directory
+            }
+        }
+    }
+
+    fn apply(&self, names: &mut BTreeMap<StorePath, FileNumber>) {
+        match self {
+            NameChange::Made(path, file) => {
+                names.insert(path.clone(), *file);
+            }
+            NameChange::Moved(from, to, file) => {
+                if names.get(from) == Some(file) {
+                    names.remove(from);
+                }
+                names.insert(to.clone(), *file);
+            }
+            NameChange::Removed(path) => {
+                names.remove(path);
+            }
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Directory {
+    Shares(StorageIndex),
+    Incoming(StorageIndex),
+    Advisories,
+    Spool,
+    Private,
+}
+
+impl Directory {
+    fn of(path: &StorePath) -> Directory {
+        match path {
+            StorePath::Share(index, _) => Directory::Shares(*index),
+            StorePath::Incoming(index, _) => Directory::Incoming(*index),
+            StorePath::Advisory(..) => Directory::Advisories,
+            StorePath::Spool(_) => Directory::Spool,
+            StorePath::AnnouncementCache | StorePath::AnnouncementSequence => Directory::Private,
+        }
+    }
+}
+
+/// The disk of one node.
+pub struct Disk {
+    settings: DiskSettings,
+    chance: Chance,
+    files: BTreeMap<FileNumber, File>,
+    next_file: FileNumber,
+    names: BTreeMap<StorePath, FileNumber>,
+    durable_names: BTreeMap<StorePath, FileNumber>,
+    name_changes: Vec<NameChange>,
+    used: u64,
+}
+
+impl Disk {
+    /// An empty disk.
+    pub fn new(settings: DiskSettings, chance: Chance) -> Disk {
+        Disk {
+            settings,
+            chance,
+            files: BTreeMap::new(),
+            next_file: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            name_changes: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// Its settings, to be changed at any time.
+    pub fn settings_mut(&mut self) -> &mut DiskSettings {
+        &mut self.settings
+    }
+
+    /// The files there are now, and their lengths.
+    pub fn list(&self) -> impl Iterator<Item = (&StorePath, u64)> {
+        self.names.iter().map(|(path, file)| (path, self.files[file].len()))
+    }
+
+    /// The content of a file now.
+    pub fn content(&self, path: &StorePath) -> Option<&[u8]> {
+        Some(self.files[self.names.get(path)?].content())
+    }
+
+    /// Changes a file behind everybody's back, name and content durable: rotten bits, a share put
+    /// where it does not belong. `None` removes it.
+    pub fn tamper(&mut self, path: &StorePath, content: Option<Vec<u8>>) {
+        self.name_changes.retain(|change| !change.concerns(&Directory::of(path)));
+        match content {
+            Some(content) => {
+                let number = self.new_file(File::durable(content));
+                self.used += self.files[&number].len();
+                self.bind(path.clone(), number);
+                self.durable_names.insert(path.clone(), number);
+            }
+            None => {
+                self.names.remove(path);
+                self.durable_names.remove(path);
+                self.collect();
+            }
+        }
+    }
+
+    /// Whether a file would be there after a power cut now, with these bytes as they are.
+    pub fn is_durable(&self, path: &StorePath, range: Range<u64>) -> bool {
+        let durable = self.durable_names.get(path);
+        durable.is_some()
+            && durable == self.names.get(path)
+            && durable.is_some_and(|f| self.files[f].is_durable(range.start as usize..range.end as usize))
+    }
+
+    /// Whether the data of a whole share would be there after a power cut now. Its leases need not.
+    pub fn keeps_share(&self, index: StorageIndex, share: u16) -> bool {
+        let path = StorePath::Share(index, share);
+        let Some(content) = self.content(&path) else { return false };
+        let field = content.get(8..12).and_then(|field| field.try_into().ok());
+        let leases = field.map_or(0, |field| u64::from(u32::from_be_bytes(field)) * LEASE_LEN);
+        self.is_durable(&path, HEADER_LEN..(content.len() as u64).saturating_sub(leases).max(HEADER_LEN))
+    }
+
+    /// Bytes in files.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// What the host does before a node starts: what was in progress goes away.
+    pub fn clean(&mut self) {
+        let of_no_use = |path: &&StorePath| matches!(path, StorePath::Incoming(..) | StorePath::Spool(_));
+        for path in self.names.keys().filter(of_no_use).cloned().collect::<Vec<_>>() {
+            self.names.remove(&path);
+            self.name_changes.push(NameChange::Removed(path));
+        }
+        self.collect();
+    }
+
+    /// The power fails: what was not synced is kept or lost as it happens.
+    pub fn power_cut(&mut self) -> Damage {
+        let mut damage = Damage::default();
+        for change in core::mem::take(&mut self.name_changes) {
+            if self.chance.one_in(2) {
+                change.apply(&mut self.durable_names);
+            } else {
+                damage.names_lost += 1;
+            }
+        }
+        self.names = self.durable_names.clone();
+        for file in self.files.values_mut() {
+            file.power_cut(&mut self.chance, &mut damage);
+        }
+        self.collect();
+        damage
+    }
+
+    /// Runs one step. A lying disk's `Sync` is remembered by the world, which calls
+    /// [`Disk::settle`] later.
+    pub(crate) fn run(&mut self, step: DiskStep) -> Result<Option<DiskOutput>, DiskError> {
+        match step {
+            DiskStep::Create(path) => {
+                if self.names.contains_key(&path) {
+                    return Err(DiskError::Exists);
+                }
+                let number = self.new_file(File::default());
+                self.names.insert(path.clone(), number);
+                self.name_changes.push(NameChange::Made(path, number));
+                Ok(None)
+            }
+            DiskStep::Write { path, offset, data } => self.write(&path, offset, &data).map(|()| None),
+            DiskStep::Read { path, offset, len } => {
+                let data = self.file(&path)?.read(offset, len);
+                Ok(Some(DiskOutput::Data(Payload::from(data))))
+            }
+            DiskStep::Length(path) => Ok(Some(DiskOutput::Length(self.file(&path)?.len()))),
+            DiskStep::Truncate(path, len) => {
+                let file = self.file(&path)?;
+                let before = file.len();
+                file.truncate(len);
+                self.used = self.used - before + len;
+                Ok(None)
+            }
+            DiskStep::Sync(path) => {
+                let failures = self.settings.sync_failures;
+                let fails = failures > 0 && self.chance.one_in(failures);
+                let lie = self.settings.lie;
+                let file = self.file(&path)?;
+                if fails {
+                    file.sync_failed();
+                    return Err(DiskError::Failed("input/output error".into()));
+                }
+                if matches!(lie, Lie::None | Lie::NoNameSync) {
+                    file.sync();
+                }
+                Ok(None)
+            }
+            DiskStep::SyncName(path) => {
+                if matches!(self.settings.lie, Lie::None | Lie::NoContentSync) {
+                    self.sync_directory(&Directory::of(&path));
+                }
+                Ok(None)
+            }
+            DiskStep::Rename(from, to) => {
+                let number = self.names.remove(&from).ok_or(DiskError::NotFound)?;
+                self.bind(to.clone(), number);
+                self.name_changes.push(NameChange::Moved(from, to, number));
+                Ok(None)
+            }
+            DiskStep::Remove(path) => {
+                if self.names.remove(&path).is_some() {
+                    self.name_changes.push(NameChange::Removed(path));
+                    self.collect();
+                }
+                Ok(None)
+            }
+            DiskStep::ListShares(index) => {
+                let range = StorePath::Share(index, 0)..=StorePath::Share(index, u16::MAX);
+                let shares = self.names.range(range).filter_map(|(path, _)| match path {
+                    StorePath::Share(_, share) => Some(*share),
+                    _ => None,
+                });
+                Ok(Some(DiskOutput::Shares(shares.collect())))
+            }
+            DiskStep::FreeSpace => {
+                Ok(Some(DiskOutput::Free(self.settings.capacity.saturating_sub(self.used))))
+            }
+            DiskStep::Replace(path, data) => {
+                let content = data.bytes().ok_or(DiskError::Failed("no bytes".into()))?.to_vec();
+                if self.used + content.len() as u64 > self.settings.capacity {
+                    return Err(DiskError::Full);
+                }
+                self.tamper(&path, Some(content));
+                Ok(None)
+            }
+        }
+    }
+
+    /// What a lying disk reported done long ago becomes durable.
+    pub(crate) fn settle(&mut self, step: &DiskStep) {
+        match step {
+            DiskStep::Sync(path) => {
+                // The file may have another name by now; its number would do, but a share in
+                // progress has only one other name it can have.
+                let renamed = match path {
+                    StorePath::Incoming(index, share) => StorePath::Share(*index, *share),
+                    other => other.clone(),
+                };
+                for path in [path, &renamed] {
+                    if let Ok(file) = self.file(path) {
+                        file.sync();
+                    }
+                }
+            }
+            DiskStep::SyncName(path) => self.sync_directory(&Directory::of(path)),
+            _ => {}
+        }
+    }
+
+    fn write(&mut self, path: &StorePath, offset: u64, data: &Payload) -> Result<(), DiskError> {
+        let bytes = data.bytes().ok_or(DiskError::Failed("no bytes".into()))?;
+        let fails = self.settings.write_failures > 0 && self.chance.one_in(self.settings.write_failures);
+        let free = self.settings.capacity.saturating_sub(self.used);
+        let file = self.file(path)?;
+        if fails {
+            return Err(DiskError::Failed("input/output error".into()));
+        }
+        let grows = (offset + bytes.len() as u64).saturating_sub(file.len());
+        if grows > free {
+            return Err(DiskError::Full);
+        }
+        file.write(offset, bytes);
+        self.used += grows;
+        Ok(())
+    }
+
+    fn sync_directory(&mut self, directory: &Directory) {
+        let (now, later) = core::mem::take(&mut self.name_changes)
+            .into_iter()
+            .partition::<Vec<_>, _>(|change| change.concerns(directory));
+        now.iter().for_each(|change| change.apply(&mut self.durable_names));
+        self.name_changes = later;
+        self.collect();
+    }
+
+    fn file(&mut self, path: &StorePath) -> Result<&mut File, DiskError> {
+        let number = self.names.get(path).ok_or(DiskError::NotFound)?;
+        Ok(self.files.get_mut(number).expect("a name is of a file"))
+    }
+
+    fn new_file(&mut self, file: File) -> FileNumber {
+        let number = self.next_file;
+        self.next_file += 1;
+        self.files.insert(number, file);
+        number
+    }
+
+    fn bind(&mut self, path: StorePath, number: FileNumber) {
+        if self.names.insert(path, number).is_some() {
+            self.collect();
+        }
+    }
+
+    /// Drops the files that no name leads to, now or after a power cut.
+    fn collect(&mut self) {
+        let mut named: Vec<FileNumber> =
+            self.names.values().chain(self.durable_names.values()).copied().collect();
+        named.extend(self.name_changes.iter().filter_map(|change| match change {
+            NameChange::Made(_, file) | NameChange::Moved(_, _, file) => Some(*file),
+            NameChange::Removed(_) => None,
+        }));
+        named.sort_unstable();
+        self.files.retain(|number, _| named.binary_search(number).is_ok());
+        // Space counts while the node can still see the file.
+        self.used = self.names.values().map(|number| self.files[number].len()).sum();
+    }
+}
+
+#[cfg(test)]
+mod tests;

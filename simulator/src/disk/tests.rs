@@ -1,0 +1,90 @@
+use super::*;
+
+fn index() -> StorageIndex {
+    StorageIndex([7; 16])
+}
+
+fn incoming() -> StorePath {
+    StorePath::Incoming(index(), 3)
+}
+
+fn share() -> StorePath {
+    StorePath::Share(index(), 3)
+}
+
+fn run(disk: &mut Disk, steps: impl IntoIterator<Item = DiskStep>) {
+    for step in steps {
+        disk.run(step).unwrap();
+    }
+}
+
+fn write(offset: u64, len: usize) -> DiskStep {
+    DiskStep::Write { path: incoming(), offset, data: Payload::from(vec![9; len]) }
+}
+
+/// How often, of many power cuts, the share is whole, damaged, or not there.
+fn fates(lie: Lie, steps: &[DiskStep]) -> (usize, usize, usize) {
+    let (mut whole, mut damaged, mut gone) = (0, 0, 0);
+    for seed in 0..200 {
+        let settings = DiskSettings { lie, ..DiskSettings::default() };
+        let mut disk = Disk::new(settings, Chance::new(seed));
+        run(&mut disk, steps.iter().cloned());
+        disk.power_cut();
+        disk.clean();
+        match disk.content(&share()) {
+            None => gone += 1,
+            Some(content) if content == vec![9; 10_000] => whole += 1,
+            Some(_) => damaged += 1,
+        }
+    }
+    (whole, damaged, gone)
+}
+
+fn finishing() -> Vec<DiskStep> {
+    vec![
+        DiskStep::Create(incoming()),
+        write(0, 5_000),
+        write(5_000, 5_000),
+        DiskStep::Sync(incoming()),
+        DiskStep::Rename(incoming(), share()),
+        DiskStep::SyncName(share()),
+    ]
+}
+
+#[test]
+fn what_was_synced_survives() {
+    assert_eq!(fates(Lie::None, &finishing()), (200, 0, 0));
+}
+
+#[test]
+fn every_sync_is_needed() {
+    let (whole, damaged, gone) = fates(Lie::NoContentSync, &finishing());
+    assert!(damaged > 100 && whole > 0 && gone == 0, "{whole} {damaged} {gone}");
+    let (whole, damaged, gone) = fates(Lie::NoNameSync, &finishing());
+    assert!(damaged == 0 && whole > 0 && gone > 50, "{whole} {damaged} {gone}");
+    let (whole, damaged, gone) = fates(Lie::NoSync, &finishing());
+    assert!(damaged > 0 && whole > 0 && gone > 0, "{whole} {damaged} {gone}");
+}
+
+#[test]
+fn a_failed_sync_is_not_mended_by_the_next() {
+    let mut disk = Disk::new(DiskSettings { sync_failures: 1, ..Default::default() }, Chance::new(1));
+    run(&mut disk, [DiskStep::Create(incoming()), write(0, 100)]);
+    assert!(disk.run(DiskStep::Sync(incoming())).is_err());
+    disk.settings_mut().sync_failures = 0;
+    run(&mut disk, finishing().split_off(3));
+    assert_eq!(disk.content(&share()), Some(&[9; 100][..]));
+    assert!(!disk.is_durable(&share(), 0..100));
+    disk.power_cut();
+    assert_eq!(disk.content(&share()), Some(&[0; 100][..]));
+}
+
+#[test]
+fn a_full_disk_says_so() {
+    let mut disk = Disk::new(DiskSettings { capacity: 100, ..Default::default() }, Chance::new(1));
+    run(&mut disk, [DiskStep::Create(incoming()), write(0, 90)]);
+    assert_eq!(disk.run(write(90, 11)), Err(DiskError::Full));
+    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(10))));
+    run(&mut disk, [DiskStep::Remove(incoming())]);
+    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(100))));
+}

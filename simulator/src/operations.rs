@@ -1,0 +1,433 @@
+//! The programs that use a grid's clients: they put files and get them back, and compare.
+//!
+//! The model is a list of files: what was put, under which capability it is to be found. Every byte
+//! that a download delivers is compared the moment it comes.
+
+use crate::chance::Chance;
+use crate::{NodeId, World};
+use bytes::Bytes;
+use core::ops::Range;
+use core::time::Duration;
+use std::collections::BTreeMap;
+use tallac_core::capability::{Capability, ChkCap};
+use tallac_core::download::DownloadError;
+use tallac_core::identity::ServerId;
+use tallac_core::node::Node;
+use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
+use tallac_core::upload::{UploadError, UploadPlan, UploadStage, Uploaded};
+
+/// Timers from here on belong to this module.
+const OWN_TIMERS: u64 = 1 << 63;
+
+/// A file that was stored.
+#[derive(Clone, Debug)]
+pub struct StoredFile {
+    /// What reads it.
+    pub cap: Capability,
+    /// What it holds.
+    pub content: Bytes,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug)]
+pub enum Ended {
+    /// Stored and acknowledged.
+    Stored(Box<Uploaded>),
+    /// Not stored.
+    NotStored(Box<UploadError>),
+    /// Every byte came and was right.
+    Read,
+    /// Not (all) read.
+    NotRead(Box<DownloadError>),
+    /// Given up by the program.
+    Cancelled,
+    /// The node went down under it.
+    Crashed,
+}
+
+/// An upload, as the program sees it.
+struct Put {
+    content: Bytes,
+    given: usize,
+    granted: u64,
+    ended: bool,
+    plan: Option<Box<UploadPlan>>,
+    /// It has begun to complete shares.
+    closing: bool,
+}
+
+/// A download, as the program sees it.
+struct Get {
+    expected: Bytes,
+    received: usize,
+    granted: u64,
+}
+
+enum Kind {
+    Put(Put),
+    Get(Get),
+}
+
+struct Operation {
+    node: NodeId,
+    kind: Kind,
+    ended: Option<Ended>,
+    began: Duration,
+}
+
+/// Uploads and downloads under way and ended.
+pub struct Operations {
+    chance: Chance,
+    operations: BTreeMap<u64, Operation>,
+    under_way: usize,
+    files: Vec<StoredFile>,
+    /// Whether it is looked up, at each acknowledgement, that what was promised is durable.
+    pub looks_under_acks: bool,
+    violations: Vec<String>,
+    counts: BTreeMap<&'static str, u64>,
+    acks: u64,
+}
+
+impl Operations {
+    pub(crate) fn new(seed: u64) -> Operations {
+        Operations {
+            chance: Chance::named(seed, "operations"),
+            operations: BTreeMap::new(),
+            under_way: 0,
+            files: Vec::new(),
+            looks_under_acks: true,
+            violations: Vec::new(),
+            counts: BTreeMap::new(),
+            acks: 0,
+        }
+    }
+
+    /// Puts a file through a client.
+    pub fn put(
+        &mut self,
+        world: &mut World<Node>,
+        node: NodeId,
+        content: Bytes,
+        key: KeyChoice,
+        tell_len: bool,
+    ) -> OperationId {
+        let len = tell_len.then_some(content.len() as u64);
+        let put = Put { content, given: 0, granted: 0, ended: false, plan: None, closing: false };
+        let id = self.begin(world, node, Kind::Put(put));
+        world.command(node, Command::Upload { id, len, key });
+        self.give(id, world);
+        id
+    }
+
+    /// Gets a range of a stored file through a client.
+    pub fn get(
+        &mut self,
+        world: &mut World<Node>,
+        node: NodeId,
+        file: &StoredFile,
+        range: Range<u64>,
+    ) -> OperationId {
+        let expected = file.content.slice(range.start as usize..range.end as usize);
+        match &file.cap {
+            Capability::Chk(cap) => self.get_expecting(world, node, cap.clone(), range, expected),
+            Capability::Literal(literal) => {
+                let data = &literal.data()[range.start as usize..range.end as usize];
+                if data != &expected[..] {
+                    self.violations.push("a literal capability holds wrong bytes".into());
+                }
+                let get = Get { received: expected.len(), expected, granted: 0 };
+                let id = self.begin(world, node, Kind::Get(get));
+                self.end(id, Ended::Read);
+                id
+            }
+            other => panic!("no upload yields {other:?}"),
+        }
+    }
+
+    /// Gets a range that should hold these bytes.
+    pub fn get_expecting(
+        &mut self,
+        world: &mut World<Node>,
+        node: NodeId,
+        cap: ChkCap,
+        range: Range<u64>,
+        expected: Bytes,
+    ) -> OperationId {
+        let id = self.begin(world, node, Kind::Get(Get { expected, received: 0, granted: 0 }));
+        world.command(node, Command::Download { id, cap, range });
+        self.allow(id, world);
+        id
+    }
+
+    /// Gives an operation up.
+    pub fn cancel(&mut self, world: &mut World<Node>, id: OperationId) {
+        let Some(operation) = self.operations.get(&id.0).filter(|operation| operation.ended.is_none()) else {
+            return;
+        };
+        let kind = if matches!(operation.kind, Kind::Put(_)) { "cancelled puts" } else { "cancelled gets" };
+        world.command(operation.node, Command::Cancel { id });
+        self.count(kind);
+        self.end(id, Ended::Cancelled);
+    }
+
+    /// How an operation ended, if it has.
+    pub fn ended(&self, id: OperationId) -> Option<&Ended> {
+        self.operations.get(&id.0)?.ended.as_ref()
+    }
+
+    /// How many operations have not ended.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// The operations that have not ended: what they are, and since when.
+    pub fn list_under_way(&self) -> Vec<String> {
+        let open = self.operations.iter().filter(|(_, operation)| operation.ended.is_none());
+        open.map(|(id, operation)| {
+            let what = match &operation.kind {
+                Kind::Put(put) => format!("put of {} bytes, {} given", put.content.len(), put.given),
+                Kind::Get(get) => format!("get of {} bytes, {} received", get.expected.len(), get.received),
+            };
+            format!("operation {id} on {:?} since {:?}: {what}", operation.node, operation.began)
+        })
+        .collect()
+    }
+
+    /// The operations under way on a node.
+    pub fn open_on(&self, node: NodeId) -> Vec<OperationId> {
+        let open = |operation: &Operation| operation.node == node && operation.ended.is_none();
+        let open = self.operations.iter().filter(|(_, operation)| open(operation));
+        open.map(|(id, _)| OperationId(*id)).collect()
+    }
+
+    /// The files acknowledged so far.
+    pub fn files(&self) -> &[StoredFile] {
+        &self.files
+    }
+
+    /// How many uploads were acknowledged.
+    pub fn acks(&self) -> u64 {
+        self.acks
+    }
+
+    /// How many operations there were.
+    pub fn total(&self) -> usize {
+        self.operations.len()
+    }
+
+    /// How many uploads may have completed shares without being acknowledged.
+    pub fn half_closed(&self) -> usize {
+        let half = |operation: &&Operation| {
+            matches!(&operation.kind, Kind::Put(Put { closing: true, .. }))
+                && !matches!(operation.ended, Some(Ended::Stored(_)))
+        };
+        self.operations.values().filter(half).count()
+    }
+
+    /// What was found wrong.
+    pub fn violations(&self) -> &[String] {
+        &self.violations
+    }
+
+    /// How often what happened.
+    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
+    }
+
+    pub(crate) fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn begin(&mut self, world: &World<Node>, node: NodeId, kind: Kind) -> OperationId {
+        let id = self.operations.len() as u64;
+        self.operations.insert(id, Operation { node, kind, ended: None, began: world.now() });
+        self.under_way += 1;
+        OperationId(id)
+    }
+
+    fn end(&mut self, id: OperationId, ended: Ended) {
+        let operation = self.operations.get_mut(&id.0).expect("operations are kept");
+        if operation.ended.is_none() {
+            self.under_way -= 1;
+            operation.ended = Some(ended);
+        }
+    }
+
+    /// Gives an upload the bytes it was granted, in pieces of any size.
+    fn give(&mut self, id: OperationId, world: &mut World<Node>) {
+        let Some(operation) = self.operations.get_mut(&id.0) else { return };
+        let node = operation.node;
+        let (Kind::Put(put), None) = (&mut operation.kind, &operation.ended) else { return };
+        while put.given < put.content.len() && put.granted > 0 {
+            let most = put.granted.min((put.content.len() - put.given) as u64);
+            let len = 1 + self.chance.below(most.min(200_000)) as usize;
+            let data = put.content.slice(put.given..put.given + len);
+            put.given += len;
+            put.granted -= len as u64;
+            world.command(node, Command::UploadData { id, data: data.into() });
+            if self.chance.one_in(20) {
+                // The program is slow at times.
+                let pause = self.chance.duration(Duration::ZERO..Duration::from_secs(2));
+                return world.set_timer(pause, OWN_TIMERS | id.0);
+            }
+        }
+        if put.given == put.content.len() && !core::mem::replace(&mut put.ended, true) {
+            world.command(node, Command::UploadEnd { id });
+        }
+    }
+
+    /// Grants a download more bytes.
+    fn allow(&mut self, id: OperationId, world: &mut World<Node>) {
+        let Some(operation) = self.operations.get_mut(&id.0) else { return };
+        let (Kind::Get(get), None) = (&mut operation.kind, &operation.ended) else { return };
+        if get.granted <= get.received as u64 {
+            let bytes = 1 + self.chance.below(150_000);
+            get.granted += bytes;
+            world.command(operation.node, Command::DownloadGrant { id, bytes });
+        }
+    }
+
+    /// Whether a timer was one of this module's.
+    pub(crate) fn timer(&mut self, timer: u64, world: &mut World<Node>) -> bool {
+        if timer & OWN_TIMERS == 0 {
+            return false;
+        }
+        let id = OperationId(timer & !OWN_TIMERS);
+        self.give(id, world);
+        self.allow(id, world);
+        true
+    }
+
+    pub(crate) fn crashed(&mut self, node: NodeId) -> usize {
+        let hit: Vec<u64> = (self.operations.iter())
+            .filter(|(_, operation)| operation.node == node && operation.ended.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in &hit {
+            self.end(OperationId(*id), Ended::Crashed);
+        }
+        hit.len()
+    }
+
+    pub(crate) fn report(
+        &mut self,
+        node: NodeId,
+        report: Report,
+        world: &mut World<Node>,
+        servers: &BTreeMap<ServerId, NodeId>,
+    ) {
+        let id = match &report {
+            Report::UploadGrant { id, .. }
+            | Report::UploadPlanned { id, .. }
+            | Report::UploadProgress { id, .. }
+            | Report::Uploaded { id, .. }
+            | Report::DownloadData { id, .. }
+            | Report::Downloaded { id, .. } => *id,
+            Report::Notice(_) | Report::Stopped => return,
+        };
+        let Some(operation) = self.operations.get_mut(&id.0) else {
+            return self.violations.push(format!("{node:?} reports of an operation nobody began"));
+        };
+        match (&operation.ended, operation.node == node) {
+            (None, true) => {}
+            // A crash takes away what was reported and not yet seen; a cancel crosses reports.
+            (Some(Ended::Crashed | Ended::Cancelled), true) => return,
+            _ => return self.violations.push(format!("{id:?} reports after its end: {report:?}")),
+        }
+        match (&mut operation.kind, report) {
+            (Kind::Put(put), Report::UploadGrant { bytes, .. }) => {
+                put.granted += bytes;
+                self.give(id, world);
+            }
+            (Kind::Put(put), Report::UploadPlanned { plan, .. }) => put.plan = Some(plan),
+            (Kind::Put(put), Report::UploadProgress { progress, .. }) => {
+                put.closing |= progress.stage == UploadStage::Closing;
+                if progress.confirmed > progress.size {
+                    self.violations.push(format!("{id:?} is further than its end: {progress:?}"));
+                }
+            }
+            (Kind::Put(_), Report::Uploaded { result, .. }) => self.uploaded(id, result, world, servers),
+            (Kind::Get(get), Report::DownloadData { data, .. }) => {
+                let data = data.into_bytes().expect("real bytes are downloaded here");
+                let end = get.received + data.len();
+                if get.granted < end as u64 {
+                    self.violations.push(format!("{id:?} delivers more than was granted"));
+                }
+                if get.expected.get(get.received..end) != Some(&data[..]) {
+                    self.violations.push(format!("{id:?} delivers wrong bytes at {}..{end}", get.received));
+                }
+                get.received = end;
+                if self.chance.one_in(20) {
+                    let pause = self.chance.duration(Duration::ZERO..Duration::from_secs(2));
+                    world.set_timer(pause, OWN_TIMERS | id.0);
+                } else {
+                    self.allow(id, world);
+                }
+            }
+            (Kind::Get(get), Report::Downloaded { result, .. }) => match result {
+                Ok(()) => {
+                    if get.received != get.expected.len() {
+                        self.violations.push(format!("{id:?} ends well with bytes missing"));
+                    }
+                    self.count("gets that succeeded");
+                    self.end(id, Ended::Read);
+                }
+                Err(error) => {
+                    self.count("gets that failed");
+                    self.end(id, Ended::NotRead(error));
+                }
+            },
+            (_, report) => self.violations.push(format!("{id:?} is not of the kind of {report:?}")),
+        }
+    }
+
+    fn uploaded(
+        &mut self,
+        id: OperationId,
+        result: Result<Box<Uploaded>, Box<UploadError>>,
+        world: &mut World<Node>,
+        servers: &BTreeMap<ServerId, NodeId>,
+    ) {
+        let Kind::Put(put) = &mut self.operations.get_mut(&id.0).expect("looked up by the caller").kind
+        else {
+            return;
+        };
+        let uploaded = match result {
+            Ok(uploaded) => uploaded,
+            Err(error) => {
+                self.count("puts that failed");
+                return self.end(id, Ended::NotStored(error));
+            }
+        };
+        let (content, planned) = (put.content.clone(), put.plan.take());
+        self.acks += 1;
+        self.count("puts that succeeded");
+        if let Some(plan) = &uploaded.plan {
+            if planned.is_some_and(|planned| planned.shares != plan.shares) {
+                self.count("puts whose shares went elsewhere than planned");
+            }
+            if plan.shares.iter().any(|share| share.already_there) {
+                self.count("puts that found shares in place");
+            }
+            if !uploaded.trouble.is_empty() {
+                self.count("puts that succeeded in spite of trouble");
+            }
+            if plan.happiness < plan.happy {
+                self.violations.push(format!("{id:?} is acknowledged below the happiness it wants"));
+            }
+            let index = uploaded.cap.storage_index().expect("a file in shares has an index");
+            for share in plan.shares.iter().filter(|_| self.looks_under_acks) {
+                let server = servers.get(&share.server).copied();
+                if !server.is_some_and(|server| world.disk(server).keeps_share(index, share.share)) {
+                    let text = format!(
+                        "{id:?} is acknowledged, but share {} is not durable on {} (already there: {})",
+                        share.share, share.nickname, share.already_there
+                    );
+                    self.violations.push(text);
+                }
+            }
+        }
+        self.files.push(StoredFile { cap: uploaded.cap.clone(), content });
+        self.end(id, Ended::Stored(uploaded));
+    }
+}

@@ -1,0 +1,301 @@
+//! What is to happen in a run, drawn from a seed and written out, so that it can be read, changed
+//! and made shorter.
+
+use crate::chance::Chance;
+use crate::disk::{DiskSettings, Lie};
+use crate::{Crash, GridSpec, NetworkSettings};
+use core::time::Duration;
+use tallac_core::encoding::EncodingParams;
+use tallac_core::operation::KeyChoice;
+
+/// Which node a step is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Who {
+    /// An introducer.
+    Introducer(u16),
+    /// A storage server.
+    Server(u16),
+    /// A client.
+    Client(u16),
+}
+
+/// One thing to do.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Step {
+    /// A client puts a file; `seed` and `len` are its content.
+    Put {
+        /// Which client.
+        client: u16,
+        /// The content's seed.
+        seed: u64,
+        /// The content's length in bytes.
+        len: u64,
+        /// How the key comes about.
+        key: KeyChoice,
+        /// The length is announced.
+        tell_len: bool,
+    },
+    /// A client gets a range of a file that is stored by then.
+    Get {
+        /// Which client.
+        client: u16,
+        /// Chooses among the files stored.
+        pick: u64,
+        /// The whole file; else a range chosen by `pick`.
+        whole: bool,
+    },
+    /// A client gives up one of its operations.
+    Cancel {
+        /// Which client.
+        client: u16,
+        /// Chooses among its operations.
+        pick: u64,
+    },
+    /// A node goes down and comes back after a while.
+    Crash {
+        /// Which.
+        who: Who,
+        /// How.
+        how: Crash,
+        /// How long it is down.
+        down: Duration,
+    },
+    /// All servers lose power at once, and come back.
+    Blackout {
+        /// How long they are down.
+        down: Duration,
+    },
+    /// All servers lose power at the instant of the next acknowledged upload.
+    BlackoutAtAck {
+        /// How long they are down.
+        down: Duration,
+    },
+    /// A node stands still for a while.
+    Pause {
+        /// Which.
+        who: Who,
+        /// How long.
+        pause: Duration,
+    },
+    /// Some connections break.
+    Break {
+        /// How many.
+        count: u64,
+        /// Chooses among them.
+        pick: u64,
+    },
+    /// Some servers and clients are cut off from the others, or cannot be heard by them.
+    Partition {
+        /// Chooses the nodes, a bit each.
+        sides: u64,
+        /// Only one direction is cut.
+        one_way: bool,
+        /// How long.
+        pause: Duration,
+    },
+    /// A server's disk is slow for a while.
+    SlowDisk {
+        /// Which server.
+        server: u16,
+        /// How many times as long everything takes.
+        factor: u32,
+        /// How long.
+        pause: Duration,
+    },
+    /// A server's disk has room for only this many more bytes for a while.
+    FullDisk {
+        /// Which server.
+        server: u16,
+        /// Bytes left.
+        room: u64,
+        /// How long.
+        pause: Duration,
+    },
+    /// A node's date jumps.
+    Skew {
+        /// Which.
+        who: Who,
+        /// Seconds ahead, or behind.
+        seconds: i64,
+    },
+    /// Bytes of a whole share rot.
+    Rot {
+        /// Chooses file, server and byte. At most as many shares of a file rot as it can lose.
+        pick: u64,
+    },
+}
+
+/// A run: a grid and what happens to it.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Plan {
+    /// The seed of all that is not written here: latencies, keys, which block is torn.
+    pub seed: u64,
+    /// The grid.
+    pub grid: GridSpec,
+    /// What happens, by time.
+    pub steps: Vec<(Duration, Step)>,
+    /// Whether each acknowledgement is checked against the disks as it is given.
+    pub looks_under_acks: bool,
+}
+
+/// What kind of runs to draw.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Profile {
+    /// Servers of the grid.
+    pub servers: u16,
+    /// Clients of the grid.
+    pub clients: u16,
+    /// Uploads and downloads begun by the plan; as many again as there are files follow at the end.
+    pub operations: u64,
+    /// Nodes that go down while operations are under way.
+    pub crashes: u64,
+    /// Other faults.
+    pub faults: u64,
+    /// How disks lie.
+    pub lie: Lie,
+    /// Whether each acknowledgement is checked against the disks as it is given.
+    pub looks_under_acks: bool,
+}
+
+impl Default for Profile {
+    /// A grid of 13 nodes.
+    fn default() -> Profile {
+        Profile {
+            servers: 10,
+            clients: 2,
+            operations: 24,
+            crashes: 4,
+            faults: 6,
+            lie: Lie::None,
+            looks_under_acks: true,
+        }
+    }
+}
+
+/// How long the stormy part of a run lasts.
+pub const STORM: Duration = Duration::from_secs(90);
+
+impl Plan {
+    /// Draws a run.
+    pub fn draw(seed: u64, profile: &Profile) -> Plan {
+        let mut chance = Chance::named(seed, "plan");
+        let grid = draw_grid(&mut chance, profile);
+        let mut steps = Vec::new();
+        let mut at = Duration::from_secs(1);
+        let pause = STORM * 3 / 4 / profile.operations.max(1) as u32;
+        for index in 0..profile.operations {
+            at += chance.duration(pause / 4..pause * 7 / 4);
+            let step = draw_operation(&mut chance, index, profile, &grid);
+            let is_put = matches!(step, Step::Put { .. });
+            steps.push((at, step));
+            if chance.one_in(8) {
+                let client = chance.below(profile.clients.into()) as u16;
+                let pause = chance.duration(Duration::ZERO..Duration::from_secs(2));
+                steps.push((at + pause, Step::Cancel { client, pick: chance.draw() }));
+            }
+            if is_put && chance.one_in(12) {
+                let down = chance.duration(Duration::from_secs(1)..Duration::from_secs(8));
+                let step = match chance.below(2) {
+                    0 => Step::BlackoutAtAck { down },
+                    _ => Step::Blackout { down },
+                };
+                let pause = chance.duration(Duration::ZERO..Duration::from_secs(1));
+                steps.push((at + pause, step));
+            }
+        }
+        // Faults strike while something is under way: shortly after an operation begins.
+        let begins: Vec<Duration> = steps.iter().map(|(at, _)| *at).collect();
+        let strike = |chance: &mut Chance| {
+            let spread = if chance.one_in(2) { 300 } else { 5_000 };
+            *chance.pick(&begins) + Duration::from_millis(chance.below(spread))
+        };
+        for _ in 0..profile.crashes {
+            let at = strike(&mut chance);
+            let who = draw_who(&mut chance, profile);
+            let how = if chance.one_in(3) { Crash::Kill } else { Crash::PowerCut };
+            let down = chance.duration(Duration::from_millis(50)..Duration::from_secs(20));
+            steps.push((at, Step::Crash { who, how, down }));
+        }
+        for _ in 0..profile.faults {
+            let at = strike(&mut chance);
+            steps.push((at, draw_fault(&mut chance, profile)));
+        }
+        steps.sort_by_key(|(at, _)| *at);
+        Plan { seed, grid, steps, looks_under_acks: profile.looks_under_acks }
+    }
+}
+
+fn draw_grid(chance: &mut Chance, profile: &Profile) -> GridSpec {
+    let (needed, total) = *chance.pick(&[(3, 10), (3, 10), (3, 10), (1, 3), (2, 5), (5, 8), (1, 1), (7, 10)]);
+    let segment = *chance.pick(&[4096, 4096, 1000, 16_384, 131_072]);
+    let (latency_max, jitter) = *chance.pick(&[(1, 1), (20, 1), (20, 40), (150, 10)]);
+    GridSpec {
+        introducers: 1,
+        servers: profile.servers,
+        clients: profile.clients,
+        encoding: EncodingParams::new(needed, total, segment).expect("within bounds"),
+        happy: None,
+        connections_max: *chance.pick(&[256, 256, 256, 6]),
+        reserved_space: 0,
+        network: NetworkSettings {
+            latency_max: Duration::from_millis(latency_max),
+            jitter: Duration::from_millis(jitter),
+            stragglers: *chance.pick(&[0, 0, 200, 50]),
+            bandwidth: *chance.pick(&[100_000_000, 10_000_000, 1_000_000]),
+            buffer: *chance.pick(&[8 * 1024, 64 * 1024, 256 * 1024, 1024 * 1024]),
+            parcel: *chance.pick(&[1_400, 16 * 1024, 64 * 1024]),
+        },
+        disk: DiskSettings {
+            capacity: 1 << 30,
+            lie: profile.lie,
+            sync_failures: *chance.pick(&[0, 0, 0, 40]),
+            write_failures: *chance.pick(&[0, 0, 0, 400]),
+        },
+    }
+}
+
+fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &GridSpec) -> Step {
+    let client = chance.below(profile.clients.into()) as u16;
+    if index >= 3 && chance.below(100) < 45 {
+        return Step::Get { client, pick: chance.draw(), whole: chance.one_in(2) };
+    }
+    let segment = u64::from(grid.encoding.max_segment_size());
+    let len = match chance.below(12) {
+        0 => chance.below(58),
+        1 => 56,
+        2 | 3 => chance.within(56..1_000),
+        4 | 5 => segment - 2 + chance.below(5),
+        6 => 2 * segment - 2 + chance.below(5),
+        7 | 8 => chance.within(1_000..20_000),
+        9 | 10 => chance.within(20_000..200_000),
+        _ => chance.within(200_000..800_000),
+    };
+    let key = if chance.one_in(3) { KeyChoice::Random } else { KeyChoice::Convergent };
+    // Sometimes what was put before is put again.
+    let seed = if chance.one_in(6) { 1 } else { chance.draw() };
+    let len = if seed == 1 { 30_000 } else { len };
+    Step::Put { client, seed, len, key, tell_len: !chance.one_in(3) }
+}
+
+fn draw_who(chance: &mut Chance, profile: &Profile) -> Who {
+    match chance.below(10) {
+        0 => Who::Introducer(0),
+        1 | 2 => Who::Client(chance.below(profile.clients.into()) as u16),
+        _ => Who::Server(chance.below(profile.servers.into()) as u16),
+    }
+}
+
+fn draw_fault(chance: &mut Chance, profile: &Profile) -> Step {
+    let pause = chance.duration(Duration::from_millis(100)..Duration::from_secs(30));
+    let server = chance.below(profile.servers.into()) as u16;
+    match chance.below(9) {
+        0 | 1 => Step::Break { count: 1 + chance.below(6), pick: chance.draw() },
+        2 => Step::Pause { who: draw_who(chance, profile), pause },
+        3 => Step::Pause { who: Who::Server(server), pause },
+        4 => Step::Partition { sides: chance.draw() & chance.draw(), one_way: chance.one_in(3), pause },
+        5 => Step::SlowDisk { server, factor: 1 + chance.below(200) as u32, pause },
+        6 => Step::FullDisk { server, room: chance.below(100_000), pause },
+        7 => Step::Skew { who: draw_who(chance, profile), seconds: chance.below(200_000) as i64 - 100_000 },
+        _ => Step::Rot { pick: chance.draw() },
+    }
+}

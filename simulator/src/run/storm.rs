@@ -1,0 +1,256 @@
+//! The stormy part of a run: steps of the plan, and what must follow them.
+
+use crate::plan::{Plan, STORM, Step, Who};
+use crate::{Crash, Grid, NodeId};
+use bytes::Bytes;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use tallac_core::capability::Capability;
+use tallac_core::disk::StorePath;
+use tallac_core::storage_index::StorageIndex;
+
+/// Timers below this are steps of the plan.
+const AFTERMATH: u64 = 1 << 32;
+
+/// What a fault leaves to be done.
+#[derive(Clone, Debug)]
+enum Aftermath {
+    Start(NodeId),
+    Resume(NodeId),
+    Heal,
+    QuickDisk(NodeId),
+    EmptyDisk(NodeId, u64),
+    /// A step that could not be done yet.
+    Again(Step),
+}
+
+pub(super) struct Storm {
+    aftermaths: Vec<Aftermath>,
+    blackout_at_ack: Option<(u64, Duration)>,
+    partitions: u64,
+    /// How many shares of a file have been rotted.
+    rotten: BTreeMap<StorageIndex, BTreeSet<u16>>,
+    spare: u16,
+    pub(super) crashes: u64,
+    pub(super) crashes_in_flight: u64,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Storm {
+    pub(super) fn new(plan: &Plan) -> Storm {
+        Storm {
+            aftermaths: Vec::new(),
+            blackout_at_ack: None,
+            partitions: 0,
+            rotten: BTreeMap::new(),
+            spare: plan.grid.encoding.total() - plan.grid.encoding.needed(),
+            crashes: 0,
+            crashes_in_flight: 0,
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Performs the plan until its last step, or until the time is over.
+    pub(super) fn run(&mut self, plan: &Plan, grid: &mut Grid) {
+        for (index, (at, _)) in plan.steps.iter().enumerate() {
+            grid.world.set_timer(*at, index as u64);
+        }
+        loop {
+            let until = grid.world.next_at().map_or(STORM, |next| next.min(STORM));
+            match grid.run_until(until) {
+                Some(timer) if timer >= AFTERMATH => self.follow((timer - AFTERMATH) as usize, grid),
+                Some(timer) => self.perform(&plan.steps[timer as usize].1, grid),
+                None if until >= STORM => return,
+                None => {}
+            }
+            if let Some((acks, down)) = self.blackout_at_ack
+                && grid.operations.acks() > acks
+            {
+                self.blackout_at_ack = None;
+                self.count("blackouts at an acknowledgement");
+                self.blackout(down, grid);
+            }
+        }
+    }
+
+    /// Ends every fault.
+    pub(super) fn heal(&mut self, grid: &mut Grid) {
+        grid.world.heal();
+        for node in grid.world.nodes().collect::<Vec<_>>() {
+            grid.world.slow_disk(node, 1);
+            let settings = grid.world.disk(node).settings_mut();
+            (settings.capacity, settings.sync_failures, settings.write_failures) = (1 << 40, 0, 0);
+            grid.world.resume(node);
+        }
+        grid.start_all();
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn later(&mut self, pause: Duration, aftermath: Aftermath, grid: &mut Grid) {
+        grid.world.set_timer(pause, AFTERMATH + self.aftermaths.len() as u64);
+        self.aftermaths.push(aftermath);
+    }
+
+    fn follow(&mut self, index: usize, grid: &mut Grid) {
+        match self.aftermaths[index].clone() {
+            Aftermath::Start(node) => grid.world.start(node),
+            Aftermath::Resume(node) => grid.world.resume(node),
+            Aftermath::Heal => {
+                self.partitions -= 1;
+                if self.partitions == 0 {
+                    grid.world.heal();
+                }
+            }
+            Aftermath::QuickDisk(node) => grid.world.slow_disk(node, 1),
+            Aftermath::EmptyDisk(node, capacity) => grid.world.disk(node).settings_mut().capacity = capacity,
+            Aftermath::Again(step) => self.perform(&step, grid),
+        }
+    }
+
+    fn perform(&mut self, step: &Step, grid: &mut Grid) {
+        grid.world.remark(|| format!("{step:?}"));
+        match step {
+            Step::Put { client, seed, len, key, tell_len } => {
+                let client = grid.clients[usize::from(*client)];
+                if !grid.world.is_up(client) {
+                    return self.later(Duration::from_secs(1), Aftermath::Again(step.clone()), grid);
+                }
+                let content = Bytes::from(crate::chance::content(*seed, *len));
+                grid.operations.put(&mut grid.world, client, content, *key, *tell_len);
+            }
+            Step::Get { client, pick, whole } => self.get(step, *client, *pick, *whole, grid),
+            Step::Cancel { client, pick } => {
+                let client = grid.clients[usize::from(*client)];
+                let open: Vec<_> = grid.operations.open_on(client);
+                if !open.is_empty() {
+                    grid.operations.cancel(&mut grid.world, open[(*pick % open.len() as u64) as usize]);
+                }
+            }
+            Step::Crash { who, how, down } => {
+                let node = node_of(*who, grid);
+                self.crash(node, *how, *down, grid);
+            }
+            Step::Blackout { down } => self.blackout(*down, grid),
+            Step::BlackoutAtAck { down } => self.blackout_at_ack = Some((grid.operations.acks(), *down)),
+            Step::Pause { who, pause } => {
+                let node = node_of(*who, grid);
+                if grid.world.is_up(node) {
+                    self.count("pauses");
+                    grid.world.pause(node);
+                    self.later(*pause, Aftermath::Resume(node), grid);
+                }
+            }
+            Step::Break { count, pick } => {
+                for index in 0..*count {
+                    grid.world.break_connection(pick.wrapping_add(index.wrapping_mul(0x9e37_79b9)));
+                }
+            }
+            Step::Partition { sides, one_way, pause } => {
+                self.count("partitions");
+                self.partitions += 1;
+                let apart = |node: NodeId| (sides >> (node.0 % 64)) & 1 == 1;
+                for from in grid.world.nodes() {
+                    for to in grid.world.nodes() {
+                        if apart(from) != apart(to) && (!one_way || apart(from)) {
+                            grid.world.block(from, to);
+                        }
+                    }
+                }
+                self.later(*pause, Aftermath::Heal, grid);
+            }
+            Step::SlowDisk { server, factor, pause } => {
+                let node = grid.servers[usize::from(*server)];
+                grid.world.slow_disk(node, *factor);
+                self.later(*pause, Aftermath::QuickDisk(node), grid);
+            }
+            Step::FullDisk { server, room, pause } => {
+                let node = grid.servers[usize::from(*server)];
+                let disk = grid.world.disk(node);
+                let full = disk.used() + room;
+                let before = core::mem::replace(&mut disk.settings_mut().capacity, full);
+                self.later(*pause, Aftermath::EmptyDisk(node, before), grid);
+            }
+            Step::Skew { who, seconds } => {
+                let node = node_of(*who, grid);
+                grid.world.set_skew(node, *seconds);
+            }
+            Step::Rot { pick } => self.rot(*pick, grid),
+        }
+    }
+
+    fn get(&mut self, step: &Step, client: u16, pick: u64, whole: bool, grid: &mut Grid) {
+        let client = grid.clients[usize::from(client)];
+        let files = grid.operations.files();
+        if !grid.world.is_up(client) || files.is_empty() {
+            return self.later(Duration::from_secs(1), Aftermath::Again(step.clone()), grid);
+        }
+        let file = files[(pick % files.len() as u64) as usize].clone();
+        let len = file.content.len() as u64;
+        let (from, to) = ((pick >> 20) % (len + 1), (pick >> 40) % (len + 1));
+        let range = if whole { 0..len } else { from.min(to)..from.max(to) };
+        grid.operations.get(&mut grid.world, client, &file, range);
+    }
+
+    fn crash(&mut self, node: NodeId, how: Crash, down: Duration, grid: &mut Grid) {
+        if !grid.world.is_up(node) {
+            return;
+        }
+        let date = grid.world.clock(node).unix;
+        let storage = grid.world.machine(node).and_then(|machine| machine.status(0, date).storage);
+        let at_work = storage.is_some_and(|s| s.shares_in_progress > 0 || s.requests > s.answers);
+        let hit = grid.crash(node, how) > 0 || (at_work && grid.operations.under_way() > 0);
+        self.crashes += 1;
+        self.crashes_in_flight += u64::from(hit);
+        self.later(down, Aftermath::Start(node), grid);
+    }
+
+    fn blackout(&mut self, down: Duration, grid: &mut Grid) {
+        self.count("blackouts");
+        for node in grid.servers.clone() {
+            self.crash(node, Crash::PowerCut, down, grid);
+        }
+    }
+
+    /// Alters a byte of a whole share, of no more shares than the file can lose.
+    fn rot(&mut self, pick: u64, grid: &mut Grid) {
+        let files = grid.operations.files().iter();
+        let caps: Vec<StorageIndex> = files
+            .filter(|file| matches!(file.cap, Capability::Chk(_)))
+            .filter_map(|file| file.cap.storage_index())
+            .collect();
+        if caps.is_empty() {
+            return;
+        }
+        let index = caps[(pick % caps.len() as u64) as usize];
+        let rotten = self.rotten.entry(index).or_default();
+        let server = grid.servers[((pick >> 16) % grid.servers.len() as u64) as usize];
+        let disk = grid.world.disk(server);
+        let found: Vec<StorePath> = (disk.list())
+            .filter(|(path, _)| matches!(path, StorePath::Share(i, _) if *i == index))
+            .map(|(path, _)| path.clone())
+            .collect();
+        let Some(path @ StorePath::Share(_, share)) = found.first() else { return };
+        if !rotten.contains(share) && rotten.len() >= usize::from(self.spare)
+            || !disk.keeps_share(index, *share)
+        {
+            return;
+        }
+        rotten.insert(*share);
+        let mut content = disk.content(path).expect("just listed").to_vec();
+        let at = (pick >> 24) as usize % content.len();
+        content[at] ^= 1 << (pick >> 60 & 7);
+        disk.tamper(path, Some(content));
+        self.count("shares that rotted");
+    }
+}
+
+fn node_of(who: Who, grid: &Grid) -> NodeId {
+    match who {
+        Who::Introducer(n) => grid.introducers[usize::from(n)],
+        Who::Server(n) => grid.servers[usize::from(n)],
+        Who::Client(n) => grid.clients[usize::from(n)],
+    }
+}

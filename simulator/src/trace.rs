@@ -1,0 +1,158 @@
+//! What happened, as one hash and, on request, as lines to read.
+
+use crate::NodeId;
+use core::fmt::Debug;
+use core::hash::{Hash, Hasher};
+use core::time::Duration;
+use sha2::{Digest, Sha256};
+use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
+use tallac_core::wire::{Frame, Kind, Message};
+
+/// Takes in every event and action of a run with its time, node and bytes.
+pub struct Trace {
+    hasher: Portable,
+    entries: u64,
+    lines: Option<Lines>,
+}
+
+type Lines = Box<dyn FnMut(String)>;
+
+impl Default for Trace {
+    fn default() -> Trace {
+        Trace { hasher: Portable(Sha256::new()), entries: 0, lines: None }
+    }
+}
+
+impl Trace {
+    /// Hands every entry to `lines`, too, as a line of text.
+    pub fn tell(&mut self, lines: impl FnMut(String) + 'static) {
+        self.lines = Some(Box::new(lines));
+    }
+
+    pub(crate) fn record(&mut self, at: Duration, node: NodeId, what: &(impl Hash + Debug), mark: &str) {
+        self.entries += 1;
+        (at, node, mark).hash(&mut self.hasher);
+        what.hash(&mut self.hasher);
+        if let Some(lines) = &mut self.lines {
+            lines(format!("{:12.6} n{:<3} {mark} {what:?}", at.as_secs_f64(), node.0));
+        }
+    }
+
+    /// A line about the world rather than a node; not part of the hash.
+    pub(crate) fn remark(&mut self, at: Duration, text: impl FnOnce() -> String) {
+        if let Some(lines) = &mut self.lines {
+            lines(format!("{:12.6}      * {}", at.as_secs_f64(), text()));
+        }
+    }
+
+    /// What a frame says, for people; not part of the hash.
+    pub(crate) fn explain(&mut self, frame: &Frame) {
+        if let Some(lines) = &mut self.lines
+            && let Ok(message) = Message::open(frame.clone())
+        {
+            let body = match message.envelope.kind {
+                Kind::Request => message.body::<StorageRequest>().ok().map(|body| format!("{body:?}")),
+                Kind::Answer => message.body::<StorageAnswer>().ok().map(|body| format!("{body:?}")),
+                Kind::Failure => message.body::<StorageError>().ok().map(|body| format!("{body:?}")),
+                _ => None,
+            };
+            if let Some(body) = body {
+                lines(format!("{:22}= {} {body}", "", message.envelope.id));
+            }
+        }
+    }
+
+    /// How many events and actions there were.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The hash over everything so far.
+    pub fn hash(&self) -> TraceHash {
+        TraceHash(self.hasher.0.clone().finalize().into())
+    }
+}
+
+/// Two runs with the same hash did the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceHash(pub [u8; 32]);
+
+impl core::fmt::Display for TraceHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Debug for TraceHash {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+/// SHA-256 behind the interface of derived hashes, with the same width and order of every number
+/// on every machine.
+struct Portable(Sha256);
+
+impl Hasher for Portable {
+    fn finish(&self) -> u64 {
+        unreachable!("the whole hash is taken, never 64 bits of it")
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+    fn write_u8(&mut self, number: u8) {
+        self.0.update([number]);
+    }
+    fn write_u16(&mut self, number: u16) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_u32(&mut self, number: u32) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_u64(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_u128(&mut self, number: u128) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+    fn write_i8(&mut self, number: i8) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_i16(&mut self, number: i16) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_i32(&mut self, number: i32) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_i64(&mut self, number: i64) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_i128(&mut self, number: i128) {
+        self.0.update(number.to_le_bytes());
+    }
+    fn write_isize(&mut self, number: isize) {
+        self.write_i64(number as i64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_everywhere() {
+        #[derive(Hash, Debug)]
+        enum Sample {
+            #[allow(dead_code)]
+            First,
+            Second(usize, Vec<u8>, Option<&'static str>),
+        }
+        let mut trace = Trace::default();
+        trace.record(Duration::from_millis(5), NodeId(3), &Sample::Second(7, vec![1, 2], Some("x")), ">");
+        let known = "4bf883982602f494ee81978e8876374ad71db76deb7cf22dd905a0bc123817b6";
+        assert_eq!((trace.entries(), trace.hash().to_string().as_str()), (1, known));
+    }
+}

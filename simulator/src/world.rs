@@ -1,0 +1,350 @@
+//! Nodes, their disks and clocks, the network between them, and the one loop that drives all.
+
+mod drive;
+mod node;
+
+use crate::chance::Chance;
+use crate::disk::{Damage, Disk};
+use crate::network::{End, LinkId, Network, NetworkCounts, NetworkSettings, Parcel};
+use crate::schedule::Schedule;
+use crate::trace::Trace;
+use core::time::Duration;
+use node::{DiskRun, Node};
+use std::collections::{BTreeMap, VecDeque};
+use tallac_core::disk::DiskStep;
+use tallac_core::job::{Job, JobOutput};
+use tallac_core::machine::{Action, ActionId, Event, Machine};
+use tallac_core::nurl::Pin;
+use tallac_core::operation::{Command, Report};
+use tallac_core::time::Now;
+
+/// A node of a world, in the order in which they were added.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NodeId(pub u16);
+
+/// What a node's machine is told when it is made.
+pub struct Birth {
+    /// How often the node was started before.
+    pub life: u32,
+    /// 32 bytes of entropy of this life's own.
+    pub seed: [u8; 32],
+    /// The node's clocks.
+    pub now: Now,
+}
+
+/// A node to add to a world.
+pub struct NodeSetup<M> {
+    /// Its host name: what an address of it says.
+    pub name: String,
+    /// The pin of its certificate.
+    pub pin: Pin,
+    /// Its disk.
+    pub disk: Disk,
+    /// Makes its machine, at each start.
+    pub make: Box<dyn FnMut(Birth) -> M>,
+}
+
+/// How a node goes down.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Crash {
+    /// The program is killed: the system closes its connections and keeps what it wrote.
+    Kill,
+    /// The power fails: nobody is told, and what was not synced may be lost.
+    PowerCut,
+}
+
+/// What a step of a world was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stepped {
+    /// A timer set with [`World::set_timer`].
+    Timer(u64),
+    /// Something between the nodes.
+    Moved,
+    /// There is nothing to come.
+    Still,
+}
+
+/// What is to happen.
+pub(crate) enum Item {
+    Event { node: NodeId, life: u32, event: Box<Event> },
+    Wake { node: NodeId, life: u32 },
+    Call(LinkId),
+    Parcel(LinkId, End, Parcel),
+    Broken(LinkId, End),
+    Disk { node: NodeId, life: u32, id: ActionId },
+    Settle { node: NodeId, life: u32, step: DiskStep },
+    Job { node: NodeId, life: u32, id: ActionId, job: Box<Job> },
+    Timer(u64),
+}
+
+impl Item {
+    pub(crate) fn event(node: NodeId, life: u32, event: Event) -> Item {
+        Item::Event { node, life, event: Box::new(event) }
+    }
+}
+
+/// Computes jobs. [`tallac_core::job::run`] is the one over real bytes.
+pub type Executor = Box<dyn FnMut(Job) -> JobOutput>;
+
+/// A grid, or several, in one thread and virtual time.
+///
+/// Whoever owns a world calls [`World::step`] again and again, and after each step takes the
+/// reports of the nodes with [`World::poll_report`].
+pub struct World<M> {
+    seed: u64,
+    chance: Chance,
+    items: Schedule<Item>,
+    nodes: Vec<Node<M>>,
+    names: BTreeMap<String, NodeId>,
+    network: Network,
+    trace: Trace,
+    executor: Executor,
+    reports: VecDeque<(NodeId, Report)>,
+    damage: Damage,
+}
+
+impl<M: Machine<Event = Event, Action = Action>> World<M> {
+    /// An empty world.
+    pub fn new(seed: u64, network: NetworkSettings) -> World<M> {
+        World {
+            seed,
+            chance: Chance::named(seed, "world"),
+            items: Schedule::new(),
+            nodes: Vec::new(),
+            names: BTreeMap::new(),
+            network: Network::new(network, seed),
+            trace: Trace::default(),
+            executor: Box::new(tallac_core::job::run),
+            reports: VecDeque::new(),
+            damage: Damage::default(),
+        }
+    }
+
+    /// Computes jobs with something else than [`tallac_core::job::run`].
+    pub fn set_executor(&mut self, executor: Executor) {
+        self.executor = executor;
+    }
+
+    /// The record of all that happened.
+    pub fn trace(&mut self) -> &mut Trace {
+        &mut self.trace
+    }
+
+    /// The time since the world began.
+    pub fn now(&self) -> Duration {
+        self.items.now()
+    }
+
+    /// When the next thing happens.
+    pub fn next_at(&self) -> Option<Duration> {
+        self.items.peek()
+    }
+
+    /// Adds a node, which does not run yet.
+    pub fn add(&mut self, setup: NodeSetup<M>) -> NodeId {
+        let id = NodeId(self.nodes.len() as u16);
+        self.names.insert(setup.name.clone(), id);
+        self.nodes.push(Node::new(setup, self.seed));
+        id
+    }
+
+    /// The nodes of this world.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<M> {
+        (0..self.nodes.len() as u16).map(NodeId)
+    }
+
+    /// The name of a node.
+    pub fn name(&self, node: NodeId) -> &str {
+        &self.node(node).name
+    }
+
+    /// The machine of a node, while it runs.
+    pub fn machine(&self, node: NodeId) -> Option<&M> {
+        self.node(node).machine.as_ref()
+    }
+
+    /// The disk of a node.
+    pub fn disk(&mut self, node: NodeId) -> &mut Disk {
+        &mut self.node_mut(node).disk
+    }
+
+    /// How many of a node's disk actions are under way.
+    pub fn disk_runs(&self, node: NodeId) -> usize {
+        self.node(node).disk_runs.len()
+    }
+
+    /// A node's clocks.
+    pub fn clock(&self, node: NodeId) -> Now {
+        self.node(node).clock(self.now())
+    }
+
+    /// Sets a node's date this many seconds off; its monotonic clock goes on undisturbed.
+    pub fn set_skew(&mut self, node: NodeId, seconds: i64) {
+        self.node_mut(node).skew = seconds;
+    }
+
+    /// How many times as long as usual a node's disk takes.
+    pub fn slow_disk(&mut self, node: NodeId, factor: u32) {
+        self.node_mut(node).disk_factor = factor.max(1);
+    }
+
+    /// What the network did.
+    pub fn network_counts(&self) -> NetworkCounts {
+        self.network.counts
+    }
+
+    /// How many connections a node has, made and accepted.
+    pub fn connections(&self, node: NodeId) -> usize {
+        self.network.count(node)
+    }
+
+    /// What power cuts did to disks.
+    pub fn damage(&self) -> Damage {
+        self.damage
+    }
+
+    /// The next report of a node to its embedding program.
+    pub fn poll_report(&mut self) -> Option<(NodeId, Report)> {
+        self.reports.pop_front()
+    }
+
+    /// Has [`Stepped::Timer`] come out of [`World::step`] after a while.
+    pub fn set_timer(&mut self, pause: Duration, timer: u64) {
+        self.items.after(pause, Item::Timer(timer));
+    }
+
+    /// Gives a node a command, if it runs.
+    pub fn command(&mut self, node: NodeId, command: Command) {
+        let life = self.node(node).life;
+        self.items.after(Duration::ZERO, Item::event(node, life, Event::Command(command)));
+    }
+
+    /// Whether a node runs (or is paused).
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.node(node).machine.is_some()
+    }
+
+    /// Starts a node that does not run.
+    pub fn start(&mut self, node: NodeId) {
+        if self.is_up(node) {
+            return;
+        }
+        self.remark(|| format!("start {node:?}"));
+        let now = self.now();
+        self.node_mut(node).start(now);
+        self.network.back(node, &mut self.items);
+        self.take_actions(node);
+    }
+
+    /// Ends a node without asking it.
+    pub fn crash(&mut self, node: NodeId, crash: Crash) {
+        if self.node_mut(node).stop().is_none() {
+            return;
+        }
+        self.remark(|| format!("crash {node:?} ({crash:?})"));
+        let told = crash == Crash::Kill;
+        self.node_mut(node).silent = !told;
+        self.network.died(node, told, &mut self.items);
+        if crash == Crash::PowerCut {
+            let Damage { blocks_lost, blocks_torn, names_lost } = self.node_mut(node).disk.power_cut();
+            self.damage.blocks_lost += blocks_lost;
+            self.damage.blocks_torn += blocks_torn;
+            self.damage.names_lost += names_lost;
+        }
+    }
+
+    /// A node's program stands still, as if the system had stopped it.
+    pub fn pause(&mut self, node: NodeId) {
+        self.remark(|| format!("pause {node:?}"));
+        self.node_mut(node).paused = true;
+    }
+
+    /// A paused node goes on.
+    pub fn resume(&mut self, node: NodeId) {
+        self.remark(|| format!("resume {node:?}"));
+        self.node_mut(node).paused = false;
+        for item in core::mem::take(&mut self.node_mut(node).frozen) {
+            self.items.after(Duration::ZERO, item);
+        }
+        self.plan_wake(node);
+    }
+
+    /// Nothing gets from `from` to `to` until [`World::heal`].
+    pub fn block(&mut self, from: NodeId, to: NodeId) {
+        self.remark(|| format!("block {from:?} to {to:?}"));
+        self.network.block(from, to);
+    }
+
+    /// Separates a set of nodes from the others, in both directions.
+    pub fn partition(&mut self, apart: &[NodeId]) {
+        for a in self.nodes() {
+            for b in self.nodes() {
+                if apart.contains(&a) != apart.contains(&b) {
+                    self.network.block(a, b);
+                }
+            }
+        }
+        self.remark(|| format!("partition {apart:?}"));
+    }
+
+    /// Every node reaches every other again.
+    pub fn heal(&mut self) {
+        self.remark(|| "heal".into());
+        self.network.heal(&mut self.items);
+    }
+
+    /// Breaks one of the connections that stand. `false` if there is none.
+    pub fn break_connection(&mut self, pick: u64) -> bool {
+        self.remark(|| "break a connection".into());
+        self.network.break_one(pick, &mut self.items)
+    }
+
+    /// Goes on to the next thing and lets it happen.
+    pub fn step(&mut self) -> Stepped {
+        let Some(item) = self.items.pop() else { return Stepped::Still };
+        match item {
+            Item::Timer(timer) => return Stepped::Timer(timer),
+            Item::Event { node, life, event } => self.deliver(node, life, *event),
+            Item::Wake { node, life } => self.wake(node, life),
+            Item::Call(id) => self.call(id),
+            Item::Parcel(id, end, parcel) => self.parcel(id, end, parcel),
+            Item::Broken(id, end) => self.network.learn_broken(id, end, &mut self.items),
+            Item::Disk { node, life, id } => self.disk_step(node, life, id),
+            Item::Settle { node, life, step } => {
+                if self.node(node).life == life && self.is_up(node) {
+                    self.node_mut(node).disk.settle(&step);
+                }
+            }
+            Item::Job { node, life, id, job } => {
+                if self.node(node).life == life && self.is_up(node) {
+                    let output = (self.executor)(*job);
+                    self.deliver(node, life, Event::JobDone { id, output });
+                }
+            }
+        }
+        Stepped::Moved
+    }
+
+    /// Runs until there is nothing to do before `at`, or a timer is due, which is returned.
+    pub fn run_until(&mut self, at: Duration) -> Option<u64> {
+        while self.next_at().is_some_and(|next| next <= at) {
+            if let Stepped::Timer(timer) = self.step() {
+                return Some(timer);
+            }
+        }
+        None
+    }
+
+    pub(crate) fn remark(&mut self, text: impl FnOnce() -> String) {
+        let now = self.now();
+        self.trace.remark(now, text);
+    }
+
+    fn node(&self, node: NodeId) -> &Node<M> {
+        &self.nodes[usize::from(node.0)]
+    }
+
+    fn node_mut(&mut self, node: NodeId) -> &mut Node<M> {
+        &mut self.nodes[usize::from(node.0)]
+    }
+}
