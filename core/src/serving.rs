@@ -7,6 +7,7 @@
 use crate::introducer::{IntroducerError, IntroducerRequest};
 use crate::io::Io;
 use crate::limits::{
+    BULK_LEN_MAX,
     ANSWER_BACKLOG, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::machine::ConnId;
@@ -45,6 +46,8 @@ struct Client {
     backlog: u64,
     /// Requests held back until answers have left.
     held: VecDeque<(Message, u64)>,
+    /// It is being thrown out; what it still says is not heard.
+    expelled: bool,
 }
 
 /// A request being worked on.
@@ -111,6 +114,7 @@ impl Serving {
             at_work: 0,
             backlog: 0,
             held: VecDeque::new(),
+            expelled: false,
         };
         self.clients.insert(conn, client);
         io.grant(conn, HELLO_LEN_MAX as u64);
@@ -136,21 +140,17 @@ impl Serving {
 
     pub(crate) fn frame(&mut self, conn: ConnId, frame: Frame, now: Now, io: &mut Io) {
         let len = frame.len();
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn).filter(|client| !client.expelled) else { return };
         (client.last_heard, client.pinged) = (now.instant, None);
         let Ok(message) = Message::open(frame) else { return self.expel(conn, io) };
         match (client.service, message.envelope.kind) {
             (None, Kind::Hello) => self.greet(conn, &message, io),
-            (Some(_), Kind::Request) => {
+            (Some(_), Kind::Request | Kind::Ping) => {
                 if client.at_work + client.held.len() >= REQUESTS_PER_CONNECTION_MAX {
                     return self.expel(conn, io);
                 }
                 client.held.push_back((message, len));
                 self.release(conn, io);
-            }
-            (Some(_), Kind::Ping) => {
-                io.grant(conn, len);
-                io.send(conn, Message::seal(Kind::Pong, message.envelope.id, &(), Vec::new()));
             }
             (Some(_), Kind::Pong) => io.grant(conn, len),
             (Some(_), Kind::Later(number)) if number >= 128 => io.grant(conn, len),
@@ -182,7 +182,7 @@ impl Serving {
         }
         let service = found.expect("checked above");
         let welcome = Welcome { version: PROTOCOL_VERSION, service, program: self.program.clone() };
-        io.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()));
+        self.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()), io);
         io.grant(conn, PEER_WINDOW);
         if let Some(client) = self.clients.get_mut(&conn) {
             client.service = Some(service);
@@ -198,6 +198,12 @@ impl Serving {
             }
             let Some((message, granted)) = client.held.pop_front() else { return };
             let (id, key) = (message.envelope.id, self.next_key);
+            if message.envelope.kind == Kind::Ping {
+                // Answered in its turn: who floods and does not read holds back himself.
+                self.send(conn, Message::seal(Kind::Pong, id, &(), Vec::new()), io);
+                io.grant(conn, granted);
+                continue;
+            }
             self.next_key += 1;
             client.at_work += 1;
             let mut work = AtWork { conn, id, granted, reserved: 0 };
@@ -205,7 +211,7 @@ impl Serving {
                 Some(ServiceKind::Storage) => match message.body::<StorageRequest>() {
                     Ok(request) => {
                         work.reserved = answer_len(&request);
-                        client.backlog += work.reserved;
+                        client.backlog = client.backlog.saturating_add(work.reserved);
                         self.at_work.insert(key, work);
                         self.inquiries.push_back(Inquiry::Storage { key, request, bulk: message.bulk });
                     }
@@ -250,8 +256,8 @@ impl Serving {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         let frame = Message::seal(kind, id, body, bulk);
         client.at_work -= 1;
-        client.backlog = client.backlog.saturating_sub(reserved) + frame.len();
-        io.send(conn, frame);
+        client.backlog = client.backlog.saturating_sub(reserved);
+        self.send(conn, frame, io);
         io.grant(conn, granted);
         self.release(conn, io);
     }
@@ -264,9 +270,16 @@ impl Serving {
             if client.backlog > 16 * ANSWER_BACKLOG {
                 return self.expel(conn, io);
             }
-            client.backlog += frame.len();
-            io.send(conn, frame);
+            self.send(conn, frame, io);
         }
+    }
+
+    /// Sends a frame and counts it until it has left.
+    fn send(&mut self, conn: ConnId, frame: Frame, io: &mut Io) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.backlog = client.backlog.saturating_add(frame.len());
+        }
+        io.send(conn, frame);
     }
 
     /// Closes the connection of a client that breaks the protocol.
@@ -274,18 +287,27 @@ impl Serving {
         io.abort(conn);
         if let Some(client) = self.clients.get_mut(&conn) {
             client.held.clear();
+            client.expelled = true;
         }
     }
 
     pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
-        for (conn, client) in &mut self.clients {
+        for (conn, client) in self.clients.iter_mut().filter(|(_, client)| !client.expelled) {
             let late = |since: Instant, patience| now.instant >= since + patience;
             match (client.service, client.pinged) {
-                (None, _) if late(client.since, GREETING_PATIENCE) => io.abort(*conn),
-                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => io.abort(*conn),
+                (None, _) if late(client.since, GREETING_PATIENCE) => {
+                    client.expelled = true;
+                    io.abort(*conn);
+                }
+                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => {
+                    client.expelled = true;
+                    io.abort(*conn);
+                }
                 (Some(_), None) if late(client.last_heard, PING_AFTER) => {
+                    let ping = Message::seal(Kind::Ping, 0, &(), Vec::new());
                     client.pinged = Some(now.instant);
-                    io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+                    client.backlog = client.backlog.saturating_add(ping.len());
+                    io.send(*conn, ping);
                 }
                 _ => {}
             }
@@ -298,7 +320,7 @@ impl Serving {
             (Some(_), Some(pinged)) => pinged + PONG_PATIENCE,
             (Some(_), None) => client.last_heard + PING_AFTER,
         };
-        self.clients.values().map(client).min()
+        self.clients.values().filter(|client| !client.expelled).map(client).min()
     }
 
     pub(crate) fn stop(&mut self, io: &mut Io) {
@@ -314,7 +336,8 @@ fn answer_len(request: &StorageRequest) -> u64 {
     match request {
         StorageRequest::Read { ranges, .. } => {
             let lens = ranges.iter().take(READ_RANGES_MAX).map(|(_, len)| *len);
-            lens.fold(0u64, u64::saturating_add)
+            // No answer is longer than a frame may be.
+            lens.fold(0u64, u64::saturating_add).min(BULK_LEN_MAX as u64)
         }
         _ => 0,
     }

@@ -225,7 +225,7 @@ impl Node {
     }
 
     fn job_done(&mut self, id: ActionId, output: JobOutput, now: Now) {
-        if self.introducers.checked(id) {
+        if self.introducers.checked(id, &mut self.io) {
             if let JobOutput::Announcements(checked) = output {
                 self.learn(checked, now);
             }

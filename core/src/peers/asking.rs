@@ -26,6 +26,10 @@ const AVOID_SILENT: Duration = Duration::from_secs(60);
 /// A connected server is asked this often how much it can take.
 const VERSION_EVERY: Duration = Duration::from_secs(60);
 
+/// However many signs of life come, an answer is waited for no longer than this many times the
+/// asker's patience.
+const PATIENCE_TIMES_MAX: u32 = 12;
+
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Asker {
@@ -112,6 +116,14 @@ struct Ask {
     patience: Duration,
 }
 
+impl Ask {
+    /// Each sign of life starts the wait anew, but not for ever: a server that only says that it
+    /// lives is as good as silent.
+    fn patience_ends(&self, heard: Instant) -> Instant {
+        (self.asked_at.max(heard) + self.patience).min(self.asked_at + self.patience * PATIENCE_TIMES_MAX)
+    }
+}
+
 struct ServerLink {
     link: Link,
     asks: BTreeMap<u64, Ask>,
@@ -130,7 +142,7 @@ impl ServerLink {
     /// anew: a slow server is not a silent one.
     fn patience_ends(&self) -> Option<Instant> {
         let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
-        self.asks.values().map(|ask| ask.asked_at.max(heard) + ask.patience).min()
+        self.asks.values().map(|ask| ask.patience_ends(heard)).min()
     }
 
     fn new(link: Link, now: Now) -> ServerLink {
@@ -216,7 +228,9 @@ impl Peers {
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
         let asked_at = now.instant;
         let ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
-        entry.last_used = now.instant;
+        if !matches!(token.asker, Asker::Node(_)) {
+            entry.last_used = now.instant;
+        }
         entry.asks.insert(id, ask);
         entry.unsent.push_back(id);
         entry.send(now, io);
@@ -251,12 +265,10 @@ impl Peers {
 
     /// Drops the link that has been idle for longest, if there are as many as allowed.
     fn make_room(&mut self, io: &mut Io) {
-        if self.links.len() < self.config.connections_max {
-            return;
-        }
-        let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
-        let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
-        if let Some(server) = oldest.map(|(server, _)| *server) {
+        while self.links.len() >= self.config.connections_max.max(1) {
+            let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
+            let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
+            let Some(server) = oldest.map(|(server, _)| *server) else { return };
             let mut entry = self.links.remove(&server).expect("just found");
             entry.link.drop_now(io);
             self.conns.retain(|_, owner| *owner != server);
@@ -402,7 +414,7 @@ impl Peers {
     fn silent(&mut self, server: ServerId, now: Now, io: &mut Io) {
         let entry = self.links.get_mut(&server).expect("called for a server with a link");
         let heard = entry.link.last_heard().unwrap_or(Instant::ZERO);
-        let late = entry.asks.extract_if(.., |_, ask| now.instant >= ask.asked_at.max(heard) + ask.patience);
+        let late = entry.asks.extract_if(.., |_, ask| now.instant >= ask.patience_ends(heard));
         for (_, ask) in late.collect::<Vec<_>>() {
             self.tokens.remove(&ask.token);
             self.answers.push_back((ask.token, server, Err(AskError::Silent(ask.patience))));
@@ -471,7 +483,8 @@ impl Peers {
     pub(crate) fn stop(&mut self, io: &mut Io) {
         self.stopped = true;
         for entry in self.links.values_mut() {
-            entry.link.drop_now(io);
+            // What was just sent still goes out: shares in progress are being given up.
+            entry.link.close(io);
         }
         self.links.clear();
         self.tokens.clear();
@@ -506,7 +519,7 @@ impl Peers {
 fn read_answer(message: &Message) -> Option<Result<StorageAnswer, StorageError>> {
     match message.envelope.kind {
         Kind::Answer => message.body().ok().map(Ok),
-        Kind::Failure => Some(Err(message.body().unwrap_or(StorageError::Unsupported))),
+        Kind::Failure => Some(Err(message.body().map_or(StorageError::Unsupported, StorageError::printable))),
         _ => None,
     }
 }

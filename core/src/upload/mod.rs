@@ -9,8 +9,9 @@
 //!
 //! Blocks are sent to every server before any share is completed, so that an upload given up half
 //! way leaves no whole share behind. A share whose server fails is sent anew, in a further pass
-//! over the content, to another server; that needs content that can be read twice (kept in memory
-//! or spooled). A stream without a spool goes on with the servers that are left.
+//! over the content, to another server. Content that was kept in memory or spooled is simply read
+//! again; a stream without a spool is stored on the servers that are left, if they are enough, and
+//! then read back from these to make the lost shares.
 
 mod placing;
 mod report;
@@ -20,10 +21,11 @@ mod source;
 pub use report::{PlannedShare, UploadError, UploadPlan, UploadProgress, UploadStage, Uploaded};
 
 use crate::capability::{Capability, ChkCap, LITERAL_LEN_MAX, LiteralCap};
+use crate::download::{Download, DownloadAction, DownloadEvent, DownloadSetup};
 use crate::encoding::{Encoding, EncodingParams};
 use crate::entropy::Entropy;
 use crate::happiness;
-use crate::hash::{self, TaggedHasher};
+use crate::hash::{self, Hash, TaggedHasher};
 use crate::identity::{ServerId, TubId};
 use crate::job::FileCoding;
 use crate::limits::CANDIDATES_PER_SHARE;
@@ -109,6 +111,8 @@ enum Purpose {
     List(ServerId),
     Allocate(ServerId, ShareSet),
     Sending(sending::SendTask),
+    /// A task of the download that reads the content back.
+    ReadBack(u64),
 }
 
 /// Stores one immutable file.
@@ -117,6 +121,8 @@ pub struct Upload {
     setup: UploadSetup,
     entropy: Entropy,
     source: Source,
+    /// Reads the content of a stream back from the grid.
+    read_back: Option<Box<Download>>,
     stage: Stage,
     tasks: Tasks<Purpose>,
     actions: VecDeque<UploadAction>,
@@ -157,6 +163,19 @@ struct File {
     secrets: Secrets,
 }
 
+impl File {
+    fn cap(&self, extension_hash: Hash) -> ChkCap {
+        let encoding = &self.coding.encoding;
+        ChkCap {
+            key: self.coding.key.clone(),
+            extension_hash,
+            needed: encoding.needed(),
+            total: encoding.total(),
+            size: encoding.size(),
+        }
+    }
+}
+
 /// The secrets of one file towards its servers; each server gets its own.
 #[derive(Clone, Debug)]
 struct Secrets {
@@ -189,7 +208,7 @@ impl Machine for Upload {
             return;
         }
         match event {
-            UploadEvent::Wake => {}
+            UploadEvent::Wake => self.read_back_event(DownloadEvent::Wake, now),
             UploadEvent::Cancel => {
                 self.clean_up();
                 self.stage = Stage::Done;
@@ -220,6 +239,7 @@ impl Machine for Upload {
     fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Locating(_, placing) => placing.deadline(),
+            Stage::Sending(..) => self.read_back.as_ref().and_then(|download| download.deadline()),
             _ => None,
         }
     }
@@ -234,6 +254,7 @@ impl Upload {
             setup,
             entropy,
             source,
+            read_back: None,
             stage: Stage::Receiving { hasher: None },
             tasks: Tasks::new(),
             actions: VecDeque::new(),
@@ -275,7 +296,38 @@ impl Upload {
                     sending.finished(task, outcome, file, placing, &mut self.tasks, now);
                 }
             }
+            (Purpose::ReadBack(id), outcome) => {
+                self.read_back_event(DownloadEvent::Finished(id, outcome), now)
+            }
             (purpose, outcome) => debug_assert!(false, "{purpose:?} cannot end with {outcome:?}"),
+        }
+    }
+
+    /// Hands an event to the download that reads the content back, and takes what comes of it.
+    fn read_back_event(&mut self, event: DownloadEvent, now: Now) {
+        let Some(download) = &mut self.read_back else { return };
+        download.handle(event, now);
+        while let Some(action) = download.poll_action() {
+            match action {
+                DownloadAction::Task(id, task) => match *task {
+                    Task::Forget(of) => {
+                        self.tasks.forget(|purpose| matches!(purpose, Purpose::ReadBack(id) if *id == of))
+                    }
+                    task => {
+                        self.tasks.start(Purpose::ReadBack(id), task);
+                    }
+                },
+                DownloadAction::Data(data) => {
+                    // Its length was checked by the download.
+                    let _ = self.source.take(data);
+                }
+                DownloadAction::Done(Ok(())) => {}
+                DownloadAction::Done(Err(_)) => {
+                    if let Stage::Sending(file, placing, sending) = &mut self.stage {
+                        sending.give_up_pass(file, placing, &mut self.tasks);
+                    }
+                }
+            }
         }
     }
 
@@ -297,7 +349,13 @@ impl Upload {
             }
         }
         let granted = self.source.poll_grant();
-        if granted > 0 && !matches!(self.stage, Stage::Done) {
+        if granted == 0 || matches!(self.stage, Stage::Done) {
+            return;
+        }
+        if self.read_back.is_some() {
+            self.read_back_event(DownloadEvent::Grant(granted), now);
+            self.advance(now);
+        } else {
             self.actions.push_back(UploadAction::Grant(granted));
         }
     }
@@ -419,15 +477,20 @@ impl Upload {
                 }
                 (Stage::Sending(file, placing, sending), false)
             }
-            Next::Finished(extension_hash) => {
-                let encoding = &file.coding.encoding;
-                let cap = ChkCap {
-                    key: file.coding.key.clone(),
-                    extension_hash,
-                    needed: encoding.needed(),
-                    total: encoding.total(),
-                    size: encoding.size(),
+            Next::ReadBack(extension_hash) => {
+                let cap = file.cap(extension_hash);
+                let setup = DownloadSetup {
+                    range: 0..cap.size,
+                    cap,
+                    ring: placing.ring().to_vec(),
+                    likely_segment_size: self.setup.params.max_segment_size(),
                 };
+                self.source.restart_stream();
+                self.read_back = Some(Box::new(Download::new(setup, now)));
+                (Stage::Sending(file, placing, sending), true)
+            }
+            Next::Finished(extension_hash) => {
+                let cap = file.cap(extension_hash);
                 let uploaded = placing.uploaded(Capability::Chk(cap), &self.setup.params, sending.pushed());
                 self.succeed(uploaded);
                 (Stage::Done, false)

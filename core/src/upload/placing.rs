@@ -289,6 +289,11 @@ impl Placing {
         true
     }
 
+    /// Every server that may be asked, in the order of the ring.
+    pub(super) fn ring(&self) -> &[Candidate] {
+        &self.ring
+    }
+
     /// The shares that wait to be sent, and their servers.
     pub(super) fn to_send(&self) -> impl Iterator<Item = (u16, ServerId)> + '_ {
         self.servers

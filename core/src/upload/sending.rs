@@ -48,6 +48,9 @@ pub(super) enum SendTask {
 /// What is to happen next.
 pub(super) enum Next {
     Wait(Option<UploadProgress>),
+    /// The file is stored, but some shares lost their servers and the content cannot be read again:
+    /// it is to be read back from the grid. This is the hash of the extension block.
+    ReadBack(Hash),
     /// Every share that could be placed is whole; this is the hash of the extension block.
     Finished(Hash),
     Failed,
@@ -77,6 +80,8 @@ pub(super) struct Sending {
     ending: Ending,
     pushed: ShareSet,
     reported: Option<UploadProgress>,
+    /// The content of a stream has been read back once to make lost shares anew.
+    read_back: bool,
     /// A share lost its server, and what that means has not been considered yet.
     lost: bool,
 }
@@ -151,6 +156,7 @@ impl Sending {
             ending: Ending::Open,
             pushed: ShareSet::EMPTY,
             reported: None,
+            read_back: false,
             lost: false,
         };
         sending.open_writers(placing);
@@ -357,10 +363,7 @@ impl Sending {
                 return Some(Next::Wait(self.progress(file)));
             }
             placing.drop_doubles(file, tasks);
-            let opened = self.open_writers(placing);
-            if !opened.is_empty() {
-                (self.shares, self.first_pass) = (opened, false);
-                (self.next_read, self.next_write) = (0, 0);
+            if self.begin_pass(placing) {
                 return None;
             }
         }
@@ -369,11 +372,44 @@ impl Sending {
             return Some(Next::Failed);
         }
         self.close_writers(file, tasks);
-        if self.writers.values().all(|writer| writer.finished) {
-            let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
-            return Some(Next::Finished(hash::uri_extension_hash(&trees.extension)));
+        if self.writers.values().any(|writer| !writer.finished) {
+            return Some(Next::Wait(self.progress(file)));
         }
-        Some(Next::Wait(self.progress(file)))
+        let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
+        let extension_hash = hash::uri_extension_hash(&trees.extension);
+        if self.streaming && !self.read_back {
+            if placing.assign(file, tasks) {
+                return Some(Next::Wait(self.progress(file)));
+            }
+            self.read_back = true;
+            placing.drop_doubles(file, tasks);
+            if self.begin_pass(placing) {
+                return Some(Next::ReadBack(extension_hash));
+            }
+        }
+        Some(Next::Finished(extension_hash))
+    }
+
+    /// Begins a further pass for the shares that have been given a new server. `false` if there are
+    /// none.
+    fn begin_pass(&mut self, placing: &Placing) -> bool {
+        let opened = self.open_writers(placing);
+        if opened.is_empty() {
+            return false;
+        }
+        (self.shares, self.first_pass) = (opened, false);
+        (self.next_read, self.next_write) = (0, 0);
+        true
+    }
+
+    /// The content could not be read back: does without the shares that are not whole.
+    pub(super) fn give_up_pass(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) {
+        let open: Vec<u16> = self.writers.iter().filter(|(_, w)| !w.finished).map(|(share, _)| *share).collect();
+        for share in open {
+            self.lose(share, Trouble::NoSpace, file, placing, tasks);
+        }
+        self.next_read = file.coding.encoding.num_segments();
+        self.next_write = self.next_read;
     }
 
     /// Hands encoded segments to the writers, in order.
