@@ -7,8 +7,8 @@
 use crate::introducer::{IntroducerError, IntroducerRequest};
 use crate::io::Io;
 use crate::limits::{
-    BULK_LEN_MAX,
-    ANSWER_BACKLOG, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
+    ANSWER_BACKLOG, BULK_LEN_MAX, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX,
+    REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::machine::ConnId;
 use crate::nurl::Swissnum;

@@ -294,7 +294,7 @@ impl Connection {
                 let len = self.credit.min(RECEIVED_MAX).min(unread.len() as u64) as usize;
                 if len > 0 {
                     let data = Bytes::copy_from_slice(&unread[..len]);
-                    events.push(Event::Received { conn, data });
+                    events.push(Event::Received { conn, data: data.into() });
                     self.input.consume(len);
                     self.credit -= len as u64;
                 }

@@ -164,7 +164,10 @@ where
                     host.connect(link, address);
                 }
                 Action::Send { conn, frame } => self.order(conn, Order::Send(frame)),
-                Action::SendBytes { conn, data } => self.order(conn, Order::SendBytes(data)),
+                Action::SendBytes { conn, data } => {
+                    let data = data.into_bytes().expect("real bytes on a real wire");
+                    self.order(conn, Order::SendBytes(data))
+                }
                 Action::Grant { conn, bytes } => self.order(conn, Order::Grant(bytes)),
                 Action::Close { conn } => match self.links.get(&conn) {
                     Some(Entry { established: true, .. }) => self.order(conn, Order::Close),

@@ -27,7 +27,10 @@ impl Interrupt {
     pub(crate) fn on_signals() -> Interrupt {
         let interrupt = Interrupt::default();
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // Without the handler an interrupt just ends the program, which is no worse.
+            // Without the handlers an interrupt just ends the program, which is no worse. The second
+            // interrupt ends it whatever it is doing.
+            let code = Failure::Interrupted as i32;
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, code, interrupt.0.clone());
             let _ = signal_hook::flag::register(signal, interrupt.0.clone());
         }
         interrupt
@@ -86,6 +89,7 @@ impl NodeUrl {
         })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK_UP))?;
+        stream.set_write_timeout(Some(LOOK_UP))?;
         Ok(Connection {
             stream,
             http: ClientConnection::new(Limits::default()),
@@ -141,8 +145,20 @@ impl Connection {
 
     fn flush(&mut self) -> Result<()> {
         while let Some(bytes) = self.http.poll_output() {
+            self.write(&bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
             self.interrupt.check()?;
-            self.stream.write_all(&bytes)?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(std::io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(len) => bytes = &bytes[len..],
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }
@@ -195,16 +211,17 @@ impl Connection {
                     let bytes = self.buffer.split_to(len).freeze();
                     self.http.receive(bytes);
                 }
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted
-                    ) => {}
+                Err(error) if is_pause(&error) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => self.http.receive_eof(),
                 Err(error) => return Err(error.into()),
             }
         }
     }
+}
+
+/// Whether a read or write has only paused, to look up.
+fn is_pause(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
 fn bad(error: HttpError) -> anyhow::Error {

@@ -132,7 +132,8 @@ pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result
         })?;
         services.extend(Service::gather([nurl]));
     }
-    services.retain(|service| service.pin != own);
+    // An introducer that keeps shares, too, announces them to itself.
+    services.retain(|service| service.pin != own || config.storage.enabled);
     Ok(services)
 }
 

@@ -19,6 +19,7 @@ use tallac_core::node::{NodeConfig, StorageSetup};
 use tallac_core::nurl::{Nurl, Service};
 use tallac_core::operation::{Command, Notice, NoticeLevel, Report};
 use tallac_core::peers::PeersConfig;
+use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
 use tracing::{debug, info, warn};
 
@@ -103,7 +104,7 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         refused_servers: server_ids(&config.client.refused_servers, "refused_servers")?,
         encoding,
         happy: shares.happy.map(usize::from),
-        convergence: secrets::convergence(&private)?,
+        convergence: SecretBytes::new(secrets::convergence(&private)?),
         lease_secret: secrets::lease_secret(&private)?,
         peers: PeersConfig { connections_max: config.client.connections_max, program: PROGRAM.into() },
         keeps_cache: true,

@@ -42,18 +42,31 @@ pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
+/// Makes a small file whole, durable, mode 0600. Fails if it is there by now: no secret is ever
+/// overwritten, and a crash leaves none half written.
+fn write_new_private(path: &Path, content: &str) -> std::io::Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    File::open(parent)?.sync_all()
+}
+
 /// The content of a file, made first if it is not there.
 fn get_or_make(path: &Path, make: impl FnOnce() -> Result<String>) -> Result<String> {
     match fs::read_to_string(path) {
         Ok(content) => Ok(content.trim().to_owned()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let content = make()?;
-            // Fails if the file is there by now: nothing is ever overwritten by a race.
-            let mut file =
-                unix::create(path, Mode::Private).with_context(|| format!("making {}", path.display()))?;
-            file.write_all(format!("{content}\n").as_bytes())
-                .and_then(|()| file.sync_all())
-                .with_context(|| format!("writing {}", path.display()))?;
+            write_new_private(
+                path,
+                &format!(
+                    "{content}
+"
+                ),
+            )
+            .with_context(|| format!("making {}", path.display()))?;
             Ok(content)
         }
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
@@ -84,7 +97,8 @@ pub(crate) fn lease_secret(private: &Path) -> Result<Secret<32>> {
 pub(crate) fn convergence(private: &Path) -> Result<Vec<u8>> {
     let path = private.join("convergence");
     let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
-    base32::decode(&text).ok_or_else(|| damaged(&path, "base32 characters"))
+    let secret = base32::decode(&text).filter(|secret| !secret.is_empty());
+    secret.ok_or_else(|| damaged(&path, "base32 characters"))
 }
 
 /// The swissnum at the end of the furl in a file such as `private/storage.furl`. `None` if there is
@@ -111,7 +125,8 @@ pub(crate) fn new_swissnum() -> Result<Swissnum> {
 pub(crate) fn permutation_seed(directory: &Path, public_key: &[u8; 32]) -> Result<Vec<u8>> {
     let path = directory.join("permutation-seed");
     let text = get_or_make(&path, || Ok(base32::encode(public_key)))?;
-    base32::decode(&text).ok_or_else(|| damaged(&path, "base32 characters"))
+    let seed = base32::decode(&text).filter(|seed| !seed.is_empty());
+    seed.ok_or_else(|| damaged(&path, "base32 characters"))
 }
 
 /// `announcement-seqnum`: a number greater than in any earlier run, noted before it is used. The

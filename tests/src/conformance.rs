@@ -319,7 +319,7 @@ pub fn the_web_port_passes_bytes(runtime: Runtime) {
             match server.next().0 {
                 Event::Received { data, .. } => {
                     assert!(!data.is_empty() && data.len() <= 256 * 1024);
-                    received.extend_from_slice(&data);
+                    received.extend_from_slice(data.bytes().expect("real bytes"));
                 }
                 other => panic!("{other:?}"),
             }
@@ -332,7 +332,7 @@ pub fn the_web_port_passes_bytes(runtime: Runtime) {
     // The answer goes out after the question has ended.
     let answer: Vec<Bytes> = [0, 5, 700_000, 1, 300_000].map(|len| vec![len as u8; len].into()).to_vec();
     let total = answer.iter().map(Bytes::len).sum::<usize>();
-    server.act_all(answer.iter().map(|data| Action::SendBytes { conn, data: data.clone() }));
+    server.act_all(answer.iter().map(|data| Action::SendBytes { conn, data: data.clone().into() }));
     server.act(Action::Close { conn });
     let mut came = Vec::new();
     socket.read_to_end(&mut came).unwrap();

@@ -42,6 +42,8 @@ use share::{BlockRead, Opened, ShareReader};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A server that takes longer than this for something is overtaken by asking another.
 const SLOW_AFTER: Duration = Duration::from_millis(1200);
+/// While nobody answers, it may be this node's own line that is slow: overtaking waits this long.
+const ALL_SLOW_AFTER: Duration = Duration::from_millis(3000);
 /// Bytes of segments that are fetched ahead of the reader, at least one segment.
 const BYTES_AHEAD: u64 = 6 * 1024 * 1024;
 
@@ -134,6 +136,13 @@ struct Asked {
     came: bool,
 }
 
+impl Asked {
+    /// When it counts as slow, given when the last block of anybody came in.
+    fn slow_at(&self, last_block: Instant) -> Instant {
+        self.since + if last_block > self.since { SLOW_AFTER } else { ALL_SLOW_AFTER }
+    }
+}
+
 /// Reads a range of one immutable file.
 #[derive(Debug)]
 pub struct Download {
@@ -151,6 +160,8 @@ pub struct Download {
     /// The next byte to deliver.
     position: u64,
     granted: u64,
+    /// When the last block came in.
+    last_block: Instant,
     over: bool,
     tasks: Tasks<Purpose>,
     actions: VecDeque<DownloadAction>,
@@ -189,7 +200,7 @@ impl Machine for Download {
             return None;
         }
         let fetches = self.segments.values().flat_map(|fetch| fetch.asked.values());
-        let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.since + SLOW_AFTER);
+        let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.slow_at(self.last_block));
         let opening = self.shares.values().filter_map(|share| share.slow_at(SLOW_AFTER));
         // With enough shares at hand nobody else is asked, however slow the answers are.
         let finding = self.finding.slow_at(SLOW_AFTER).filter(|_| !self.has_enough_lively());
@@ -218,6 +229,7 @@ impl Download {
             next_segment: 0,
             position: range.start,
             granted: 0,
+            last_block: Instant::ZERO,
             over: false,
             tasks: Tasks::new(),
             actions: VecDeque::new(),
@@ -236,7 +248,12 @@ impl Download {
                 }
             }
             (Purpose::Open(key), Outcome::Answer(answer)) => self.opened(key, answer, now),
-            (Purpose::Block(segment, key), Outcome::Answer(answer)) => self.block_read(segment, key, answer),
+            (Purpose::Block(segment, key), Outcome::Answer(answer)) => {
+                if answer.is_ok() {
+                    self.last_block = now;
+                }
+                self.block_read(segment, key, answer)
+            }
             (Purpose::Check(segment, key), Outcome::Job(JobOutput::Block(block))) => match block {
                 Some(block) => {
                     if let Some(fetch) = self.segments.get_mut(&segment) {
@@ -299,7 +316,7 @@ impl Download {
     fn overtake(&mut self, now: Instant) {
         for fetch in self.segments.values_mut() {
             for (key, asked) in &mut fetch.asked {
-                if !asked.overtaken && now >= asked.since + SLOW_AFTER {
+                if !asked.overtaken && now >= asked.slow_at(self.last_block) {
                     asked.overtaken = true;
                     if let Some(share) = self.shares.get_mut(key) {
                         share.slow = true;
@@ -441,7 +458,10 @@ impl Download {
         };
         match share.accept_block(segment, &asked.read, pieces, file) {
             Ok((block, expected)) => {
-                share.slow = false;
+                share.slow = self
+                    .segments
+                    .values()
+                    .any(|fetch| fetch.asked.get(&key).is_some_and(|asked| asked.overtaken && !asked.came));
                 self.tasks.job(Purpose::Check(segment, key), Job::CheckBlock { block, expected });
             }
             Err(how) => self.bad_share(key, how),

@@ -133,7 +133,8 @@ impl IntroducerClient {
         mut announcements: Vec<SignedAnnouncement>,
         io: &mut Io,
     ) {
-        let len: usize = announcements.iter().map(|signed| 16 + signed.message.len() + signed.signature.len()).sum();
+        let len: usize =
+            announcements.iter().map(|signed| 16 + signed.message.len() + signed.signature.len()).sum();
         announcements.retain(|signed| signed.message.len() <= ANNOUNCEMENT_LEN_MAX);
         let introducer = &mut self.introducers[index];
         introducer.failed = false;

@@ -118,7 +118,16 @@ enum State {
 
 impl Link {
     pub(crate) fn new(service: Service, kind: ServiceKind, program: String) -> Link {
-        Link { service, kind, program, state: State::Down, failures: 0, retry_at: None, last_error: None, ponged: None }
+        Link {
+            service,
+            kind,
+            program,
+            state: State::Down,
+            failures: 0,
+            retry_at: None,
+            last_error: None,
+            ponged: None,
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {

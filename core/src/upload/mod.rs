@@ -33,7 +33,7 @@ use crate::machine::Machine;
 use crate::operation::KeyChoice;
 use crate::payload::Payload;
 use crate::peers::Candidate;
-use crate::secret::{EncryptionKey, LeaseSecret, UploadSecret};
+use crate::secret::{EncryptionKey, LeaseSecret, Secret, SecretBytes, UploadSecret};
 use crate::share::ShareLayout;
 use crate::share_set::ShareSet;
 use crate::storage_index::StorageIndex;
@@ -57,7 +57,7 @@ pub struct UploadSetup {
     /// The content's length, if known.
     pub len: Option<u64>,
     /// The node's convergence secret.
-    pub convergence: Vec<u8>,
+    pub convergence: SecretBytes,
     /// The node's master secret for leases.
     pub lease_secret: LeaseSecret,
     /// Number of the spool file, unique among the node's uploads.
@@ -181,7 +181,7 @@ impl File {
 struct Secrets {
     renewal: LeaseSecret,
     cancel: LeaseSecret,
-    upload: [u8; 32],
+    upload: Secret<32>,
 }
 
 impl Secrets {
@@ -194,7 +194,7 @@ impl Secrets {
 
     /// A server that learns its secret can do nothing with it at another.
     fn upload(&self, server: &ServerId) -> UploadSecret {
-        let hash = hash::tagged_pair_hash(b"tallac_upload_secret_v1", &self.upload, &server.0);
+        let hash = hash::tagged_pair_hash(b"tallac_upload_secret_v1", self.upload.expose(), &server.0);
         UploadSecret::from_bytes(hash.0)
     }
 }
@@ -239,7 +239,10 @@ impl Machine for Upload {
     fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Locating(_, placing) => placing.deadline(),
-            Stage::Sending(..) => self.read_back.as_ref().and_then(|download| download.deadline()),
+            Stage::Sending(_, _, sending) => {
+                let read_back = self.read_back.as_ref().and_then(|download| download.deadline());
+                [read_back, sending.deadline()].into_iter().flatten().min()
+            }
             _ => None,
         }
     }
@@ -383,7 +386,7 @@ impl Upload {
                     params.needed(),
                     params.total(),
                     segment_size,
-                    &self.setup.convergence,
+                    self.setup.convergence.expose(),
                 )
             });
         }
@@ -409,10 +412,14 @@ impl Upload {
         };
         let storage_index = hash::storage_index_hash(&key);
         let secret = &self.setup.lease_secret;
+        // The upload secret follows from the lease secret, so that an upload that was cut off by a
+        // crash can be taken up again at once instead of being in its own way for half an hour.
+        let upload =
+            hash::tagged_pair_hash(b"tallac_file_upload_secret_v1", secret.expose(), &storage_index.0);
         let secrets = Secrets {
             renewal: hash::file_renewal_secret(&hash::client_renewal_secret(secret), &storage_index),
             cancel: hash::file_cancel_secret(&hash::client_cancel_secret(secret), &storage_index),
-            upload: self.entropy.bytes(),
+            upload: Secret::from_bytes(upload.0),
         };
         self.actions.push_back(UploadAction::WantServers(storage_index));
         let coding = FileCoding::new(key, encoding);

@@ -32,7 +32,7 @@ pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
     let over = AtomicBool::new(false);
     let answer = std::thread::scope(|scope| {
         // What the servers have confirmed is asked for beside the upload, not guessed from it.
-        scope.spawn(|| watch(&node, &handle, len, args.quiet, &over));
+        scope.spawn(|| watch(&node, &handle, len, args.quiet, &over, &interrupt));
         let sent = send(&node, &head, &mut source, len, &args.file, &interrupt);
         over.store(true, Ordering::Relaxed);
         sent
@@ -149,15 +149,21 @@ fn read_piece(source: &mut dyn Read, buffer: &mut BytesMut, left: Option<u64>) -
 }
 
 /// Shows the plan and the progress of an upload until it is over.
-fn watch(node: &NodeUrl, handle: &str, len: Option<u64>, quiet: bool, over: &AtomicBool) {
+fn watch(
+    node: &NodeUrl,
+    handle: &str,
+    len: Option<u64>,
+    quiet: bool,
+    over: &AtomicBool,
+    interrupt: &Interrupt,
+) {
     let mut progress = Progress::new("receiving", len, quiet);
-    let never = Interrupt::default();
     let mut planned = false;
     let mut pause = Duration::from_millis(20);
-    while !over.load(Ordering::Relaxed) {
+    while !over.load(Ordering::Relaxed) && interrupt.check().is_ok() {
         std::thread::sleep(pause);
         pause = (pause * 2).min(ASK_EVERY);
-        let Ok((200, text)) = node.get_text(&format!("/operations/{handle}"), &never) else { continue };
+        let Ok((200, text)) = node.get_text(&format!("/operations/{handle}"), interrupt) else { continue };
         let Ok(state) = serde_json::from_str::<serde_json::Value>(&text) else { continue };
         if let (false, Some(text)) = (planned, state["plan"]["text"].as_str()) {
             progress.say(&format!("storing: {text}"));

@@ -79,8 +79,10 @@ impl Machine for Gateway {
             Event::Accepted { conn, protocol: Protocol::Web, .. } => self.accepted(conn, now),
             Event::Received { conn, data } if self.connections.contains_key(&conn) => {
                 self.with_connection(conn, now, |connection| {
-                    connection.granted = connection.granted.saturating_sub(data.len() as u64);
-                    connection.http.receive(data);
+                    connection.granted = connection.granted.saturating_sub(data.len());
+                    if let Some(bytes) = data.into_bytes() {
+                        connection.http.receive(bytes);
+                    }
                 });
             }
             Event::ReceivedEnd { conn } if self.connections.contains_key(&conn) => {
@@ -204,7 +206,7 @@ impl Gateway {
             let mut moved = false;
             while let Some(bytes) = connection.http.poll_output() {
                 connection.unsent += bytes.len() as u64;
-                self.actions.push_back(Action::SendBytes { conn, data: bytes });
+                self.actions.push_back(Action::SendBytes { conn, data: bytes.into() });
                 moved = true;
             }
             if connection.exchange.may_take_body()
