@@ -19,7 +19,7 @@ use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
 use tallac_core::payload::Payload;
 use tallac_core::peers::PeersConfig;
-use tallac_core::secret::Secret;
+use tallac_core::secret::{Secret, SecretBytes};
 use tallac_core::storage::StorageConfig;
 use tallac_core::time::{Instant, Now, UnixTime};
 
@@ -283,7 +283,7 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
         refused_servers: Default::default(),
         encoding: EncodingParams::new(2, 3, 128 * 1024).expect("good parameters"),
         happy: None,
-        convergence: vec![7; 32],
+        convergence: SecretBytes::new(vec![7; 32]),
         lease_secret: Secret::from_bytes([8; 32]),
         peers: PeersConfig { connections_max: 64, program: "by hand".into() },
         keeps_cache: false,

@@ -18,7 +18,8 @@ pub enum StorePath {
     Share(StorageIndex, u16),
     /// A share in progress: unlisted, unreadable, removed when the node starts.
     Incoming(StorageIndex, u16),
-    /// What a client reported about a share: one file per report, numbered.
+    /// What a client reported about a share: one file per report, named by its time in microseconds
+    /// since 1970, which the server makes unique.
     Advisory(StorageIndex, u16, u64),
     /// Plaintext waiting to be uploaded: mode 0600, removed when the node starts.
     Spool(u64),

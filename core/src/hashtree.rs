@@ -289,7 +289,6 @@ fn pair_hash(left: &Hash, right: &Hash) -> Hash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
     use proptest::prelude::*;
 
     fn tree(num_leaves: u64) -> HashTree {

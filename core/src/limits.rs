@@ -50,3 +50,5 @@ pub const INCOMING_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 pub const LEASE_SECONDS: u64 = 31 * 24 * 60 * 60;
 /// How long an unheard server counts as known when happiness is derived from the grid's size.
 pub const KNOWN_SECONDS: u64 = 30 * 24 * 60 * 60;
+/// How long an announced server is remembered after it was last heard of.
+pub const FORGOTTEN_SECONDS: u64 = 365 * 24 * 60 * 60;

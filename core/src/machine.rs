@@ -6,11 +6,11 @@ use crate::disk::{DiskResult, DiskStep};
 use crate::job::{Job, JobOutput};
 use crate::nurl::{Address, Pin};
 use crate::operation::{Command, Report};
+use crate::payload::Payload;
 use crate::time::{Instant, Now};
 use crate::wire::Frame;
 use alloc::string::String;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::fmt;
 
 /// A state machine without I/O.
@@ -150,7 +150,7 @@ pub enum Event {
         /// The connection.
         conn: ConnId,
         /// The bytes.
-        data: Bytes,
+        data: Payload,
     },
     /// The other side of a `Web` connection sends no more.
     ReceivedEnd {
@@ -207,7 +207,7 @@ pub enum Action {
         /// The connection.
         conn: ConnId,
         /// What.
-        data: Bytes,
+        data: Payload,
     },
     /// Allow this many more bytes to be read from a connection. It starts with nothing granted;
     /// a host may read a frame to its end once any grant is left.

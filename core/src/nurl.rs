@@ -256,7 +256,7 @@ mod tests {
         let check = |text: &str, error| assert_eq!(text.parse::<Nurl>(), Err(error), "{text}");
         check("http://x", NurlError::Scheme);
         check("pb://nothing", NurlError::Hash);
-        check(&format!("pb://short@h:1/s#v=1"), NurlError::Hash);
+        check("pb://short@h:1/s#v=1", NurlError::Hash);
         check(&format!("pb://{HASH}@h:1/s"), NurlError::Version);
         check(&format!("pb://{HASH}@h:1/s#v=2"), NurlError::Version);
         check(&format!("pb://{HASH}@h:0/s#v=1"), NurlError::Address);

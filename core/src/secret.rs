@@ -109,6 +109,34 @@ impl<'de, const N: usize> Visitor<'de> for Bytes<N> {
     }
 }
 
+/// A secret of any length, such as a convergence secret. Wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SecretBytes(alloc::vec::Vec<u8>);
+
+impl SecretBytes {
+    /// Takes the bytes.
+    pub fn new(bytes: alloc::vec::Vec<u8>) -> SecretBytes {
+        SecretBytes(bytes)
+    }
+
+    /// The bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,8 @@
 use crate::introducer::{IntroducerError, IntroducerRequest};
 use crate::io::Io;
 use crate::limits::{
-    ANSWER_BACKLOG, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
+    ANSWER_BACKLOG, BULK_LEN_MAX, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX,
+    REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::machine::ConnId;
 use crate::nurl::Swissnum;
@@ -39,14 +40,14 @@ struct Client {
     since: Instant,
     last_heard: Instant,
     pinged: Option<Instant>,
-    /// It is being thrown out: nothing of it counts any more.
-    expelled: bool,
     /// Requests being worked on.
     at_work: usize,
     /// Bytes of answers that are being made or have not left yet.
     backlog: u64,
     /// Requests held back until answers have left.
     held: VecDeque<(Message, u64)>,
+    /// It is being thrown out; what it still says is not heard.
+    expelled: bool,
 }
 
 /// A request being worked on.
@@ -110,10 +111,10 @@ impl Serving {
             since,
             last_heard,
             pinged: None,
-            expelled: false,
             at_work: 0,
             backlog: 0,
             held: VecDeque::new(),
+            expelled: false,
         };
         self.clients.insert(conn, client);
         io.grant(conn, HELLO_LEN_MAX as u64);
@@ -144,16 +145,12 @@ impl Serving {
         let Ok(message) = Message::open(frame) else { return self.expel(conn, io) };
         match (client.service, message.envelope.kind) {
             (None, Kind::Hello) => self.greet(conn, &message, io),
-            (Some(_), Kind::Request) => {
+            (Some(_), Kind::Request | Kind::Ping) => {
                 if client.at_work + client.held.len() >= REQUESTS_PER_CONNECTION_MAX {
                     return self.expel(conn, io);
                 }
                 client.held.push_back((message, len));
                 self.release(conn, io);
-            }
-            (Some(_), Kind::Ping) => {
-                io.grant(conn, len);
-                io.send(conn, Message::seal(Kind::Pong, message.envelope.id, &(), Vec::new()));
             }
             (Some(_), Kind::Pong) => io.grant(conn, len),
             (Some(_), Kind::Later(number)) if number >= 128 => io.grant(conn, len),
@@ -185,7 +182,7 @@ impl Serving {
         }
         let service = found.expect("checked above");
         let welcome = Welcome { version: PROTOCOL_VERSION, service, program: self.program.clone() };
-        io.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()));
+        self.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()), io);
         io.grant(conn, PEER_WINDOW);
         if let Some(client) = self.clients.get_mut(&conn) {
             client.service = Some(service);
@@ -201,6 +198,12 @@ impl Serving {
             }
             let Some((message, granted)) = client.held.pop_front() else { return };
             let (id, key) = (message.envelope.id, self.next_key);
+            if message.envelope.kind == Kind::Ping {
+                // Answered in its turn: who floods and does not read holds back himself.
+                self.send(conn, Message::seal(Kind::Pong, id, &(), Vec::new()), io);
+                io.grant(conn, granted);
+                continue;
+            }
             self.next_key += 1;
             client.at_work += 1;
             let mut work = AtWork { conn, id, granted, reserved: 0 };
@@ -208,7 +211,7 @@ impl Serving {
                 Some(ServiceKind::Storage) => match message.body::<StorageRequest>() {
                     Ok(request) => {
                         work.reserved = answer_len(&request);
-                        client.backlog += work.reserved;
+                        client.backlog = client.backlog.saturating_add(work.reserved);
                         self.at_work.insert(key, work);
                         self.inquiries.push_back(Inquiry::Storage { key, request, bulk: message.bulk });
                     }
@@ -253,8 +256,8 @@ impl Serving {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         let frame = Message::seal(kind, id, body, bulk);
         client.at_work -= 1;
-        client.backlog = client.backlog.saturating_sub(reserved) + frame.len();
-        io.send(conn, frame);
+        client.backlog = client.backlog.saturating_sub(reserved);
+        self.send(conn, frame, io);
         io.grant(conn, granted);
         self.release(conn, io);
     }
@@ -267,9 +270,16 @@ impl Serving {
             if client.backlog > 16 * ANSWER_BACKLOG {
                 return self.expel(conn, io);
             }
-            client.backlog += frame.len();
-            io.send(conn, frame);
+            self.send(conn, frame, io);
         }
+    }
+
+    /// Sends a frame and counts it until it has left.
+    fn send(&mut self, conn: ConnId, frame: Frame, io: &mut Io) {
+        if let Some(client) = self.clients.get_mut(&conn) {
+            client.backlog = client.backlog.saturating_add(frame.len());
+        }
+        io.send(conn, frame);
     }
 
     /// Closes the connection of a client that breaks the protocol.
@@ -290,8 +300,10 @@ impl Serving {
                 (None, _) if late(client.since, GREETING_PATIENCE) => gone.push(*conn),
                 (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => gone.push(*conn),
                 (Some(_), None) if late(client.last_heard, PING_AFTER) => {
+                    let ping = Message::seal(Kind::Ping, 0, &(), Vec::new());
                     client.pinged = Some(now.instant);
-                    io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+                    client.backlog = client.backlog.saturating_add(ping.len());
+                    io.send(*conn, ping);
                 }
                 _ => {}
             }
@@ -321,8 +333,34 @@ fn answer_len(request: &StorageRequest) -> u64 {
     match request {
         StorageRequest::Read { ranges, .. } => {
             let lens = ranges.iter().take(READ_RANGES_MAX).map(|(_, len)| *len);
-            lens.fold(0u64, u64::saturating_add)
+            // No answer is longer than a frame may be.
+            lens.fold(0u64, u64::saturating_add).min(BULK_LEN_MAX as u64)
         }
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Entropy;
+    use crate::machine::Action;
+
+    #[test]
+    fn who_is_thrown_out_wakes_nobody() {
+        let mut io = Io::new(Entropy::new([0; 32]));
+        let swissnum = Swissnum::new("abc").unwrap();
+        let mut serving = Serving::new([(ServiceKind::Storage, swissnum)].into(), "p".into());
+        let at = |seconds| Now { instant: Instant::ZERO + Duration::from_secs(seconds), ..Now::default() };
+        serving.accepted(ConnId::Inbound(0), at(0), &mut io);
+        assert_eq!(serving.deadline(), Some(at(10).instant));
+        while io.poll().is_some() {}
+        for _ in 0..2 {
+            // The host takes its time to close the connection.
+            serving.wake(at(10), &mut io);
+            assert_eq!(serving.deadline(), None);
+        }
+        assert!(matches!(io.poll(), Some(Action::Abort { conn: ConnId::Inbound(0) })));
+        assert!(io.poll().is_none(), "once is enough");
     }
 }

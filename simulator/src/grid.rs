@@ -14,7 +14,7 @@ use tallac_core::job::{self, Job, JobOutput};
 use tallac_core::node::{Node, NodeConfig, StorageSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::peers::PeersConfig;
-use tallac_core::secret::Secret;
+use tallac_core::secret::{Secret, SecretBytes};
 use tallac_core::storage::StorageConfig;
 
 /// What a grid is made of.
@@ -151,6 +151,7 @@ impl Grid {
                 return Some(timer);
             }
         }
+        self.world.pass(at);
         None
     }
 
@@ -238,7 +239,7 @@ impl Identity {
             refused_servers: BTreeSet::new(),
             encoding: spec.encoding,
             happy: spec.happy,
-            convergence: self.secret("convergence").to_vec(),
+            convergence: SecretBytes::new(self.secret("convergence").to_vec()),
             lease_secret: Secret::from_bytes(self.secret("leases")),
             // Only clients keep connections; a server is a client of nobody here.
             peers: PeersConfig {

@@ -1,1 +1,13 @@
 //! Behaviour suites and end-to-end tests over every runtime.
+//!
+//! [`conformance`] holds what every runtime must do, written once. [`Grid`] runs grids of real
+//! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
+
+pub mod conformance;
+mod content;
+pub mod figures;
+mod grid;
+pub mod puppet;
+
+pub use content::{content, differs_at};
+pub use grid::{Grid, Options, Output, program};

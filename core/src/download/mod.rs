@@ -42,6 +42,8 @@ use share::{BlockRead, Opened, ShareReader};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A server that takes longer than this for something is overtaken by asking another.
 const SLOW_AFTER: Duration = Duration::from_millis(1200);
+/// While nobody answers, it may be this node's own line that is slow: overtaking waits this long.
+const ALL_SLOW_AFTER: Duration = Duration::from_millis(3000);
 /// Bytes of segments that are fetched ahead of the reader, at least one segment.
 const BYTES_AHEAD: u64 = 6 * 1024 * 1024;
 
@@ -76,7 +78,7 @@ pub enum DownloadEvent {
 #[derive(Clone, Hash, Debug)]
 pub enum DownloadAction {
     /// Something to do, answered by `Finished`.
-    Task(u64, Task),
+    Task(u64, Box<Task>),
     /// The next bytes, checked.
     Data(Payload),
     /// It is over.
@@ -130,6 +132,15 @@ struct Asked {
     since: Instant,
     read: BlockRead,
     overtaken: bool,
+    /// The block has come and is being checked.
+    came: bool,
+}
+
+impl Asked {
+    /// When it counts as slow, given when the last block of anybody came in.
+    fn slow_at(&self, last_block: Instant) -> Instant {
+        self.since + if last_block > self.since { SLOW_AFTER } else { ALL_SLOW_AFTER }
+    }
 }
 
 /// Reads a range of one immutable file.
@@ -149,6 +160,8 @@ pub struct Download {
     /// The next byte to deliver.
     position: u64,
     granted: u64,
+    /// When the last block came in.
+    last_block: Instant,
     over: bool,
     tasks: Tasks<Purpose>,
     actions: VecDeque<DownloadAction>,
@@ -177,7 +190,7 @@ impl Machine for Download {
 
     fn poll_action(&mut self) -> Option<DownloadAction> {
         if let Some((id, task)) = self.tasks.poll() {
-            return Some(DownloadAction::Task(id, task));
+            return Some(DownloadAction::Task(id, Box::new(task)));
         }
         self.actions.pop_front()
     }
@@ -187,7 +200,7 @@ impl Machine for Download {
             return None;
         }
         let fetches = self.segments.values().flat_map(|fetch| fetch.asked.values());
-        let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.since + SLOW_AFTER);
+        let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.slow_at(self.last_block));
         let opening = self.shares.values().filter_map(|share| share.slow_at(SLOW_AFTER));
         // With enough shares at hand nobody else is asked, however slow the answers are.
         let finding = self.finding.slow_at(SLOW_AFTER).filter(|_| !self.has_enough_lively());
@@ -216,6 +229,7 @@ impl Download {
             next_segment: 0,
             position: range.start,
             granted: 0,
+            last_block: Instant::ZERO,
             over: false,
             tasks: Tasks::new(),
             actions: VecDeque::new(),
@@ -234,7 +248,12 @@ impl Download {
                 }
             }
             (Purpose::Open(key), Outcome::Answer(answer)) => self.opened(key, answer, now),
-            (Purpose::Block(segment, key), Outcome::Answer(answer)) => self.block_read(segment, key, answer),
+            (Purpose::Block(segment, key), Outcome::Answer(answer)) => {
+                if answer.is_ok() {
+                    self.last_block = now;
+                }
+                self.block_read(segment, key, answer)
+            }
             (Purpose::Check(segment, key), Outcome::Job(JobOutput::Block(block))) => match block {
                 Some(block) => {
                     if let Some(fetch) = self.segments.get_mut(&segment) {
@@ -297,7 +316,7 @@ impl Download {
     fn overtake(&mut self, now: Instant) {
         for fetch in self.segments.values_mut() {
             for (key, asked) in &mut fetch.asked {
-                if !asked.overtaken && now >= asked.since + SLOW_AFTER {
+                if !asked.overtaken && now >= asked.slow_at(self.last_block) {
                     asked.overtaken = true;
                     if let Some(share) = self.shares.get_mut(key) {
                         share.slow = true;
@@ -396,6 +415,10 @@ impl Download {
     fn fetch_blocks(&mut self, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let needed = usize::from(self.cap.needed);
+        let mut under_way: BTreeMap<ShareKey, usize> = BTreeMap::new();
+        for (key, asked) in self.segments.values().flat_map(|fetch| &fetch.asked) {
+            *under_way.entry(*key).or_default() += usize::from(!asked.came);
+        }
         for (&segment, fetch) in &mut self.segments {
             loop {
                 let lively = fetch.asked.iter().filter(|(_, asked)| !asked.overtaken).map(|(key, _)| key.1);
@@ -407,8 +430,8 @@ impl Download {
                     share.is_ready() && !have.contains(&key.1) && !fetch.asked.contains_key(*key)
                 };
                 // Quick shares before slow ones, then the one with the least to do.
-                let rank =
-                    |(key, share): &(&ShareKey, &ShareReader)| (share.slow, share.under_way, key.1, key.0);
+                let busy = |key: &ShareKey| under_way.get(key).copied().unwrap_or(0);
+                let rank = |(key, share): &(&ShareKey, &ShareReader)| (share.slow, busy(key), key.1, key.0);
                 let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key)
                 else {
                     break;
@@ -417,24 +440,28 @@ impl Download {
                 let read_plan = share.plan_block(segment, file);
                 let request = read(self.storage_index, key.1, &read_plan.ranges);
                 self.tasks.start(Purpose::Block(segment, key), ask(key.0, request));
-                share.under_way += 1;
-                fetch.asked.insert(key, Asked { since: now, read: read_plan, overtaken: false });
+                *under_way.entry(key).or_default() += 1;
+                let asked = Asked { since: now, read: read_plan, overtaken: false, came: false };
+                fetch.asked.insert(key, asked);
             }
         }
     }
 
     fn block_read(&mut self, segment: u64, key: ShareKey, answer: Answer) {
         let Some(fetch) = self.segments.get_mut(&segment) else { return };
-        let Some(asked) = fetch.asked.get(&key) else { return };
+        let Some(asked) = fetch.asked.get_mut(&key) else { return };
+        asked.came = true;
         let (Some(share), Some(file)) = (self.shares.get_mut(&key), &mut self.file) else { return };
-        share.under_way = share.under_way.saturating_sub(1);
         let pieces = match pieces(answer, asked.read.ranges.len()) {
             Ok(pieces) => pieces,
             Err(trouble) => return self.lose_share(key, trouble),
         };
         match share.accept_block(segment, &asked.read, pieces, file) {
             Ok((block, expected)) => {
-                share.slow = false;
+                share.slow = self
+                    .segments
+                    .values()
+                    .any(|fetch| fetch.asked.get(&key).is_some_and(|asked| asked.overtaken && !asked.came));
                 self.tasks.job(Purpose::Check(segment, key), Job::CheckBlock { block, expected });
             }
             Err(how) => self.bad_share(key, how),

@@ -30,8 +30,6 @@ pub(super) struct ShareReader {
     state: State,
     /// It was overtaken lately.
     pub(super) slow: bool,
-    /// Requests for blocks under way.
-    pub(super) under_way: usize,
 }
 
 #[derive(Debug)]
@@ -65,7 +63,7 @@ enum Tree {
 
 impl ShareReader {
     pub(super) fn new(share: u16) -> ShareReader {
-        ShareReader { share, state: State::Unopened, slow: false, under_way: 0 }
+        ShareReader { share, state: State::Unopened, slow: false }
     }
 
     pub(super) fn is_unopened(&self) -> bool {
@@ -111,7 +109,8 @@ impl ShareReader {
 
     /// Begins to open the share: what to read, given the encoding it likely has.
     pub(super) fn open(&mut self, guess: Option<&Encoding>, now: Instant) -> Vec<Range<u64>> {
-        let mut ranges = Vec::from([0..HEADER_LEN_V2 as u64]);
+        let header = 0..HEADER_LEN_V2 as u64;
+        let mut ranges = Vec::from_iter([header]);
         if let Some(encoding) = guess {
             let layout = ShareLayout::for_upload(encoding);
             let trees = layout.crypttext_tree_range().start..layout.share_hashes_range().start;
@@ -163,7 +162,8 @@ impl ShareReader {
             return if second_time {
                 Err("its metadata is cut short")
             } else {
-                Ok(Opened::Needs([share_hashes_range.start..metadata_end(&layout)].into()))
+                let metadata = share_hashes_range.start..metadata_end(&layout);
+                Ok(Opened::Needs(Vec::from_iter([metadata])))
             };
         };
         if hash::uri_extension_hash(&extension) != cap.extension_hash {

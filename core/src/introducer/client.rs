@@ -41,7 +41,8 @@ pub(crate) struct IntroducerClient {
     introducers: Vec<Introducer>,
     own: Option<SignedAnnouncement>,
     conns: BTreeMap<ConnId, usize>,
-    checking: BTreeMap<ActionId, usize>,
+    /// Checks under way: which introducer, and the bytes to grant when they are done.
+    checking: BTreeMap<ActionId, (usize, ConnId, u64)>,
     stopped: bool,
 }
 
@@ -99,16 +100,15 @@ impl IntroducerClient {
             }
             Some(LinkEvent::Down(error)) => {
                 // Said once, not on every attempt.
-                if !core::mem::replace(&mut introducer.failed, true) {
-                    io.notice(
-                        NoticeLevel::Warning,
-                        format!("no connection to the introducer at {name}: {error}"),
-                    );
+                let first = !core::mem::replace(&mut introducer.failed, true);
+                if first {
+                    let text = format!("no connection to the introducer at {name}: {error}");
+                    io.notice(NoticeLevel::Warning, text);
                 }
             }
             Some(LinkEvent::Message(message)) => match message.envelope.kind {
                 Kind::Push => match message.body::<Vec<SignedAnnouncement>>() {
-                    Ok(announcements) => self.pushed(index, announcements, io),
+                    Ok(announcements) => self.pushed(index, conn, announcements, io),
                     Err(_) => {
                         let event = introducer.link.misbehaved(conn, "a push that makes no sense", now, io);
                         self.link_event(index, conn, event, now, io);
@@ -126,23 +126,35 @@ impl IntroducerClient {
         }
     }
 
-    fn pushed(&mut self, index: usize, mut announcements: Vec<SignedAnnouncement>, io: &mut Io) {
+    fn pushed(
+        &mut self,
+        index: usize,
+        conn: ConnId,
+        mut announcements: Vec<SignedAnnouncement>,
+        io: &mut Io,
+    ) {
+        let len: usize =
+            announcements.iter().map(|signed| 16 + signed.message.len() + signed.signature.len()).sum();
         announcements.retain(|signed| signed.message.len() <= ANNOUNCEMENT_LEN_MAX);
         let introducer = &mut self.introducers[index];
         introducer.failed = false;
         if announcements.is_empty() {
             introducer.heard = true;
+            io.grant(conn, len as u64 + 16);
         } else {
             let id = io.job(Job::CheckAnnouncements(announcements));
-            self.checking.insert(id, index);
+            self.checking.insert(id, (index, conn, len as u64 + 16));
         }
     }
 
     /// Whether a finished job was a check of announcements from an introducer.
-    pub(crate) fn checked(&mut self, id: ActionId) -> bool {
+    pub(crate) fn checked(&mut self, id: ActionId, io: &mut Io) -> bool {
         match self.checking.remove(&id) {
-            Some(index) => {
+            Some((index, conn, granted)) => {
                 self.introducers[index].heard = true;
+                if self.owns(conn) {
+                    io.grant(conn, granted);
+                }
                 true
             }
             None => false,
@@ -179,7 +191,7 @@ impl IntroducerClient {
     pub(crate) fn stop(&mut self, io: &mut Io) {
         self.stopped = true;
         for introducer in &mut self.introducers {
-            introducer.link.drop_now(io);
+            introducer.link.close(io);
         }
     }
 

@@ -2,7 +2,7 @@
 //! every subscriber. Nodes publish anew whenever they connect, so nothing is lost by forgetting.
 
 use super::{IntroducerError, IntroducerRequest, pushes};
-use crate::announcement::{Announcement, SignedAnnouncement};
+use crate::announcement::{Announcement, STORAGE_SERVICE, SignedAnnouncement};
 use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
 use crate::limits::ANNOUNCEMENTS_MAX;
@@ -76,15 +76,15 @@ impl Machine for IntroducerServer {
             }
             IntroducerEvent::Request { conn, key, request: IntroducerRequest::Subscribe { service } } => {
                 self.actions.push_back(IntroducerAction::Answer { key, result: Ok(()) });
+                let services = self.subscribers.entry(conn).or_default();
+                // Asked again, it is told nothing twice; and there is only one service to ask for.
+                if service != STORAGE_SERVICE || !services.insert(service.clone()) {
+                    return;
+                }
                 let known = self.announcements.iter().filter(|((of, _), _)| *of == service);
                 let known = known.map(|(_, (_, signed))| signed.clone()).collect();
                 for announcements in pushes(known) {
                     self.actions.push_back(IntroducerAction::Push { conn, announcements });
-                }
-                let services = self.subscribers.entry(conn).or_default();
-                // A service name is a short word; more than a few are a joke.
-                if services.len() < 16 && service.len() <= 100 {
-                    services.insert(service);
                 }
             }
             IntroducerEvent::Closed(conn) => {
@@ -129,6 +129,9 @@ impl IntroducerServer {
         signed: SignedAnnouncement,
     ) -> Result<(), IntroducerError> {
         let Announcement { server, service, sequence, .. } = announcement;
+        if service != STORAGE_SERVICE {
+            return Err(IntroducerError::Unsupported);
+        }
         let index = (service.clone(), server);
         match self.announcements.get(&index) {
             Some((_, known)) if *known == signed => return Ok(()),

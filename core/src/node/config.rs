@@ -5,7 +5,7 @@ use crate::encoding::EncodingParams;
 use crate::identity::ServerId;
 use crate::nurl::{Service, Swissnum};
 use crate::peers::PeersConfig;
-use crate::secret::{LeaseSecret, Secret};
+use crate::secret::{LeaseSecret, Secret, SecretBytes};
 use crate::storage::StorageConfig;
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -40,7 +40,7 @@ pub struct NodeConfig {
     /// the number of writable servers known.
     pub happy: Option<usize>,
     /// The convergence secret.
-    pub convergence: Vec<u8>,
+    pub convergence: SecretBytes,
     /// The master secret for leases.
     pub lease_secret: LeaseSecret,
     /// Settings of the connections to servers.

@@ -38,6 +38,8 @@ use operations::Operations;
 const CACHE_LEN_MAX: u64 = 64 * 1024 * 1024;
 /// The cache is written this long after a change, so that a burst of changes is written once.
 const CACHE_AFTER: Duration = Duration::from_secs(2);
+/// It is written anew at least this often, since it tells when each server was last heard of.
+const CACHE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 /// After a start, uploads wait up to this long for known servers to be reached.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -170,7 +172,7 @@ impl Node {
             started: now.instant,
             settled: false,
             cache_read: !config.keeps_cache,
-            cache_due: None,
+            cache_due: Some(now.instant + CACHE_EVERY),
             stopping: false,
             stopped: false,
             io,
@@ -225,7 +227,7 @@ impl Node {
     }
 
     fn job_done(&mut self, id: ActionId, output: JobOutput, now: Now) {
-        if self.introducers.checked(id) {
+        if self.introducers.checked(id, &mut self.io) {
             if let JobOutput::Announcements(checked) = output {
                 self.learn(checked, now);
             }
@@ -268,7 +270,8 @@ impl Node {
         }
         if changed {
             self.peers.table_changed(now, &mut self.io);
-            self.cache_due.get_or_insert(now.instant + CACHE_AFTER);
+            let soon = now.instant + CACHE_AFTER;
+            self.cache_due = Some(self.cache_due.map_or(soon, |due| due.min(soon)));
         }
     }
 
@@ -305,9 +308,8 @@ impl Node {
         self.stopping = true;
         self.operations.stop(now);
         self.drain(now);
-        if self.cache_due.take().is_some() {
-            self.write_cache(now);
-        }
+        self.cache_due = None;
+        self.write_cache(now);
         self.introducers.stop(&mut self.io);
         self.peers.stop(&mut self.io);
         self.serving.stop(&mut self.io);
@@ -315,8 +317,10 @@ impl Node {
         self.io.report(Report::Stopped);
     }
 
-    fn write_cache(&mut self, _now: Now) {
-        if self.config.keeps_cache {
+    fn write_cache(&mut self, now: Now) {
+        // What was not read yet must not be overwritten.
+        if self.config.keeps_cache && self.cache_read {
+            self.peers.table.forget_unheard(now.unix);
             let bytes = cache::write(&self.peers.table);
             let step = DiskStep::Replace(StorePath::AnnouncementCache, Payload::from(bytes));
             self.disk(Owner::WriteCache, [step].into());
@@ -344,7 +348,7 @@ impl Node {
         }
         self.operations.wake(now);
         if due(self.cache_due) {
-            self.cache_due = None;
+            self.cache_due = Some(now.instant + CACHE_EVERY);
             self.write_cache(now);
         }
     }

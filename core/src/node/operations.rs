@@ -56,7 +56,11 @@ pub(super) struct Operations {
     entropy: Entropy,
     uploads: BTreeMap<OperationId, Box<Upload>>,
     downloads: BTreeMap<OperationId, Box<Download>>,
+    /// Uploads that wait for their servers.
     waiting: Vec<(OperationId, StorageIndex)>,
+    /// The files that the uploads under way store. Two uploads of one file would get in each
+    /// other's way, so the second waits for the first.
+    storing: BTreeMap<OperationId, StorageIndex>,
     /// Downloads that came before the servers were known.
     early: Vec<Command>,
     next_spool: u64,
@@ -70,6 +74,7 @@ impl Operations {
             uploads: BTreeMap::new(),
             downloads: BTreeMap::new(),
             waiting: Vec::new(),
+            storing: BTreeMap::new(),
             early: Vec::new(),
             next_spool: 0,
             wishes: VecDeque::new(),
@@ -86,7 +91,12 @@ impl Operations {
     }
 
     pub(super) fn wants_servers(&self) -> bool {
-        !self.waiting.is_empty() || !self.early.is_empty()
+        let may_go_on = |(_, index): &(OperationId, StorageIndex)| !self.is_being_stored(index);
+        self.waiting.iter().any(may_go_on) || !self.early.is_empty()
+    }
+
+    fn is_being_stored(&self, storage_index: &StorageIndex) -> bool {
+        self.storing.values().any(|stored| stored == storage_index)
     }
 
     pub(super) fn command(&mut self, command: Command, config: &NodeConfig, table: &ServerTable, now: Now) {
@@ -150,14 +160,25 @@ impl Operations {
             self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
         }
         self.uploads.clear();
+        for command in core::mem::take(&mut self.early) {
+            if let Command::Download { id, .. } = command {
+                let result = Err(Box::new(DownloadError::Stopping));
+                self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
+            }
+        }
         self.downloads.clear();
         self.waiting.clear();
-        self.early.clear();
+        self.storing.clear();
     }
 
     /// The grid is known as far as it can be: lets those go on that wait for it.
     pub(super) fn servers_known(&mut self, config: &NodeConfig, table: &ServerTable, now: Now) {
         for (id, storage_index) in core::mem::take(&mut self.waiting) {
+            if self.is_being_stored(&storage_index) {
+                self.waiting.push((id, storage_index));
+                continue;
+            }
+            self.storing.insert(id, storage_index);
             let ring = table.ring(&storage_index, RING_MAX);
             let happy = happy(config, table, now.unix);
             self.upload(id, UploadEvent::Servers { ring, happy }, now);
@@ -230,7 +251,7 @@ impl Operations {
         let mut over = false;
         while let Some(action) = upload.poll_action() {
             let wish = match action {
-                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, task),
+                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, *task),
                 UploadAction::Grant(bytes) => Some(Wish::Report(Report::UploadGrant { id, bytes })),
                 UploadAction::WantServers(storage_index) => {
                     self.waiting.push((id, storage_index));
@@ -249,6 +270,7 @@ impl Operations {
         }
         if over {
             self.uploads.remove(&id);
+            self.storing.remove(&id);
             self.waiting.retain(|(waiting, _)| *waiting != id);
         }
     }
@@ -265,7 +287,7 @@ impl Operations {
         let mut over = false;
         while let Some(action) = download.poll_action() {
             let wish = match action {
-                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, task),
+                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, *task),
                 DownloadAction::Data(data) => Some(Wish::Report(Report::DownloadData { id, data })),
                 DownloadAction::Done(result) => {
                     over = true;
@@ -282,6 +304,7 @@ impl Operations {
     fn forget(&mut self, id: OperationId) {
         self.waiting.retain(|(waiting, _)| *waiting != id);
         self.uploads.remove(&id);
+        self.storing.remove(&id);
         if self.downloads.remove(&id).is_some() {
             self.wishes.push_back(Wish::ForgetAsker(Asker::Download(id)));
         }
@@ -292,7 +315,14 @@ impl Operations {
 /// writable servers known (never from who happens to answer).
 pub(super) fn happy(config: &NodeConfig, table: &ServerTable, now: UnixTime) -> usize {
     let total = usize::from(config.encoding.total());
-    config.happy.unwrap_or_else(|| HAPPY_DEFAULT.min(total).min(table.writable(now).max(1)))
+    config.happy.unwrap_or_else(|| {
+        // A grid of which nobody has heard for long is not taken for a small one.
+        let known = match table.writable(now) {
+            0 => table.len(),
+            known => known,
+        };
+        HAPPY_DEFAULT.min(total).min(known.max(1))
+    })
 }
 
 fn wish(asker: Asker, id: u64, task: Task) -> Option<Wish> {

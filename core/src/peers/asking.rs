@@ -27,6 +27,13 @@ const AVOID_SILENT: Duration = Duration::from_secs(60);
 /// the server is needed.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
+/// A connected server is asked this often how much it can take.
+const VERSION_EVERY: Duration = Duration::from_secs(60);
+
+/// However many signs of life come, an answer is waited for no longer than this many times the
+/// asker's patience.
+const PATIENCE_TIMES_MAX: u32 = 12;
+
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Asker {
@@ -134,6 +141,12 @@ impl Ask {
     fn is_repeatable(&self) -> bool {
         !self.sent || !matches!(self.request, StorageRequest::Write { .. })
     }
+
+    /// Each sign of life starts the wait anew, but not for ever: a server that only says that it
+    /// lives is as good as silent.
+    fn patience_ends(&self, heard: Instant) -> Instant {
+        (self.asked_at.max(heard) + self.patience).min(self.asked_at + self.patience * PATIENCE_TIMES_MAX)
+    }
 }
 
 struct ServerLink {
@@ -144,6 +157,8 @@ struct ServerLink {
     /// Requests that the server has not answered, whether anybody still waits for that or not.
     unanswered: BTreeSet<u64>,
     last_used: Instant,
+    /// When to ask again what the server can take.
+    version_due: Instant,
     available_space: Option<u64>,
 }
 
@@ -152,7 +167,7 @@ impl ServerLink {
     /// anew: a slow server is not a silent one.
     fn patience_ends(&self) -> Option<Instant> {
         let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
-        self.asks.values().map(|ask| ask.asked_at.max(heard) + ask.patience).min()
+        self.asks.values().map(|ask| ask.patience_ends(heard)).min()
     }
 
     fn new(link: Link, now: Now) -> ServerLink {
@@ -162,6 +177,7 @@ impl ServerLink {
             unsent: VecDeque::new(),
             unanswered: BTreeSet::new(),
             last_used: now.instant,
+            version_due: now.instant + VERSION_EVERY,
             available_space: None,
         }
     }
@@ -238,7 +254,9 @@ impl Peers {
         let asked_at = now.instant;
         let (sent, attempt) = (false, Attempt::First);
         let ask = Ask { token, request, bulk, sent, effort, attempt, asked_at, patience };
-        entry.last_used = now.instant;
+        if !matches!(token.asker, Asker::Node(_)) {
+            entry.last_used = now.instant;
+        }
         entry.asks.insert(id, ask);
         entry.unsent.push_back(id);
         entry.send(now, io);
@@ -273,12 +291,10 @@ impl Peers {
 
     /// Drops the link that has been idle for longest, if there are as many as allowed.
     fn make_room(&mut self, io: &mut Io) {
-        if self.links.len() < self.config.connections_max {
-            return;
-        }
-        let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
-        let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
-        if let Some(server) = oldest.map(|(server, _)| *server) {
+        while self.links.len() >= self.config.connections_max.max(1) {
+            let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
+            let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
+            let Some(server) = oldest.map(|(server, _)| *server) else { return };
             let mut entry = self.links.remove(&server).expect("just found");
             entry.link.drop_now(io);
             self.conns.retain(|_, owner| *owner != server);
@@ -414,6 +430,10 @@ impl Peers {
             if entry.patience_ends().is_some_and(|at| now.instant >= at) {
                 self.silent(server, now, io);
             }
+            let entry = self.links.get_mut(&server).expect("links do not vanish here");
+            if entry.link.is_up() && now.instant >= entry.version_due {
+                self.ask_version(server, now, io);
+            }
         }
     }
 
@@ -422,7 +442,7 @@ impl Peers {
     fn silent(&mut self, server: ServerId, now: Now, io: &mut Io) {
         let entry = self.links.get_mut(&server).expect("called for a server with a link");
         let heard = entry.link.last_heard().unwrap_or(Instant::ZERO);
-        let is_late = |ask: &Ask| now.instant >= ask.asked_at.max(heard) + ask.patience;
+        let is_late = |ask: &Ask| now.instant >= ask.patience_ends(heard);
         let mut patience = PONG_PATIENCE;
         for ask in entry.asks.values_mut().filter(|ask| is_late(ask)) {
             let first = ask.attempt == Attempt::First && ask.sent;
@@ -458,6 +478,9 @@ impl Peers {
     }
 
     fn ask_version(&mut self, server: ServerId, now: Now, io: &mut Io) {
+        if let Some(entry) = self.links.get_mut(&server) {
+            entry.version_due = now.instant + VERSION_EVERY;
+        }
         let token = AskToken { asker: Asker::Node(server), id: self.next_ask };
         let patience = Duration::from_secs(30);
         self.ask(token, server, StorageRequest::Version, Vec::new(), patience, Effort::Insist, now, io);
@@ -487,7 +510,8 @@ impl Peers {
         let kept = self.table.len() <= self.config.connections_max && !self.stopped;
         let links = self.links.values().flat_map(|entry| {
             let retry = entry.link.is_down() && kept;
-            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry)]
+            let version = entry.link.is_up().then_some(entry.version_due);
+            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry), version]
         });
         links.flatten().min()
     }
@@ -495,7 +519,8 @@ impl Peers {
     pub(crate) fn stop(&mut self, io: &mut Io) {
         self.stopped = true;
         for entry in self.links.values_mut() {
-            entry.link.drop_now(io);
+            // What was just sent still goes out: shares in progress are being given up.
+            entry.link.close(io);
         }
         self.links.clear();
         self.tokens.clear();
@@ -530,7 +555,7 @@ impl Peers {
 fn read_answer(message: &Message) -> Option<Result<StorageAnswer, StorageError>> {
     match message.envelope.kind {
         Kind::Answer => message.body().ok().map(Ok),
-        Kind::Failure => Some(Err(message.body().unwrap_or(StorageError::Unsupported))),
+        Kind::Failure => Some(Err(message.body().map_or(StorageError::Unsupported, StorageError::printable))),
         _ => None,
     }
 }

@@ -24,6 +24,8 @@ use serde::Serialize;
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// A ping unanswered for this long means the other side is gone.
 pub(super) const PONG_PATIENCE: Duration = Duration::from_secs(15);
+/// Pings of the other side that follow each other faster than this are no pings.
+const PINGS_APART: Duration = Duration::from_secs(1);
 /// The first pause before a failed connection is tried again; doubled each time, jittered.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
@@ -94,6 +96,8 @@ pub(crate) struct Link {
     failures: u32,
     retry_at: Option<Instant>,
     last_error: Option<LinkError>,
+    /// When the last ping of the other side was answered.
+    ponged: Option<Instant>,
 }
 
 enum State {
@@ -115,7 +119,16 @@ enum State {
 
 impl Link {
     pub(crate) fn new(service: Service, kind: ServiceKind, program: String) -> Link {
-        Link { service, kind, program, state: State::Down, failures: 0, retry_at: None, last_error: None }
+        Link {
+            service,
+            kind,
+            program,
+            state: State::Down,
+            failures: 0,
+            retry_at: None,
+            last_error: None,
+            ponged: None,
+        }
     }
 
     pub(crate) fn is_up(&self) -> bool {
@@ -186,9 +199,15 @@ impl Link {
                 None
             }
             ConnEvent::Frame(frame) => {
-                io.grant(conn, frame.len());
+                let len = frame.len();
                 match Message::open(frame) {
-                    Ok(message) => self.message(conn, message, now, io),
+                    Ok(message) => {
+                        // A push is granted by who works it off.
+                        if message.envelope.kind != Kind::Push {
+                            io.grant(conn, len);
+                        }
+                        self.message(conn, message, now, io)
+                    }
                     Err(_) => self.misbehaved(conn, "a message without an envelope", now, io),
                 }
             }
@@ -215,6 +234,17 @@ impl Link {
             State::Down => {}
             State::Connecting { tries, .. } => tries.into_keys().for_each(|conn| io.abort(conn)),
             State::Up { conn, .. } => io.abort(conn),
+        }
+    }
+
+    /// Ends the connection after what was sent has gone out.
+    pub(crate) fn close(&mut self, io: &mut Io) {
+        match self.state {
+            State::Up { conn, .. } => {
+                self.state = State::Down;
+                io.close(conn);
+            }
+            _ => self.drop_now(io),
         }
     }
 
@@ -294,6 +324,10 @@ impl Link {
                 self.heard(conn, now);
                 match message.envelope.kind {
                     Kind::Ping => {
+                        if self.ponged.is_some_and(|last| now.instant < last + PINGS_APART) {
+                            return self.misbehaved(conn, "pings without end", now, io);
+                        }
+                        self.ponged = Some(now.instant);
                         self.send(Kind::Pong, message.envelope.id, &(), Vec::new(), io);
                         None
                     }

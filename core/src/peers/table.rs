@@ -2,7 +2,7 @@
 
 use crate::announcement::{Announcement, ServerInfo};
 use crate::identity::{ServerId, TubId};
-use crate::limits::{ANNOUNCEMENTS_MAX, KNOWN_SECONDS};
+use crate::limits::{ANNOUNCEMENTS_MAX, FORGOTTEN_SECONDS, KNOWN_SECONDS};
 use crate::ring;
 use crate::storage_index::StorageIndex;
 use crate::time::UnixTime;
@@ -69,6 +69,9 @@ impl ServerTable {
 
     /// Adds a server from the configuration.
     pub fn configure(&mut self, server: ServerId, info: Arc<ServerInfo>, now: UnixTime) {
+        if self.refused.contains(&server) {
+            return;
+        }
         let record = ServerRecord { info, sequence: 0, last_heard: now, configured: true, read_only: false };
         self.servers.insert(server, record);
     }
@@ -116,6 +119,11 @@ impl ServerTable {
             record.last_heard = record.last_heard.max(now);
             record.read_only = read_only.unwrap_or(record.read_only);
         }
+    }
+
+    /// Forgets announced servers that nobody has heard of for very long.
+    pub fn forget_unheard(&mut self, now: UnixTime) {
+        self.servers.retain(|_, r| r.configured || r.last_heard.0.saturating_add(FORGOTTEN_SECONDS) >= now.0);
     }
 
     /// One server.

@@ -22,7 +22,7 @@
 //! unless it says 2^32-1, its length is the data's length modulo 2^32, and the leases are as many
 //! whole records, up to the number counted, as follow the data. So a container reads the same
 //! before, while and after a lease is added, at whichever point the power fails; see
-//! [`super::leases`] for the order of the writes.
+//! `leases.rs` for the order of the writes.
 
 use crate::secret::{LeaseSecret, Secret};
 use blake2::{Blake2b256, Digest};

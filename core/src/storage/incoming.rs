@@ -24,6 +24,8 @@ pub(super) struct Incoming {
     /// Length of the share's data.
     pub(super) size: u64,
     pub(super) stage: Stage,
+    /// Bytes of disk promised to it that it has not taken yet.
+    pub(super) promised: u64,
     /// What is on the disk.
     pub(super) written: Ranges,
     /// What is on its way there, or being compared.
@@ -98,11 +100,12 @@ impl PendingWrite {
 }
 
 impl Incoming {
-    pub(super) fn new(secret: UploadSecret, size: u64, now: Instant, filed: Instant) -> Incoming {
+    pub(super) fn new(secret: UploadSecret, size: u64, now: Instant) -> Incoming {
         Incoming {
             secret,
             size,
             stage: Stage::Creating,
+            promised: container_len(size).expect("checked before it was allocated"),
             written: Ranges::default(),
             claims: Vec::new(),
             busy: 0,
@@ -110,16 +113,13 @@ impl Incoming {
             syncing: false,
             waiting: VecDeque::new(),
             touched: now,
-            filed,
+            filed: now,
         }
     }
 
-    /// Bytes of disk it has been promised, and gives back when it is gone.
-    pub(super) fn promised(&self) -> u64 {
-        match self.stage {
-            Stage::Failed(_) => 0,
-            _ => container_len(self.size).expect("checked when it was allocated"),
-        }
+    /// Whether there is a file of it, or may be.
+    pub(super) fn has_file(&self) -> bool {
+        !matches!(self.stage, Stage::Failed(_))
     }
 
     /// Whether a write would meet another that is still under way.

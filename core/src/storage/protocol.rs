@@ -145,6 +145,19 @@ pub enum StorageError {
     Disk(String),
 }
 
+impl StorageError {
+    /// The error as it may be shown to a person: text of another node is cut, and has nothing in it
+    /// that a terminal would obey.
+    pub fn printable(self) -> StorageError {
+        let clean = |text: String| text.chars().filter(|c| !c.is_control()).take(200).collect();
+        match self {
+            StorageError::BadRequest(why) => StorageError::BadRequest(clean(why)),
+            StorageError::Disk(why) => StorageError::Disk(clean(why)),
+            other => other,
+        }
+    }
+}
+
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

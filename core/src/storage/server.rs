@@ -111,7 +111,7 @@ pub enum StorageAction {
 pub struct StorageStats {
     /// Shares that wait for bytes.
     pub shares_in_progress: u64,
-    /// Bytes of disk promised to them.
+    /// Bytes of disk promised to them and not yet taken.
     pub bytes_promised: u64,
     /// Requests taken in.
     pub requests: u64,
@@ -143,9 +143,10 @@ pub struct StorageServer {
     incoming: BTreeMap<ShareKey, Incoming>,
     /// The shares in progress by the time they were last looked at for idleness.
     idle: BTreeSet<(Instant, ShareKey)>,
-    /// Bytes of disk promised to shares in progress.
+    /// Bytes of disk promised to shares in progress that these have not taken yet.
     promised: u64,
-    /// Bytes of disk that finished shares took, ever: what free space measured earlier lacks.
+    /// Bytes of disk that shares took, ever. What free space measured earlier lacks is how much
+    /// this has grown since.
     consumed: u64,
     /// Shares with leases of which nobody knows whether they are on the disk.
     doubtful: BTreeSet<ShareKey>,
@@ -237,7 +238,7 @@ impl StorageServer {
     /// What it has done and is at.
     pub fn stats(&self) -> StorageStats {
         StorageStats {
-            shares_in_progress: self.incoming.values().filter(|share| share.promised() > 0).count() as u64,
+            shares_in_progress: self.incoming.values().filter(|share| share.has_file()).count() as u64,
             bytes_promised: self.promised,
             ..self.stats
         }
@@ -430,7 +431,7 @@ impl StorageServer {
 
     /// Whether a share may have its final name already without being acknowledged.
     fn is_hidden(&self, key: ShareKey) -> bool {
-        self.incoming.get(&key).is_some_and(|share| share.promised() > 0)
+        self.incoming.get(&key).is_some_and(Incoming::has_file)
     }
 
     /// Bytes that can still be promised, given what was free when `consumed` had its value.

@@ -9,8 +9,9 @@
 //!
 //! Blocks are sent to every server before any share is completed, so that an upload given up half
 //! way leaves no whole share behind. A share whose server fails is sent anew, in a further pass
-//! over the content, to another server; that needs content that can be read twice (kept in memory
-//! or spooled). A stream without a spool goes on with the servers that are left.
+//! over the content, to another server. Content that was kept in memory or spooled is simply read
+//! again; a stream without a spool is stored on the servers that are left, if they are enough, and
+//! then read back from these to make the lost shares.
 
 mod placing;
 mod report;
@@ -20,10 +21,11 @@ mod source;
 pub use report::{PlannedShare, UploadError, UploadPlan, UploadProgress, UploadStage, Uploaded};
 
 use crate::capability::{Capability, ChkCap, LITERAL_LEN_MAX, LiteralCap};
+use crate::download::{Download, DownloadAction, DownloadEvent, DownloadSetup};
 use crate::encoding::{Encoding, EncodingParams};
 use crate::entropy::Entropy;
 use crate::happiness;
-use crate::hash::{self, TaggedHasher};
+use crate::hash::{self, Hash, TaggedHasher};
 use crate::identity::{ServerId, TubId};
 use crate::job::FileCoding;
 use crate::limits::CANDIDATES_PER_SHARE;
@@ -31,7 +33,7 @@ use crate::machine::Machine;
 use crate::operation::KeyChoice;
 use crate::payload::Payload;
 use crate::peers::Candidate;
-use crate::secret::{EncryptionKey, LeaseSecret, UploadSecret};
+use crate::secret::{EncryptionKey, LeaseSecret, Secret, SecretBytes, UploadSecret};
 use crate::share::ShareLayout;
 use crate::share_set::ShareSet;
 use crate::storage_index::StorageIndex;
@@ -55,7 +57,7 @@ pub struct UploadSetup {
     /// The content's length, if known.
     pub len: Option<u64>,
     /// The node's convergence secret.
-    pub convergence: Vec<u8>,
+    pub convergence: SecretBytes,
     /// The node's master secret for leases.
     pub lease_secret: LeaseSecret,
     /// Number of the spool file, unique among the node's uploads.
@@ -89,7 +91,7 @@ pub enum UploadEvent {
 #[derive(Clone, Hash, Debug)]
 pub enum UploadAction {
     /// Something to do, answered by `Finished`.
-    Task(u64, Task),
+    Task(u64, Box<Task>),
     /// More bytes of the content are welcome.
     Grant(u64),
     /// The storage index is known: which servers are there?
@@ -109,6 +111,8 @@ enum Purpose {
     List(ServerId),
     Allocate(ServerId, ShareSet),
     Sending(sending::SendTask),
+    /// A task of the download that reads the content back.
+    ReadBack(u64),
 }
 
 /// Stores one immutable file.
@@ -117,6 +121,8 @@ pub struct Upload {
     setup: UploadSetup,
     entropy: Entropy,
     source: Source,
+    /// Reads the content of a stream back from the grid.
+    read_back: Option<Box<Download>>,
     stage: Stage,
     tasks: Tasks<Purpose>,
     actions: VecDeque<UploadAction>,
@@ -157,12 +163,25 @@ struct File {
     secrets: Secrets,
 }
 
+impl File {
+    fn cap(&self, extension_hash: Hash) -> ChkCap {
+        let encoding = &self.coding.encoding;
+        ChkCap {
+            key: self.coding.key.clone(),
+            extension_hash,
+            needed: encoding.needed(),
+            total: encoding.total(),
+            size: encoding.size(),
+        }
+    }
+}
+
 /// The secrets of one file towards its servers; each server gets its own.
 #[derive(Clone, Debug)]
 struct Secrets {
     renewal: LeaseSecret,
     cancel: LeaseSecret,
-    upload: [u8; 32],
+    upload: Secret<32>,
 }
 
 impl Secrets {
@@ -175,7 +194,7 @@ impl Secrets {
 
     /// A server that learns its secret can do nothing with it at another.
     fn upload(&self, server: &ServerId) -> UploadSecret {
-        let hash = hash::tagged_pair_hash(b"tallac_upload_secret_v1", &self.upload, &server.0);
+        let hash = hash::tagged_pair_hash(b"tallac_upload_secret_v1", self.upload.expose(), &server.0);
         UploadSecret::from_bytes(hash.0)
     }
 }
@@ -189,7 +208,7 @@ impl Machine for Upload {
             return;
         }
         match event {
-            UploadEvent::Wake => {}
+            UploadEvent::Wake => self.read_back_event(DownloadEvent::Wake, now),
             UploadEvent::Cancel => {
                 self.clean_up();
                 self.stage = Stage::Done;
@@ -212,7 +231,7 @@ impl Machine for Upload {
 
     fn poll_action(&mut self) -> Option<UploadAction> {
         if let Some((id, task)) = self.tasks.poll() {
-            return Some(UploadAction::Task(id, task));
+            return Some(UploadAction::Task(id, Box::new(task)));
         }
         self.actions.pop_front()
     }
@@ -220,6 +239,10 @@ impl Machine for Upload {
     fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Locating(_, placing) => placing.deadline(),
+            Stage::Sending(_, _, sending) => {
+                let read_back = self.read_back.as_ref().and_then(|download| download.deadline());
+                [read_back, sending.deadline()].into_iter().flatten().min()
+            }
             _ => None,
         }
     }
@@ -234,6 +257,7 @@ impl Upload {
             setup,
             entropy,
             source,
+            read_back: None,
             stage: Stage::Receiving { hasher: None },
             tasks: Tasks::new(),
             actions: VecDeque::new(),
@@ -275,7 +299,38 @@ impl Upload {
                     sending.finished(task, outcome, file, placing, &mut self.tasks, now);
                 }
             }
+            (Purpose::ReadBack(id), outcome) => {
+                self.read_back_event(DownloadEvent::Finished(id, outcome), now)
+            }
             (purpose, outcome) => debug_assert!(false, "{purpose:?} cannot end with {outcome:?}"),
+        }
+    }
+
+    /// Hands an event to the download that reads the content back, and takes what comes of it.
+    fn read_back_event(&mut self, event: DownloadEvent, now: Now) {
+        let Some(download) = &mut self.read_back else { return };
+        download.handle(event, now);
+        while let Some(action) = download.poll_action() {
+            match action {
+                DownloadAction::Task(id, task) => match *task {
+                    Task::Forget(of) => {
+                        self.tasks.forget(|purpose| matches!(purpose, Purpose::ReadBack(id) if *id == of))
+                    }
+                    task => {
+                        self.tasks.start(Purpose::ReadBack(id), task);
+                    }
+                },
+                DownloadAction::Data(data) => {
+                    // Its length was checked by the download.
+                    let _ = self.source.take(data);
+                }
+                DownloadAction::Done(Ok(())) => {}
+                DownloadAction::Done(Err(_)) => {
+                    if let Stage::Sending(file, placing, sending) = &mut self.stage {
+                        sending.give_up_pass(file, placing, &mut self.tasks);
+                    }
+                }
+            }
         }
     }
 
@@ -297,7 +352,13 @@ impl Upload {
             }
         }
         let granted = self.source.poll_grant();
-        if granted > 0 && !matches!(self.stage, Stage::Done) {
+        if granted == 0 || matches!(self.stage, Stage::Done) {
+            return;
+        }
+        if self.read_back.is_some() {
+            self.read_back_event(DownloadEvent::Grant(granted), now);
+            self.advance(now);
+        } else {
             self.actions.push_back(UploadAction::Grant(granted));
         }
     }
@@ -325,7 +386,7 @@ impl Upload {
                     params.needed(),
                     params.total(),
                     segment_size,
-                    &self.setup.convergence,
+                    self.setup.convergence.expose(),
                 )
             });
         }
@@ -351,10 +412,14 @@ impl Upload {
         };
         let storage_index = hash::storage_index_hash(&key);
         let secret = &self.setup.lease_secret;
+        // The upload secret follows from the lease secret, so that an upload that was cut off by a
+        // crash can be taken up again at once instead of being in its own way for half an hour.
+        let upload =
+            hash::tagged_pair_hash(b"tallac_file_upload_secret_v1", secret.expose(), &storage_index.0);
         let secrets = Secrets {
             renewal: hash::file_renewal_secret(&hash::client_renewal_secret(secret), &storage_index),
             cancel: hash::file_cancel_secret(&hash::client_cancel_secret(secret), &storage_index),
-            upload: self.entropy.bytes(),
+            upload: Secret::from_bytes(upload.0),
         };
         self.actions.push_back(UploadAction::WantServers(storage_index));
         let coding = FileCoding::new(key, encoding);
@@ -419,15 +484,20 @@ impl Upload {
                 }
                 (Stage::Sending(file, placing, sending), false)
             }
-            Next::Finished(extension_hash) => {
-                let encoding = &file.coding.encoding;
-                let cap = ChkCap {
-                    key: file.coding.key.clone(),
-                    extension_hash,
-                    needed: encoding.needed(),
-                    total: encoding.total(),
-                    size: encoding.size(),
+            Next::ReadBack(extension_hash) => {
+                let cap = file.cap(extension_hash);
+                let setup = DownloadSetup {
+                    range: 0..cap.size,
+                    cap,
+                    ring: placing.ring().to_vec(),
+                    likely_segment_size: self.setup.params.max_segment_size(),
                 };
+                self.source.restart_stream();
+                self.read_back = Some(Box::new(Download::new(setup, now)));
+                (Stage::Sending(file, placing, sending), true)
+            }
+            Next::Finished(extension_hash) => {
+                let cap = file.cap(extension_hash);
                 let uploaded = placing.uploaded(Capability::Chk(cap), &self.setup.params, sending.pushed());
                 self.succeed(uploaded);
                 (Stage::Done, false)

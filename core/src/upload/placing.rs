@@ -10,7 +10,7 @@ use crate::capability::Capability;
 use crate::encoding::{Encoding, EncodingParams};
 use crate::happiness::{self, Placements};
 use crate::identity::ServerId;
-use crate::peers::{Answer, Candidate, Effort};
+use crate::peers::{Answer, AskError, Candidate, Effort};
 use crate::share::{Extension, ShareLayout};
 use crate::share_set::ShareSet;
 use crate::storage::protocol::{StorageAnswer, StorageRequest};
@@ -51,6 +51,8 @@ struct Standing {
     trouble: Option<Trouble>,
     /// Whole shares it says it has.
     existing: ShareSet,
+    /// Shares it was asked to make room for and has not declined.
+    asked: ShareSet,
     /// Shares it waits for.
     allocated: ShareSet,
     /// Shares that this upload made whole there.
@@ -96,6 +98,7 @@ impl Placing {
                 closed: read_only,
                 trouble: read_only.then_some(Trouble::NoSpace),
                 existing: ShareSet::EMPTY,
+                asked: ShareSet::EMPTY,
                 allocated: ShareSet::EMPTY,
                 finished: ShareSet::EMPTY,
                 renewed: false,
@@ -155,6 +158,7 @@ impl Placing {
         for (server, shares) in &wanted {
             let standing = self.servers.get_mut(server).expect("assigned to a server that was asked");
             standing.renewed = true;
+            shares.iter().for_each(|share| standing.asked.insert(share));
             let (renew_secret, cancel_secret) = file.secrets.leases(&self.ring[standing.candidate].tub_id);
             let request = StorageRequest::Allocate {
                 storage_index: file.storage_index,
@@ -182,6 +186,7 @@ impl Placing {
                 let old = |share: &u16| *share < total && !finished.contains(*share);
                 standing.existing = already_have.iter().filter(old).collect();
                 for share in asked.iter() {
+                    standing.asked.remove(share);
                     if allocated.contains(share) {
                         standing.allocated.insert(share);
                     } else if !standing.existing.contains(share) {
@@ -191,7 +196,13 @@ impl Placing {
                 }
             }
             Ok(_) => standing.give_up(Trouble::Nonsense("no answer to an allocation")),
-            Err(error) => standing.give_up(Trouble::Ask(error)),
+            Err(error) => {
+                // Shares at a server that is gone are no reason to call the file stored.
+                if !matches!(error, AskError::Server(_)) {
+                    standing.existing = ShareSet::EMPTY;
+                }
+                standing.give_up(Trouble::Ask(error));
+            }
         }
     }
 
@@ -289,6 +300,11 @@ impl Placing {
         true
     }
 
+    /// Every server that may be asked, in the order of the ring.
+    pub(super) fn ring(&self) -> &[Candidate] {
+        &self.ring
+    }
+
     /// The shares that wait to be sent, and their servers.
     pub(super) fn to_send(&self) -> impl Iterator<Item = (u16, ServerId)> + '_ {
         self.servers
@@ -298,7 +314,9 @@ impl Placing {
 
     /// Tells every server that its shares in progress are given up.
     pub(super) fn abort_all(&mut self, file: &File, tasks: &mut Tasks<Purpose>) {
-        let to_abort: Vec<(u16, ServerId)> = self.to_send().collect();
+        let asked = (self.servers.iter())
+            .flat_map(|(server, standing)| standing.asked.iter().map(|share| (share, *server)));
+        let to_abort: Vec<(u16, ServerId)> = self.to_send().chain(asked).collect();
         for (share, server) in to_abort {
             self.abort(file, server, share, tasks);
         }

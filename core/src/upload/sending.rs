@@ -13,14 +13,14 @@ use crate::hashtree::HashTree;
 use crate::identity::ServerId;
 use crate::job::{EncodedSegment, Job, JobOutput};
 use crate::payload::Payload;
-use crate::peers::{Answer, Effort};
+use crate::peers::{Answer, AskError, Effort};
 use crate::share::{self, Extension, ShareLayout};
 use crate::share_set::ShareSet;
-use crate::storage::protocol::{StorageAnswer, StorageRequest};
+use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::task::{Outcome, Task, Tasks, Trouble};
-use crate::time::Now;
+use crate::time::{Instant, Now};
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -30,8 +30,12 @@ const BYTES_UNDER_WAY: u64 = 24 * 1024 * 1024;
 const WRITE_BATCH: u64 = 64 * 1024;
 /// Longer tails are cut into writes of this size.
 const WRITE_MAX: u64 = 1024 * 1024;
-/// How long a server may be silent while writes are under way.
-const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a write may take without a sign of life. Long, because on a slow line everybody waits for
+/// this node; who is slower than the others is given up earlier, see [`STALLED_AFTER`].
+const WRITE_PATIENCE: Duration = Duration::from_secs(60);
+/// A server that confirms nothing for this long, while at least half of the others have confirmed all
+/// they were sent, is given up: they all wait for it.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
 /// How long it may take to make a share durable, without its length.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(20);
 /// How fast the slowest disk is taken to be: bytes per second, added to the patience above.
@@ -48,6 +52,9 @@ pub(super) enum SendTask {
 /// What is to happen next.
 pub(super) enum Next {
     Wait(Option<UploadProgress>),
+    /// The file is stored, but some shares lost their servers and the content cannot be read again:
+    /// it is to be read back from the grid. This is the hash of the extension block.
+    ReadBack(Hash),
     /// Every share that could be placed is whole; this is the hash of the extension block.
     Finished(Hash),
     Failed,
@@ -77,6 +84,8 @@ pub(super) struct Sending {
     ending: Ending,
     pushed: ShareSet,
     reported: Option<UploadProgress>,
+    /// The content of a stream has been read back once to make lost shares anew.
+    read_back: bool,
     /// A share lost its server, and what that means has not been considered yet.
     lost: bool,
 }
@@ -86,6 +95,9 @@ pub(super) struct Sending {
 struct WholeHash {
     hasher: Option<TaggedHasher>,
     waiting: Vec<Payload>,
+    /// Segments in the job under way, and segments hashed.
+    at_work: u64,
+    done: u64,
 }
 
 #[derive(Debug)]
@@ -116,6 +128,9 @@ struct Writer {
     under_way: BTreeMap<u64, u64>,
     closing: bool,
     finished: bool,
+    /// Since when it is waited for: since it last confirmed something, or since the others had
+    /// nothing under way any more.
+    waited_for: Option<Instant>,
 }
 
 impl Writer {
@@ -147,10 +162,16 @@ impl Sending {
             encoded: BTreeMap::new(),
             block_hashes: (0..total).map(|_| Vec::new()).collect(),
             ciphertext_hashes: Vec::new(),
-            whole: WholeHash { hasher: Some(hash::crypttext_hasher()), waiting: Vec::new() },
+            whole: WholeHash {
+                hasher: Some(hash::crypttext_hasher()),
+                waiting: Vec::new(),
+                at_work: 0,
+                done: 0,
+            },
             ending: Ending::Open,
             pushed: ShareSet::EMPTY,
             reported: None,
+            read_back: false,
             lost: false,
         };
         sending.open_writers(placing);
@@ -163,6 +184,8 @@ impl Sending {
 
     /// Makes a writer for every share that waits to be sent and has none.
     fn open_writers(&mut self, placing: &Placing) -> ShareSet {
+        let wanted: BTreeSet<(u16, ServerId)> = placing.to_send().collect();
+        self.writers.retain(|share, writer| writer.finished || wanted.contains(&(*share, writer.server)));
         let header = Payload::from(self.layout.header());
         let mut opened = ShareSet::EMPTY;
         for (share, server) in placing.to_send() {
@@ -177,6 +200,7 @@ impl Sending {
                 under_way: BTreeMap::new(),
                 closing: false,
                 finished: false,
+                waited_for: None,
             };
             self.writers.insert(share, writer);
             opened.insert(share);
@@ -204,15 +228,21 @@ impl Sending {
         file: &File,
         placing: &mut Placing,
         tasks: &mut Tasks<Purpose>,
-        _now: Now,
+        now: Now,
     ) {
         match (task, outcome) {
             (SendTask::Encode(segment), Outcome::Job(JobOutput::Encoded(encoded))) => {
                 self.encoded.insert(segment, encoded);
             }
-            (SendTask::Hash, Outcome::Job(JobOutput::Hashed(hasher))) => self.whole.hasher = Some(hasher),
+            (SendTask::Hash, Outcome::Job(JobOutput::Hashed(hasher))) => {
+                self.whole.hasher = Some(hasher);
+                self.whole.done += core::mem::take(&mut self.whole.at_work);
+            }
             (SendTask::Trees, Outcome::Job(JobOutput::Trees(trees))) => self.trees_built(trees, file),
             (SendTask::Write { share, server, offset }, Outcome::Answer(answer)) => {
+                if let Some(writer) = self.writers.get_mut(&share) {
+                    writer.waited_for = Some(now.instant);
+                }
                 self.written(share, server, offset, answer, file, placing, tasks);
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),
@@ -244,6 +274,11 @@ impl Sending {
                 } else {
                     None
                 }
+            }
+            // Taken up again after a crash, the upload meets a share that it had completed.
+            Err(AskError::Server(StorageError::AlreadyWhole)) if writer.closing => {
+                writer.finished = true;
+                None
             }
             Ok(_) => Some(Trouble::Nonsense("no answer to a write")),
             Err(error) => Some(Trouble::Ask(error)),
@@ -281,13 +316,50 @@ impl Sending {
         placing: &mut Placing,
         source: &mut Source,
         tasks: &mut Tasks<Purpose>,
-        _now: Now,
+        now: Now,
     ) -> Next {
-        loop {
+        self.note_waits(now.instant);
+        self.lose_stalled(file, placing, tasks, now.instant);
+        let next = loop {
             if let Some(next) = self.advance_pass(file, placing, source, tasks) {
-                return next;
+                break next;
             }
+        };
+        self.note_waits(now.instant);
+        next
+    }
+
+    /// Whether most writers wait for the rest: then it is not this node's line that is slow.
+    fn is_held_up(&self) -> bool {
+        let idle = self.writers.values().filter(|writer| writer.under_way.is_empty()).count();
+        2 * idle >= self.writers.len()
+    }
+
+    /// Notes who is waited for. The wait for the laggards begins when the others are done.
+    fn note_waits(&mut self, now: Instant) {
+        let held_up = self.is_held_up();
+        for writer in self.writers.values_mut() {
+            let since = writer.waited_for.filter(|_| held_up).unwrap_or(now);
+            writer.waited_for = (!writer.under_way.is_empty()).then_some(since);
         }
+    }
+
+    /// Gives up the shares of servers that hold up all others.
+    fn lose_stalled(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>, now: Instant) {
+        let stalled = |writer: &Writer| {
+            !writer.closing && writer.waited_for.is_some_and(|since| now >= since + STALLED_AFTER)
+        };
+        let shares: Vec<u16> = self.writers.iter().filter(|(_, w)| stalled(w)).map(|(s, _)| *s).collect();
+        for share in shares {
+            self.lose(share, Trouble::Ask(AskError::Silent(STALLED_AFTER)), file, placing, tasks);
+        }
+    }
+
+    /// When a server will have held up the others for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let waiting = self.writers.values().filter(|writer| !writer.closing);
+        let first = waiting.filter_map(|writer| writer.waited_for).min();
+        first.filter(|_| self.is_held_up()).map(|since| since + STALLED_AFTER)
     }
 
     /// Goes on with the pass over the content. `None` if it is over and another begins.
@@ -357,22 +429,54 @@ impl Sending {
                 return Some(Next::Wait(self.progress(file)));
             }
             placing.drop_doubles(file, tasks);
-            let opened = self.open_writers(placing);
-            if !opened.is_empty() {
-                (self.shares, self.first_pass) = (opened, false);
-                (self.next_read, self.next_write) = (0, 0);
+            if self.begin_pass(placing) {
                 return None;
             }
         }
-        if !closing && !(placing.is_happy() && placing.is_readable(file.coding.encoding.needed())) {
+        let enough = placing.is_happy() && placing.is_readable(file.coding.encoding.needed());
+        if !closing && !enough {
             return Some(Next::Failed);
         }
         self.close_writers(file, tasks);
-        if self.writers.values().all(|writer| writer.finished) {
-            let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
-            return Some(Next::Finished(hash::uri_extension_hash(&trees.extension)));
+        if self.writers.values().any(|writer| !writer.finished) {
+            return Some(Next::Wait(self.progress(file)));
         }
-        Some(Next::Wait(self.progress(file)))
+        let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
+        let extension_hash = hash::uri_extension_hash(&trees.extension);
+        if self.streaming && !self.read_back {
+            if placing.assign(file, tasks) {
+                return Some(Next::Wait(self.progress(file)));
+            }
+            self.read_back = true;
+            placing.drop_doubles(file, tasks);
+            if self.begin_pass(placing) {
+                return Some(Next::ReadBack(extension_hash));
+            }
+        }
+        Some(Next::Finished(extension_hash))
+    }
+
+    /// Begins a further pass for the shares that have been given a new server. `false` if there are
+    /// none.
+    fn begin_pass(&mut self, placing: &Placing) -> bool {
+        let opened = self.open_writers(placing);
+        if opened.is_empty() {
+            return false;
+        }
+        (self.shares, self.first_pass) = (opened, false);
+        (self.next_read, self.next_write) = (0, 0);
+        true
+    }
+
+    /// The content could not be read back: does without the shares that are not whole.
+    pub(super) fn give_up_pass(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) {
+        let open: Vec<u16> =
+            self.writers.iter().filter(|(_, w)| !w.finished).map(|(share, _)| *share).collect();
+        for share in open {
+            self.lose(share, Trouble::NoSpace, file, placing, tasks);
+        }
+        self.next_read = file.coding.encoding.num_segments();
+        self.next_write = self.next_read;
     }
 
     /// Hands encoded segments to the writers, in order.
@@ -401,6 +505,7 @@ impl Sending {
             && let Some(hasher) = self.whole.hasher.take()
         {
             let data = core::mem::take(&mut self.whole.waiting);
+            self.whole.at_work = data.len() as u64;
             tasks.job(Purpose::Sending(SendTask::Hash), Job::Hash { hasher, data });
         }
     }
@@ -446,7 +551,8 @@ impl Sending {
         let block_size = u64::from(file.coding.encoding.block_size()).max(1);
         let start = self.layout.header().len() as u64;
         let confirmed = open.map(|(_, writer)| writer.confirmed().saturating_sub(start) / block_size);
-        confirmed.min().unwrap_or(self.next_write).min(self.next_write)
+        let hashed = if self.first_pass { self.whole.done } else { u64::MAX };
+        confirmed.min().unwrap_or(self.next_write).min(self.next_write).min(hashed)
     }
 
     fn progress(&mut self, file: &File) -> Option<UploadProgress> {

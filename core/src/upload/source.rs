@@ -315,6 +315,14 @@ impl Source {
         taken
     }
 
+    /// Begins anew with a stream of the same length: what is read back from the grid.
+    pub(super) fn restart_stream(&mut self) {
+        (self.received, self.consumed, self.granted) = (0, 0, 0);
+        self.pending.clear();
+        self.pending_len = 0;
+        self.ended = false;
+    }
+
     /// How many more bytes may come, not counting those granted before.
     pub(super) fn poll_grant(&mut self) -> u64 {
         let target = (self.consumed + self.window).min(self.len.unwrap_or(u64::MAX));

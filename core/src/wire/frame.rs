@@ -8,10 +8,10 @@ use core::fmt;
 
 const HEADER_LEN: usize = 8;
 /// A long frame reports life each time this many of its bytes have come in.
-const PARTIAL_STEP: usize = 64 * 1024;
+const PARTIAL_STEP: usize = 16 * 1024;
 
 /// One message with the bulk bytes that belong to it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
 pub struct Frame {
     /// The encoded message.
     pub message: Bytes,
@@ -56,6 +56,13 @@ impl Frame {
         header[4..].copy_from_slice(&lengths.1.to_le_bytes());
         let bulk = self.bulk.iter().map(|p| p.bytes().expect("real bytes on a real wire").clone());
         [Bytes::copy_from_slice(&header), self.message.clone()].into_iter().chain(bulk)
+    }
+}
+
+/// Messages hold secrets, so only lengths are shown.
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} + {} bytes)", self.message.len(), self.bulk_len())
     }
 }
 

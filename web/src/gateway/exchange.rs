@@ -1,10 +1,9 @@
 //! What a connection is in the middle of, and how the node's reports become responses.
 
-use super::{Gateway, text};
+use super::{Gateway, PLACEMENT_HEADER, SURVIVES_HEADER, text};
 use crate::http::{ResponseBody, ResponseHead};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use tallac_core::capability::Capability;
 use tallac_core::download::DownloadError;
 use tallac_core::machine::{Action, ConnId};
 use tallac_core::operation::OperationId;
@@ -98,12 +97,13 @@ impl Gateway {
         self.end_operation(id);
         match result {
             Ok(uploaded) => {
-                let cap = match &uploaded.cap {
-                    Capability::Chk(cap) => cap.to_string(),
-                    Capability::Literal(cap) => cap.to_string(),
-                    other => other.to_string(),
-                };
-                self.answer(conn, 200, "text/plain; charset=utf-8", text(cap));
+                let cap = uploaded.cap.to_string();
+                let mut head = plain_head(200, "text/plain; charset=utf-8");
+                if let Some(plan) = &uploaded.plan {
+                    let _ = head.headers.push(PLACEMENT_HEADER, plan.to_string());
+                    let _ = head.headers.push(SURVIVES_HEADER, plan.survives.to_string());
+                }
+                self.answer_with(conn, head, text(cap));
             }
             Err(error) => {
                 let status = match &*error {

@@ -19,6 +19,11 @@ use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::time::{Instant, Now};
 use tallac_core::upload::{UploadPlan, UploadProgress};
 
+/// Header of the answer to a `PUT`: where the shares are, in words.
+pub const PLACEMENT_HEADER: &str = "Tallac-Placement";
+/// Header of the answer to a `PUT`: the file outlives the loss of any this many servers.
+pub const SURVIVES_HEADER: &str = "Tallac-Survives";
+
 /// Bytes that a connection may send before the gateway has worked off what came before.
 const READ_AHEAD: u64 = 256 * 1024;
 /// Bytes of a response that may lie unsent before no more of the file is asked for.
@@ -74,12 +79,21 @@ impl Machine for Gateway {
             Event::Accepted { conn, protocol: Protocol::Web, .. } => self.accepted(conn, now),
             Event::Received { conn, data } if self.connections.contains_key(&conn) => {
                 self.with_connection(conn, now, |connection| {
-                    connection.granted = connection.granted.saturating_sub(data.len() as u64);
-                    connection.http.receive(data);
+                    connection.granted = connection.granted.saturating_sub(data.len());
+                    if let Some(bytes) = data.into_bytes() {
+                        connection.http.receive(bytes);
+                    }
                 });
             }
             Event::ReceivedEnd { conn } if self.connections.contains_key(&conn) => {
-                self.with_connection(conn, now, |connection| connection.http.receive_eof());
+                if self.connections[&conn].exchange.operation().is_some() {
+                    // Programs that only close their sending side are rarer than users who hang up:
+                    // what is under way for nobody is given up.
+                    self.cancel_exchange(conn, now);
+                    self.actions.push_back(Action::Abort { conn });
+                } else {
+                    self.with_connection(conn, now, |connection| connection.http.receive_eof());
+                }
             }
             Event::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
                 self.with_connection(conn, now, |connection| {
@@ -192,7 +206,7 @@ impl Gateway {
             let mut moved = false;
             while let Some(bytes) = connection.http.poll_output() {
                 connection.unsent += bytes.len() as u64;
-                self.actions.push_back(Action::SendBytes { conn, data: bytes });
+                self.actions.push_back(Action::SendBytes { conn, data: bytes.into() });
                 moved = true;
             }
             if connection.exchange.may_take_body()

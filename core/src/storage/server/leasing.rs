@@ -171,7 +171,8 @@ impl StorageServer {
             Err(DiskFailure { error, .. }) => return self.task(index).fail(lost(error)),
         };
         let records = records.bytes().map_or(&[][..], |bytes| bytes);
-        let available = self.available(self.task_ref(index).free, self.task_ref(index).consumed);
+        // A lease is small beside what shares are promised; only the reserve stops it.
+        let available = self.task_ref(index).free.saturating_sub(self.config.reserved_space);
         let task = self.task(index);
         let path = StorePath::Share(index, share);
         let change = match find_lease(records, layout.schema(), &task.renew) {

@@ -345,26 +345,83 @@ fn space_is_promised_once() {
 }
 
 #[test]
-fn space_taken_while_it_is_measured_counts() {
-    let mut disk = MemoryDisk::new();
-    disk.capacity = 10_240;
-    let mut rig =
-        Rig::over(disk, StorageConfig { reserved_space: 0, read_only: false, program: "test".into() });
-    rig.ask(allocate(&[0], 6_000), b"").expect("there is room");
-    // Another file is looked at, its free space measured, and only then is the share written.
-    let request = StorageRequest::Allocate {
-        storage_index: OTHER,
-        renew_secret: secret(1),
-        cancel_secret: secret(2),
-        upload_secret: secret(3),
-        shares: set(&[0]),
-        allocated_size: 6_000,
-    };
-    let other = rig.send(request, b"");
-    assert!(rig.step() && !rig.answers.contains_key(&other));
-    rig.send(write(0, 0), &[1; 6_000]);
-    rig.settle();
-    assert_eq!(rig.answers[&other].clone().map(|(answer, _)| answer), allocated(&[], &[]));
+fn space_taken_since_it_was_measured_counts() {
+    for seed in 0..100 {
+        let mut disk = MemoryDisk::new();
+        disk.capacity = 10_240;
+        let mut rig =
+            Rig::over(disk, StorageConfig { reserved_space: 0, read_only: false, program: "test".into() });
+        rig.ask(allocate(&[0], 6_000), b"").expect("there is room");
+        // Another file's free space is measured; before its lease is changed the share is written.
+        rig.disk.put(StorePath::Share(OTHER, 5), 12 + 3, &[(0, &ContainerHeader::new(3, 0).encode())]);
+        rig.order = Some(Dice::new(seed));
+        let request = StorageRequest::Allocate {
+            storage_index: OTHER,
+            renew_secret: secret(1),
+            cancel_secret: secret(2),
+            upload_secret: secret(3),
+            shares: set(&[0]),
+            allocated_size: 6_000,
+        };
+        let other = rig.send(request, b"");
+        rig.send(write(0, 0), &[1; 6_000]);
+        rig.settle();
+        let answer = rig.answers[&other].clone().map(|(answer, _)| answer);
+        assert_eq!(answer, allocated(&[5], &[]), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_share_that_becomes_whole_is_not_allocated_again() {
+    for seed in 0..200 {
+        let mut rig = Rig::new();
+        rig.ask(allocate(&[0], 6), b"").expect("there is room");
+        rig.ask(write(0, 0), b"abc").expect("fits");
+        rig.order = Some(Dice::new(seed));
+        let other = if seed < 100 {
+            let other = rig.send(allocate_as(2, &[0], 6), b"");
+            rig.send(write(0, 3), b"def");
+            other
+        } else {
+            rig.send(write(0, 3), b"def");
+            for _ in 0..seed % 3 {
+                rig.step();
+            }
+            rig.send(allocate_as(2, &[0], 6), b"")
+        };
+        rig.settle();
+        let answer = rig.answers[&other].clone().map(|(answer, _)| answer);
+        assert!([allocated(&[0], &[]), allocated(&[], &[])].contains(&answer), "seed {seed}: {answer:?}");
+    }
+}
+
+#[test]
+fn of_two_writes_at_once_that_differ_one_is_refused() {
+    for seed in 0..100 {
+        let mut rig = Rig::new();
+        rig.ask(allocate(&[0], 9), b"").expect("there is room");
+        rig.order = Some(Dice::new(seed));
+        let keys = [rig.send(write(0, 0), b"abcd"), rig.send(write(0, 3), b"Xefg")];
+        rig.settle();
+        let answers = keys.map(|key| rig.answers[&key].clone().map(|(answer, _)| answer));
+        assert_eq!(answers, [GOES_ON, Err(StorageError::Conflict)], "seed {seed}");
+    }
+}
+
+#[test]
+fn the_last_write_waits_for_what_is_under_way() {
+    for seed in 0..100 {
+        let mut rig = Rig::new();
+        rig.ask(allocate(&[0], 6), b"").expect("there is room");
+        rig.ask(write(0, 0), b"abc").expect("fits");
+        rig.order = Some(Dice::new(seed));
+        let again = rig.send(write(0, 0), b"abc");
+        let last = rig.send(write(0, 3), b"def");
+        rig.settle();
+        let answers = [again, last].map(|key| rig.answers[&key].clone().map(|(answer, _)| answer));
+        // Whichever ends last has finished the share.
+        assert!([[GOES_ON, FINISHED], [FINISHED, GOES_ON]].contains(&answers), "seed {seed}: {answers:?}");
+    }
 }
 
 #[test]
@@ -474,7 +531,7 @@ fn a_silent_upload_is_dropped() {
     assert_eq!(rig.ask(write(0, 0), b"abc"), Err(StorageError::NoSuchShare));
     assert_eq!(rig.ask(write(1, 3), b"def"), GOES_ON);
     let stats = rig.server.stats();
-    assert_eq!((stats.shares_in_progress, stats.shares_abandoned, stats.bytes_promised), (1, 1, 94));
+    assert_eq!((stats.shares_in_progress, stats.shares_abandoned, stats.bytes_promised), (1, 1, 94 - 6));
     rig.pass(INCOMING_IDLE_MAX);
     assert_eq!(rig.server.stats().bytes_promised, 0);
     assert_eq!(rig.disk.paths().next(), None);

@@ -5,7 +5,7 @@ use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::job::Job;
 use crate::limits::{INCOMING_IDLE_MAX, SYNC_EARLY, WRITTEN_PIECES_MAX};
 use crate::secret::UploadSecret;
-use crate::storage::container::{HEADER_LEN, container_len};
+use crate::storage::container::HEADER_LEN;
 use crate::storage::gate::Task;
 use crate::storage::incoming::{Incoming, OwnerRequest, PendingWrite, Removal, Stage};
 use crate::storage::protocol::{StorageAnswer, StorageError};
@@ -59,8 +59,8 @@ impl StorageServer {
 
     pub(super) fn create(&mut self, key: ShareKey, secret: UploadSecret, size: u64, steps: Vec<DiskStep>) {
         let now = self.now.instant;
-        let share = Incoming::new(secret, size, now, now);
-        self.promised += share.promised();
+        let share = Incoming::new(secret, size, now);
+        self.promised += share.promised;
         self.idle.insert((now, key));
         self.incoming.insert(key, share);
         self.disk(Running::Create { key }, steps);
@@ -183,8 +183,12 @@ impl StorageServer {
         }
         let share = self.share(key);
         share.release(&write.range());
-        share.unsynced += write.data.len();
+        let taken: u64 = share.written.missing(write.range()).iter().map(|part| part.end - part.start).sum();
         share.written.insert(write.range());
+        share.unsynced += taken;
+        share.promised -= taken;
+        self.promised -= taken;
+        self.consumed += taken;
         self.after_write(to, key);
         self.advance(key);
     }
@@ -245,7 +249,7 @@ impl StorageServer {
             Ok(_) => {
                 let share = self.forget(key);
                 let Stage::Finishing { last, .. } = share.stage else { unreachable!("it was finishing") };
-                self.consumed += container_len(share.size).expect("checked when it was allocated");
+                self.consumed += share.promised;
                 self.stats.shares_finished += 1;
                 self.stats.bytes_finished += share.size;
                 self.answer(last, Ok(StorageAnswer::Written { finished: true }));
@@ -319,12 +323,12 @@ impl StorageServer {
     /// Whether the file could be removed makes no difference: it has no name that counts.
     pub(super) fn removed(&mut self, key: ShareKey, gated: bool) {
         let share = self.share(key);
-        let promised = share.promised();
+        let promised = core::mem::take(&mut share.promised);
         let Stage::Removing(removal) = core::mem::replace(&mut share.stage, Stage::Open) else {
             unreachable!("it was being removed")
         };
+        self.promised -= promised;
         if removal.remember {
-            self.promised -= promised;
             self.share(key).stage = Stage::Failed(removal.why);
         } else {
             self.forget(key);
@@ -376,7 +380,7 @@ impl StorageServer {
     pub(super) fn forget(&mut self, key: ShareKey) -> Incoming {
         let share = self.incoming.remove(&key).expect("it is there to be forgotten");
         self.idle.remove(&(share.filed, key));
-        self.promised -= share.promised();
+        self.promised -= share.promised;
         share
     }
 }

@@ -66,6 +66,52 @@ proptest! {
         }
     }
 
+    /// Whatever is asked, in whatever order it is done, and whatever fails.
+    #[test]
+    fn every_request_is_answered_and_nothing_is_left(seed: u64) {
+        let mut dice = Dice::new(seed);
+        let mut rig = Rig::new();
+        rig.order = Some(Dice::new(seed ^ 1));
+        for _ in 0..60 {
+            let (owner, share) = (1 + dice.below(2) as u8, dice.below(3) as u16);
+            let (offset, len) = (dice.below(70), dice.below(60) as usize);
+            let honest = Piece { offset, len: len as u64, honest: !dice.one_in(5) };
+            let _ = match dice.below(9) {
+                0 | 1 => rig.send(allocate_as(owner, &[share, 2], [0, 60, 100][usize::from(share)]), b""),
+                2 => rig.send(abort_as(owner, share), b""),
+                3 => rig.send(add_lease(owner), b""),
+                4 => rig.send(list(), b""),
+                5 => rig.send(read(share, &[(offset, u64::MAX), (0, len as u64)]), b""),
+                _ => rig.send(write_as(owner, share, offset), &honest.bytes()),
+            };
+            if dice.one_in(8) {
+                let broken = || DiskError::Failed("broken".into());
+                rig.disk.fault = Some(match dice.below(6) {
+                    0 => (|step| matches!(step, DiskStep::Sync(_)), broken()),
+                    1 => (|step| matches!(step, DiskStep::SyncName(_)), broken()),
+                    2 => (|step| matches!(step, DiskStep::Read { .. }), broken()),
+                    3 => (|step| matches!(step, DiskStep::Create(_)), broken()),
+                    4 => (|step| matches!(step, DiskStep::ListShares(_)), broken()),
+                    _ => (|step| matches!(step, DiskStep::Write { .. }), DiskError::Full),
+                });
+            }
+            for _ in 0..dice.below(6) {
+                rig.step();
+            }
+            if dice.one_in(30) {
+                rig.pass(INCOMING_IDLE_MAX / 2);
+            }
+        }
+        rig.settle();
+        prop_assert_eq!(rig.answers.len(), 60);
+        rig.pass(INCOMING_IDLE_MAX * 2);
+        let server = &rig.server;
+        prop_assert_eq!(server.stats().bytes_promised, 0);
+        prop_assert!(server.incoming.is_empty() && server.idle.is_empty() && server.deadline().is_none());
+        prop_assert!(server.gates.is_empty() && server.running.is_empty());
+        prop_assert!(rig.disk.paths().all(|path| matches!(path, StorePath::Share(..))));
+    }
+
     #[test]
     fn all_at_once(size in 1u64..2_000, pieces in pieces(true), seed: u64) {
         let mut rig = Rig::new();

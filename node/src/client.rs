@@ -1,0 +1,242 @@
+//! Talking to a node over its web port.
+
+use crate::directory::NODE_URL;
+use crate::exit::{Failure, failed};
+use anyhow::Result;
+use bytes::{Bytes, BytesMut};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tallac_web::http::{
+    BodyKind, ClientConnection, ClientEvent, HttpError, Limits, RequestHead, ResponseHead,
+};
+
+/// How often a wait is broken to look whether the user has interrupted.
+const LOOK_UP: Duration = Duration::from_millis(100);
+const READ_SIZE: usize = 256 * 1024;
+
+/// Says whether the user wants to stop.
+#[derive(Clone, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Is set by Ctrl-C and SIGTERM from now on.
+    pub(crate) fn on_signals() -> Interrupt {
+        let interrupt = Interrupt::default();
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            // Without the handlers an interrupt just ends the program, which is no worse. The second
+            // interrupt ends it whatever it is doing.
+            let code = Failure::Interrupted as i32;
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, code, interrupt.0.clone());
+            let _ = signal_hook::flag::register(signal, interrupt.0.clone());
+        }
+        interrupt
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Relaxed) { Err(failed(Failure::Interrupted, "interrupted")) } else { Ok(()) }
+    }
+}
+
+/// Where a node's web port is.
+#[derive(Clone, Debug)]
+pub(crate) struct NodeUrl {
+    /// `HOST:PORT`.
+    pub(crate) authority: String,
+}
+
+impl NodeUrl {
+    /// Reads `node.url` of a node directory.
+    pub(crate) fn of(directory: &Path) -> Result<NodeUrl> {
+        let path = directory.join(NODE_URL);
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let hint = if error.kind() == ErrorKind::NotFound {
+                format!(
+                    "{} has no {NODE_URL}: is it a node directory, and was its node ever started? \
+                     (tallac run {})",
+                    directory.display(),
+                    directory.display()
+                )
+            } else {
+                format!("reading {}: {error}", path.display())
+            };
+            failed(Failure::NoNode, hint)
+        })?;
+        let authority = text.trim().strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+        match authority {
+            Some(authority) if !authority.is_empty() && !authority.contains('/') => {
+                Ok(NodeUrl { authority: authority.to_owned() })
+            }
+            _ => Err(failed(
+                Failure::NoNode,
+                format!("{} holds no address of the form http://HOST:PORT/", path.display()),
+            )),
+        }
+    }
+
+    pub(crate) fn connect(&self, interrupt: &Interrupt) -> Result<Connection> {
+        let stream = TcpStream::connect(&self.authority).map_err(|error| {
+            failed(
+                Failure::NoNode,
+                format!(
+                    "no node answers at http://{}/ ({error}); start it with `tallac run`",
+                    self.authority
+                ),
+            )
+        })?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(LOOK_UP))?;
+        stream.set_write_timeout(Some(LOOK_UP))?;
+        Ok(Connection {
+            stream,
+            http: ClientConnection::new(Limits::default()),
+            interrupt: interrupt.clone(),
+            buffer: BytesMut::new(),
+        })
+    }
+
+    /// A GET whose answer is short.
+    pub(crate) fn get_text(&self, target: &str, interrupt: &Interrupt) -> Result<(u16, String)> {
+        let mut connection = self.connect(interrupt)?;
+        let mut head = RequestHead::new(tallac_web::http::Method::Get, target);
+        head.headers.push("Host", &self.authority)?;
+        connection.request(&head)?;
+        let (response, _) = connection.response()?;
+        let body = connection.body_text()?;
+        Ok((response.status, body))
+    }
+}
+
+/// One connection to a node's web port.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    http: ClientConnection,
+    interrupt: Interrupt,
+    buffer: BytesMut,
+}
+
+impl Connection {
+    pub(crate) fn request(&mut self, head: &RequestHead) -> Result<()> {
+        self.http.request(head)?;
+        if head.body == BodyKind::None {
+            self.http.finish_body();
+        }
+        self.flush()
+    }
+
+    /// Sends a piece of the request's body. An early answer ends the sending: `false`.
+    pub(crate) fn send_body(&mut self, bytes: Bytes) -> Result<bool> {
+        self.http.send_body(bytes);
+        match self.flush() {
+            Ok(()) => Ok(true),
+            // The node may have answered and closed; its answer says why.
+            Err(error) if error.downcast_ref::<std::io::Error>().is_some() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) fn finish_body(&mut self) -> Result<()> {
+        self.http.finish_body();
+        self.flush()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        while let Some(bytes) = self.http.poll_output() {
+            self.write(&bytes)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            self.interrupt.check()?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(std::io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(len) => bytes = &bytes[len..],
+                Err(error) if is_pause(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the head of the response.
+    pub(crate) fn response(&mut self) -> Result<(ResponseHead, BodyKind)> {
+        loop {
+            match self.next_event()? {
+                ClientEvent::Response(head, body) => return Ok((head, body)),
+                ClientEvent::Continue => {}
+                ClientEvent::Bad(error) => return Err(bad(error)),
+                ClientEvent::Body(_) | ClientEvent::BodyEnd => {}
+            }
+        }
+    }
+
+    /// The next piece of the response's body; `None` at its end. A body cut short is an error.
+    pub(crate) fn body(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            match self.next_event()? {
+                ClientEvent::Body(bytes) => return Ok(Some(bytes)),
+                ClientEvent::BodyEnd => return Ok(None),
+                ClientEvent::Bad(error) => return Err(bad(error)),
+                ClientEvent::Continue | ClientEvent::Response(..) => {}
+            }
+        }
+    }
+
+    pub(crate) fn body_text(&mut self) -> Result<String> {
+        let mut text = Vec::new();
+        while let Some(bytes) = self.body()? {
+            text.extend_from_slice(&bytes);
+            if text.len() > 64 * 1024 * 1024 {
+                return Err(failed(Failure::General, "the node's answer is far too long"));
+            }
+        }
+        Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+    }
+
+    fn next_event(&mut self) -> Result<ClientEvent> {
+        loop {
+            if let Some(event) = self.http.poll_event() {
+                return Ok(event);
+            }
+            self.interrupt.check()?;
+            self.buffer.resize(READ_SIZE, 0);
+            match self.stream.read(&mut self.buffer) {
+                Ok(0) => self.http.receive_eof(),
+                Ok(len) => {
+                    let bytes = self.buffer.split_to(len).freeze();
+                    self.http.receive(bytes);
+                }
+                Err(error) if is_pause(&error) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => self.http.receive_eof(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Whether a read or write has only paused, to look up.
+fn is_pause(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+fn bad(error: HttpError) -> anyhow::Error {
+    failed(Failure::CutShort, format!("the node's answer broke off: {error}"))
+}
+
+/// The error for an answer that is no success: the node's own words, and a code that fits.
+pub(crate) fn refused(status: u16, text: &str) -> anyhow::Error {
+    let failure = match status {
+        400..=409 | 411..=499 => Failure::Usage,
+        410 | 503 => Failure::Grid,
+        _ => Failure::General,
+    };
+    let text = text.trim();
+    let text =
+        if text.is_empty() { format!("the node answered with status {status}") } else { text.to_owned() };
+    failed(failure, text)
+}

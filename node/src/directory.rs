@@ -1,0 +1,304 @@
+//! The directory of a node: how it is made, locked and read.
+
+use crate::cli::{CreateIntroducer, CreateNode};
+use crate::config::{Config, FILE, parse_size};
+use crate::exit::{Failure, failed};
+use crate::secrets;
+use anyhow::{Context, Result};
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use tallac_core::nurl::{Address, Nurl, Pin, Service, Swissnum};
+use tallac_host::tls::Identity;
+
+/// The file that tells the command line where the node's web port is.
+pub(crate) const NODE_URL: &str = "node.url";
+/// The file that gives the right to use an introducer.
+pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
+
+/// Makes the directory of a node.
+pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
+    let mut config =
+        Config { nickname: nickname(args.nickname.as_deref(), &args.directory), ..Config::default() };
+    config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
+    config.grid.advertise = checked_addresses(&args.advertise)?;
+    config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
+    config.storage.enabled = !args.no_storage;
+    if let Some(size) = &args.reserved_space {
+        parse_size(size)?;
+        config.storage.reserved_space = size.clone();
+    }
+    if let Some(shares) = &args.shares {
+        parse_shares(shares, &mut config)?;
+    }
+    config.check()?;
+    let furls = args.introducer.iter().map(|furl| read_furl(furl)).collect::<Result<Vec<_>>>()?;
+    make(&args.directory, &config)?;
+    if !furls.is_empty() {
+        secrets::write_private(&args.directory.join(INTRODUCER_FURL), &furls.concat())?;
+    }
+    Ok(config)
+}
+
+/// Makes the directory of an introducer, and its furl.
+pub(crate) fn create_introducer(args: &CreateIntroducer) -> Result<Config> {
+    let mut config = Config { nickname: args.nickname.clone(), ..Config::default() };
+    config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
+    config.grid.advertise = checked_addresses(&args.advertise)?;
+    config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
+    config.storage.enabled = false;
+    config.introducer.enabled = true;
+    config.check()?;
+    make(&args.directory, &config)?;
+    let identity = identity(&args.directory)?;
+    let listen: SocketAddr = config.grid.listen.parse().context("the address was checked before")?;
+    write_introducer_furl(&args.directory, identity.pin(), &addresses(&config, listen)?)?;
+    Ok(config)
+}
+
+fn make(directory: &Path, config: &Config) -> Result<()> {
+    match fs::read_dir(directory) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(failed(
+                    Failure::Usage,
+                    format!(
+                        "{} is there already and not empty; choose another directory",
+                        directory.display()
+                    ),
+                ));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        }
+        Err(error) => return Err(error).with_context(|| format!("reading {}", directory.display())),
+    }
+    secrets::make_private_dir(&directory.join("private"))?;
+    identity(directory)?;
+    let private = directory.join("private");
+    secrets::announcement_key(&private)?;
+    secrets::lease_secret(&private)?;
+    secrets::convergence(&private)?;
+    // Last, so that a directory with this file is a whole one.
+    fs::write(directory.join(FILE), config.to_text())
+        .with_context(|| format!("writing {}", directory.join(FILE).display()))
+}
+
+/// The TLS key and certificate, `private/node.pem`.
+pub(crate) fn identity(directory: &Path) -> Result<Identity> {
+    let path = directory.join("private").join("node.pem");
+    Identity::create_or_load(&path).with_context(|| format!("the key and certificate in {}", path.display()))
+}
+
+/// Keeps a second node off the directory while it lives.
+pub(crate) struct Lock {
+    _file: File,
+}
+
+/// Locks a node directory.
+pub(crate) fn lock(directory: &Path) -> Result<Lock> {
+    let path = directory.join("node.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .with_context(|| format!("opening {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(failed(
+            Failure::Usage,
+            format!("another node runs on {}; stop it first", directory.display()),
+        )),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("locking {}", path.display())),
+    }
+}
+
+/// The introducers named in the directory and its configuration, but not the node itself.
+pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result<Vec<Service>> {
+    let path = directory.join(INTRODUCER_FURL);
+    let mut services = match fs::read_to_string(&path) {
+        Ok(text) => Service::parse_furl_file(&text).map_err(|(line, error)| {
+            failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
+        })?,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+    };
+    for (index, furl) in config.client.introducers.iter().enumerate() {
+        let nurl: Nurl = furl.trim().parse().map_err(|error| {
+            failed(Failure::Usage, format!("{FILE}, client.introducers, furl {}: {error}", index + 1))
+        })?;
+        services.extend(Service::gather([nurl]));
+    }
+    // An introducer that keeps shares, too, announces them to itself.
+    services.retain(|service| service.pin != own || config.storage.enabled);
+    Ok(services)
+}
+
+/// Writes `introducer.furl` (to be copied to friends) with the introducer's present addresses. The
+/// swissnum stays the one in `private/introducer.furl`.
+pub(crate) fn write_introducer_furl(directory: &Path, pin: Pin, addresses: &[Address]) -> Result<Swissnum> {
+    let master = directory.join("private").join(INTRODUCER_FURL);
+    let swissnum = match secrets::swissnum(&master)? {
+        Some(swissnum) => swissnum,
+        None => secrets::new_swissnum()?,
+    };
+    let service = Service { pin, swissnum: swissnum.clone(), addresses: addresses.to_vec() };
+    let lines: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
+    for path in [master, directory.join(INTRODUCER_FURL)] {
+        if fs::read_to_string(&path).ok().as_deref() != Some(&lines) {
+            secrets::write_private(&path, &lines)?;
+        }
+    }
+    Ok(swissnum)
+}
+
+/// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
+/// `private/storage.nurl`, which is what another node's `[[servers]]` needs.
+pub(crate) fn storage_swissnum(
+    directory: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
+    let path = directory.join("private").join("storage.furl");
+    let swissnum = match secrets::swissnum(&path)? {
+        Some(swissnum) => swissnum,
+        None => secrets::new_swissnum()?,
+    };
+    let hints: Vec<String> = addresses.iter().map(|address| format!("tcp:{address}")).collect();
+    let line = format!("pb://{}@{}/{}\n", identity.tub_id(), hints.join(","), swissnum.expose());
+    let service = Service { pin: identity.pin(), swissnum: swissnum.clone(), addresses: addresses.to_vec() };
+    let nurls: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
+    for (path, text) in [(path, line), (directory.join("private").join("storage.nurl"), nurls)] {
+        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
+            secrets::write_private(&path, &text)?;
+        }
+    }
+    Ok(swissnum)
+}
+
+/// The addresses to tell others: as configured, else as found.
+pub(crate) fn addresses(config: &Config, listening: SocketAddr) -> Result<Vec<Address>> {
+    if !config.grid.advertise.is_empty() {
+        let parse = |text: &String| text.parse().map_err(|error| address_error(text, &error));
+        return config.grid.advertise.iter().map(parse).collect();
+    }
+    let ip = if listening.ip().is_unspecified() { found_ip(listening.ip()) } else { listening.ip() };
+    Ok(vec![Address { host: ip.to_string(), port: listening.port() }])
+}
+
+/// The address under which this machine reaches others. Nothing is sent to find it.
+fn found_ip(family: IpAddr) -> IpAddr {
+    let (bind, towards) = match family {
+        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
+        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
+    };
+    let found = UdpSocket::bind(bind).and_then(|socket| {
+        socket.connect(towards)?;
+        socket.local_addr()
+    });
+    match found {
+        Ok(address) if !address.ip().is_unspecified() => address.ip(),
+        _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    }
+}
+
+/// The node directory that a command talks to: as given, else `~/.tallac`.
+pub(crate) fn chosen(given: Option<&Path>) -> Result<PathBuf> {
+    match given {
+        Some(directory) => Ok(directory.to_owned()),
+        None => std::env::home_dir()
+            .map(|home| home.join(".tallac"))
+            .ok_or_else(|| failed(Failure::Usage, "name a node directory with -d")),
+    }
+}
+
+fn nickname(given: Option<&str>, directory: &Path) -> String {
+    let name = given.map(str::to_owned);
+    let from_directory = || directory.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.or_else(from_directory).unwrap_or_else(|| "node".into())
+}
+
+/// `HOST:PORT` with an IP address for a host; a port of 0, or no text at all, finds a free one.
+fn listen(text: Option<&str>, default: Ipv4Addr) -> Result<String> {
+    let address: SocketAddr = match text {
+        Some(text) => text.parse().map_err(|_| {
+            failed(
+                Failure::Usage,
+                format!(
+                    "{text:?} is no address to listen on; write IP:PORT, such as 0.0.0.0:3457 or 127.0.0.1:0"
+                ),
+            )
+        })?,
+        None => SocketAddr::from((default, 0)),
+    };
+    if address.port() != 0 {
+        return Ok(address.to_string());
+    }
+    Ok(free_port(address.ip())?.to_string())
+}
+
+/// A port that is free now and likely stays so: below those that systems lend to outgoing
+/// connections, because the node keeps it for all its starts.
+fn free_port(ip: IpAddr) -> Result<SocketAddr> {
+    for _ in 0..100 {
+        let port = 10_000 + u16::from_le_bytes(secrets::random()?) % 22_000;
+        let address = SocketAddr::new(ip, port);
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    let any = TcpListener::bind((ip, 0)).and_then(|listener| listener.local_addr());
+    any.with_context(|| format!("finding a free port on {ip}"))
+}
+
+fn checked_addresses(texts: &[String]) -> Result<Vec<String>> {
+    for text in texts {
+        text.parse::<Address>().map_err(|error| address_error(text, &error))?;
+    }
+    Ok(texts.to_vec())
+}
+
+fn address_error(text: &str, _error: &tallac_core::nurl::NurlError) -> anyhow::Error {
+    failed(Failure::Usage, format!("{text:?} is no address; write HOST:PORT, such as example.org:3457"))
+}
+
+/// `K,H,N`, where H may be `auto`.
+fn parse_shares(text: &str, config: &mut Config) -> Result<()> {
+    let bad = || {
+        failed(
+            Failure::Usage,
+            format!("{text:?} is not K,H,N: three numbers, such as 3,7,10 (H may be `auto`)"),
+        )
+    };
+    let parts: Vec<&str> = text.split(',').map(str::trim).collect();
+    let [needed, happy, total] = parts.as_slice() else { return Err(bad()) };
+    config.shares.needed = needed.parse().map_err(|_| bad())?;
+    config.shares.total = total.parse().map_err(|_| bad())?;
+    config.shares.happy = if *happy == "auto" { None } else { Some(happy.parse().map_err(|_| bad())?) };
+    Ok(())
+}
+
+/// A furl as given on the command line, or the content of the file that the argument names.
+fn read_furl(argument: &str) -> Result<String> {
+    let text = if argument.trim_start().starts_with("pb://") {
+        argument.to_owned()
+    } else {
+        let mut text = String::new();
+        File::open(argument).and_then(|file| file.take(64 * 1024).read_to_string(&mut text)).map_err(
+            |error| {
+                failed(
+                    Failure::Usage,
+                    format!("{argument:?} is neither a furl nor a file that can be read: {error}"),
+                )
+            },
+        )?;
+        text
+    };
+    Service::parse_furl_file(&text).map_err(|(line, error)| {
+        failed(Failure::Usage, format!("the introducer's furl, line {line}: {error}"))
+    })?;
+    Ok(format!("{}\n", text.trim()))
+}
