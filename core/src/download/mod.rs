@@ -157,6 +157,10 @@ pub struct Download {
     /// Decoded segments that wait for their turn or for the reader.
     ready: BTreeMap<u64, Payload>,
     next_segment: u64,
+    /// No block asked for is slow before this. Looked at again only when it has come.
+    overtake_at: Option<Instant>,
+    /// Some block is late, but not overtaken because nobody's came since it was asked for.
+    all_slow: bool,
     /// The next byte to deliver.
     position: u64,
     granted: u64,
@@ -199,12 +203,10 @@ impl Machine for Download {
         if self.over {
             return None;
         }
-        let fetches = self.segments.values().flat_map(|fetch| fetch.asked.values());
-        let fetches = fetches.filter(|asked| !asked.overtaken).map(|asked| asked.slow_at(self.last_block));
         let opening = self.shares.values().filter_map(|share| share.slow_at(SLOW_AFTER));
         // With enough shares at hand nobody else is asked, however slow the answers are.
         let finding = self.finding.slow_at(SLOW_AFTER).filter(|_| !self.has_enough_lively());
-        fetches.chain(opening).chain(finding).min()
+        opening.chain(finding).chain(self.overtake_at).min()
     }
 }
 
@@ -227,6 +229,8 @@ impl Download {
             segments: BTreeMap::new(),
             ready: BTreeMap::new(),
             next_segment: 0,
+            overtake_at: None,
+            all_slow: false,
             position: range.start,
             granted: 0,
             last_block: Instant::ZERO,
@@ -251,6 +255,9 @@ impl Download {
             (Purpose::Block(segment, key), Outcome::Answer(answer)) => {
                 if answer.is_ok() {
                     self.last_block = now;
+                    if self.all_slow {
+                        self.overtake_at = Some(now);
+                    }
                 }
                 self.block_read(segment, key, answer)
             }
@@ -314,13 +321,20 @@ impl Download {
 
     /// Marks what takes too long, so that others are asked for the same.
     fn overtake(&mut self, now: Instant) {
-        for fetch in self.segments.values_mut() {
-            for (key, asked) in &mut fetch.asked {
-                if !asked.overtaken && now >= asked.slow_at(self.last_block) {
-                    asked.overtaken = true;
-                    if let Some(share) = self.shares.get_mut(key) {
-                        share.slow = true;
-                    }
+        if self.overtake_at.is_some_and(|at| now >= at) {
+            self.overtake_at = None;
+            self.all_slow = false;
+            let asked = self.segments.values_mut().flat_map(|fetch| &mut fetch.asked);
+            for (key, asked) in asked.filter(|(_, asked)| !asked.overtaken) {
+                let slow_at = asked.slow_at(self.last_block);
+                if now < slow_at {
+                    self.all_slow |= now >= asked.since + SLOW_AFTER;
+                    self.overtake_at = Some(self.overtake_at.map_or(slow_at, |at| at.min(slow_at)));
+                    continue;
+                }
+                asked.overtaken = true;
+                if let Some(share) = self.shares.get_mut(key) {
+                    share.slow = true;
                 }
             }
         }
@@ -442,6 +456,8 @@ impl Download {
                 self.tasks.start(Purpose::Block(segment, key), ask(key.0, request));
                 *under_way.entry(key).or_default() += 1;
                 let asked = Asked { since: now, read: read_plan, overtaken: false, came: false };
+                let slow_at = now + SLOW_AFTER;
+                self.overtake_at = Some(self.overtake_at.map_or(slow_at, |at| at.min(slow_at)));
                 fetch.asked.insert(key, asked);
             }
         }

@@ -152,6 +152,9 @@ impl Ask {
 struct ServerLink {
     link: Link,
     asks: BTreeMap<u64, Ask>,
+    /// No question runs out of patience before this. Signs of life and answers put that off, but it
+    /// is only looked at again when it has come: there may be hundreds of questions.
+    look_at: Option<Instant>,
     /// Asks that wait to be sent, first come first. May name some that were abandoned.
     unsent: VecDeque<u64>,
     /// Requests that the server has not answered, whether anybody still waits for that or not.
@@ -163,17 +166,26 @@ struct ServerLink {
 }
 
 impl ServerLink {
-    /// When the first of its questions runs out of patience. Each sign of life starts the wait
-    /// anew: a slow server is not a silent one.
-    fn patience_ends(&self) -> Option<Instant> {
+    /// Whether a question has run out of patience. Each sign of life starts the wait anew: a slow
+    /// server is not a silent one.
+    fn is_silent(&mut self, now: Now) -> bool {
+        if self.look_at.is_none_or(|at| now.instant < at) {
+            return false;
+        }
+        self.look_again();
+        self.look_at.is_some_and(|at| now.instant >= at)
+    }
+
+    fn look_again(&mut self) {
         let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
-        self.asks.values().map(|ask| ask.patience_ends(heard)).min()
+        self.look_at = self.asks.values().map(|ask| ask.patience_ends(heard)).min();
     }
 
     fn new(link: Link, now: Now) -> ServerLink {
         ServerLink {
             link,
             asks: BTreeMap::new(),
+            look_at: None,
             unsent: VecDeque::new(),
             unanswered: BTreeSet::new(),
             last_used: now.instant,
@@ -257,6 +269,8 @@ impl Peers {
         if !matches!(token.asker, Asker::Node(_)) {
             entry.last_used = now.instant;
         }
+        let ends = ask.patience_ends(Instant::ZERO);
+        entry.look_at = Some(entry.look_at.map_or(ends, |at| at.min(ends)));
         entry.asks.insert(id, ask);
         entry.unsent.push_back(id);
         entry.send(now, io);
@@ -427,7 +441,7 @@ impl Peers {
                 self.link_event(server, ConnId::Outbound(u64::MAX), event, now, io);
             }
             let entry = self.links.get_mut(&server).expect("links do not vanish here");
-            if entry.patience_ends().is_some_and(|at| now.instant >= at) {
+            if entry.is_silent(now) {
                 self.silent(server, now, io);
             }
             let entry = self.links.get_mut(&server).expect("links do not vanish here");
@@ -455,6 +469,7 @@ impl Peers {
             self.tokens.remove(&ask.token);
             self.answers.push_back((ask.token, server, Err(AskError::Silent(ask.patience))));
         }
+        entry.look_again();
         entry.link.ping(patience, now, io);
     }
 
@@ -511,7 +526,7 @@ impl Peers {
         let links = self.links.values().flat_map(|entry| {
             let retry = entry.link.is_down() && kept;
             let version = entry.link.is_up().then_some(entry.version_due);
-            [entry.link.deadline(), entry.patience_ends(), entry.link.retry_at().filter(|_| retry), version]
+            [entry.link.deadline(), entry.look_at, entry.link.retry_at().filter(|_| retry), version]
         });
         links.flatten().min()
     }
