@@ -14,8 +14,16 @@ use tallac_host::tls::Identity;
 
 /// The file that tells the command line where the node's web port is.
 pub(crate) const NODE_URL: &str = "node.url";
-/// The file that gives the right to use an introducer.
+/// The file in which an introducer tells how to use it.
 pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
+/// The file with the introducers a node uses. (Tahoe-LAFS does not start in a directory with an
+/// `introducer.furl`, which was a setting long ago.)
+const INTRODUCERS_FURL: &str = "introducers.furl";
+
+/// Where a node looks for introducers.
+pub(crate) fn introducers_furl(directory: &Path) -> PathBuf {
+    directory.join("private").join(INTRODUCERS_FURL)
+}
 
 /// Makes the directory of a node.
 pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
@@ -36,7 +44,7 @@ pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
     let furls = args.introducer.iter().map(|furl| read_furl(furl)).collect::<Result<Vec<_>>>()?;
     make(&args.directory, &config)?;
     if !furls.is_empty() {
-        secrets::write_private(&args.directory.join(INTRODUCER_FURL), &furls.concat())?;
+        secrets::write_private(&introducers_furl(&args.directory), &furls.concat())?;
     }
     Ok(config)
 }
@@ -118,7 +126,7 @@ pub(crate) fn lock(directory: &Path) -> Result<Lock> {
 
 /// The introducers named in the directory and its configuration, but not the node itself.
 pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result<Vec<Service>> {
-    let path = directory.join(INTRODUCER_FURL);
+    let path = introducers_furl(directory);
     let mut services = match fs::read_to_string(&path) {
         Ok(text) => Service::parse_furl_file(&text).map_err(|(line, error)| {
             failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
