@@ -61,7 +61,7 @@ pub(crate) fn create_introducer(args: &CreateIntroducer) -> Result<Config> {
     make(&args.directory, &config)?;
     let identity = identity(&args.directory)?;
     let listen: SocketAddr = config.grid.listen.parse().context("the address was checked before")?;
-    write_introducer_furl(&args.directory, identity.pin(), &addresses(&config, listen)?)?;
+    introducer_swissnum(&args.directory, &identity, &addresses(&config, listen)?)?;
     Ok(config)
 }
 
@@ -144,22 +144,15 @@ pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result
     Ok(services)
 }
 
-/// Writes `introducer.furl` (to be copied to friends) with the introducer's present addresses. The
-/// swissnum stays the one in `private/introducer.furl`.
-pub(crate) fn write_introducer_furl(directory: &Path, pin: Pin, addresses: &[Address]) -> Result<Swissnum> {
-    let master = directory.join("private").join(INTRODUCER_FURL);
-    let swissnum = match secrets::swissnum(&master)? {
-        Some(swissnum) => swissnum,
-        None => secrets::new_swissnum()?,
-    };
-    let service = Service { pin, swissnum: swissnum.clone(), addresses: addresses.to_vec() };
-    let lines: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
-    for path in [master, directory.join(INTRODUCER_FURL)] {
-        if fs::read_to_string(&path).ok().as_deref() != Some(&lines) {
-            secrets::write_private(&path, &lines)?;
-        }
-    }
-    Ok(swissnum)
+/// The swissnum of the introducer service; writes `introducer.furl`, which is to be copied to friends,
+/// and `private/introducer.furl` in the form of Tahoe-LAFS.
+pub(crate) fn introducer_swissnum(
+    directory: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
+    let furl = directory.join("private").join(INTRODUCER_FURL);
+    service_swissnum(&furl, &directory.join(INTRODUCER_FURL), identity, addresses)
 }
 
 /// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
@@ -169,18 +162,29 @@ pub(crate) fn storage_swissnum(
     identity: &Identity,
     addresses: &[Address],
 ) -> Result<Swissnum> {
-    let path = directory.join("private").join("storage.furl");
-    let swissnum = match secrets::swissnum(&path)? {
+    let private = directory.join("private");
+    service_swissnum(&private.join("storage.furl"), &private.join("storage.nurl"), identity, addresses)
+}
+
+/// The swissnum of a service, made once and kept in a Foolscap furl; writes this and a file of NURLs
+/// with the present addresses.
+fn service_swissnum(
+    furl: &Path,
+    nurls: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
+    let swissnum = match secrets::swissnum(furl)? {
         Some(swissnum) => swissnum,
         None => secrets::new_swissnum()?,
     };
     let hints: Vec<String> = addresses.iter().map(|address| format!("tcp:{address}")).collect();
     let line = format!("pb://{}@{}/{}\n", identity.tub_id(), hints.join(","), swissnum.expose());
     let service = Service { pin: identity.pin(), swissnum: swissnum.clone(), addresses: addresses.to_vec() };
-    let nurls: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
-    for (path, text) in [(path, line), (directory.join("private").join("storage.nurl"), nurls)] {
-        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            secrets::write_private(&path, &text)?;
+    let lines: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
+    for (path, text) in [(furl, line), (nurls, lines)] {
+        if fs::read_to_string(path).ok().as_deref() != Some(&text) {
+            secrets::write_private(path, &text)?;
         }
     }
     Ok(swissnum)

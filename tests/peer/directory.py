@@ -22,7 +22,8 @@ from allmydata.util import base32, yamlutil
 
 
 def read(directory):
-    config = read_config(directory, "client.port")
+    introduces = os.path.exists(os.path.join(directory, "private", "introducer.furl"))
+    config = read_config(directory, "client.port", ["introducer.furl"] if introduces else [])
     private, public = ed25519.signing_keypair_from_string(config.get_private_config("node.privkey").encode())
     public = ed25519.string_from_verifying_key(public)
     assert config.get_config_from_file("node.pubkey") == public
@@ -33,6 +34,8 @@ def read(directory):
     # As the peer's Foolscap does it, and as the peer's NURLs do.
     assert tub_id == digest32(certificate.digest("sha1"))
     assert config.get_config_from_file("my_nodeid").decode() == tub_id
+    if introduces:
+        assert decode_furl(config.get_private_config("introducer.furl"))[:2] == (tub_id, hints)
     pin = get_spki_hash(certificate.original.to_cryptography()).decode()
     with open(config.get_config_path("node.url")) as file:
         url = file.read().strip()

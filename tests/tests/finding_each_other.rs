@@ -81,7 +81,8 @@ fn two_introducers_are_as_good_as_one() {
     let second = fs::read_to_string(grid.path("s2").join("introducer.furl")).expect("a furl");
     assert_ne!(first, second);
     for name in ["gw", "s0", "s1"] {
-        fs::write(grid.path(name).join("private/introducers.furl"), format!("{first}{second}")).expect("a furl");
+        fs::write(grid.path(name).join("private/introducers.furl"), format!("{first}{second}"))
+            .expect("a furl");
     }
     // The first one never runs.
     for name in ["s0", "s1", "gw"] {

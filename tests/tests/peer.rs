@@ -135,7 +135,8 @@ fn the_peer_takes_over_from_tallac() {
 
     // Every file of the directories, read with the peer's functions.
     let all: Vec<String> = servers.iter().cloned().chain(["gw".into()]).collect();
-    let paths: Vec<String> = all.iter().map(|name| grid.path(name).display().to_string()).collect();
+    let with_introducer = all.iter().map(String::as_str).chain(["introducer"]);
+    let paths: Vec<String> = with_introducer.map(|name| grid.path(name).display().to_string()).collect();
     let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
     let read = script(python, "directory.py", &paths, "");
     let read: Vec<serde_json::Value> =
