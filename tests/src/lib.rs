@@ -1,12 +1,14 @@
 //! Behaviour suites and end-to-end tests over every runtime.
 //!
 //! [`conformance`] holds what every runtime must do, written once. [`Grid`] runs grids of real
-//! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
+//! processes on loopback: the program as a user runs it, with real sockets, TLS and disks. [`peer`]
+//! runs Tahoe-LAFS itself.
 
 pub mod conformance;
 mod content;
 pub mod figures;
 mod grid;
+pub mod peer;
 pub mod puppet;
 
 pub use content::{content, differs_at};
