@@ -16,8 +16,9 @@ use tallac_host::tls::Identity;
 pub(crate) const NODE_URL: &str = "node.url";
 /// The file in which an introducer tells how to use it.
 pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
-/// The file with the introducers a node uses. (Tahoe-LAFS does not start in a directory with an
-/// `introducer.furl`, which was a setting long ago.)
+/// The file with the introducers a node uses, as `create-node` writes it. (One dropped into the
+/// directory as `introducer.furl` counts, too; but Tahoe-LAFS does not start in a directory with that
+/// file, which was a setting long ago.)
 const INTRODUCERS_FURL: &str = "introducers.furl";
 
 /// Where a node looks for introducers.
@@ -126,14 +127,17 @@ pub(crate) fn lock(directory: &Path) -> Result<Lock> {
 
 /// The introducers named in the directory and its configuration, but not the node itself.
 pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result<Vec<Service>> {
-    let path = introducers_furl(directory);
-    let mut services = match fs::read_to_string(&path) {
-        Ok(text) => Service::parse_furl_file(&text).map_err(|(line, error)| {
-            failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
-        })?,
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
+    let mut services = Vec::new();
+    // Dropping the file into the directory is the convention of old, and still the easiest.
+    for path in [introducers_furl(directory), directory.join(INTRODUCER_FURL)] {
+        match fs::read_to_string(&path) {
+            Ok(text) => services.extend(Service::parse_furl_file(&text).map_err(|(line, error)| {
+                failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
+            })?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
     for (index, furl) in config.client.introducers.iter().enumerate() {
         let nurl: Nurl = furl.trim().parse().map_err(|error| {
             failed(Failure::Usage, format!("{FILE}, client.introducers, furl {}: {error}", index + 1))

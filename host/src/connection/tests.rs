@@ -424,7 +424,7 @@ fn the_web_port_passes_bytes_on() {
     let data: Vec<Bytes> = std::mem::take(&mut end.events)
         .into_iter()
         .map(|event| match event {
-            Event::Received { data, .. } => data,
+            Event::Received { data, .. } => data.into_bytes().expect("real bytes"),
             other => panic!("{other:?}"),
         })
         .collect();
