@@ -282,6 +282,21 @@ impl Sending {
         tasks: &mut Tasks<Purpose>,
         _now: Now,
     ) -> Next {
+        loop {
+            if let Some(next) = self.step(file, placing, source, tasks) {
+                return next;
+            }
+        }
+    }
+
+    /// Does what can be done in this pass; `None` if another begins.
+    fn step(
+        &mut self,
+        file: &File,
+        placing: &mut Placing,
+        source: &mut Source,
+        tasks: &mut Tasks<Purpose>,
+    ) -> Option<Next> {
         let encoding = &file.coding.encoding;
         let segments = encoding.num_segments();
         self.hand_out(file, tasks);
@@ -310,17 +325,17 @@ impl Sending {
                 if self.streaming { !placing.is_happy() } else { !placing.could_be_happy() }
             };
             if core::mem::take(&mut self.lost) && hopeless(placing) {
-                return Next::Failed;
+                return Some(Next::Failed);
             }
-            return Next::Wait(self.progress(file));
+            return Some(Next::Wait(self.progress(file)));
         }
         self.end_pass(file, placing, tasks)
     }
 
-    /// All blocks of this pass are confirmed.
-    fn end_pass(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) -> Next {
+    /// All blocks of this pass are confirmed. `None` if another pass begins.
+    fn end_pass(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) -> Option<Next> {
         if placing.awaits_allocations() {
-            return Next::Wait(self.progress(file));
+            return Some(Next::Wait(self.progress(file)));
         }
         match &self.ending {
             Ending::Open if self.whole.hasher.is_some() && self.whole.waiting.is_empty() => {
@@ -328,9 +343,9 @@ impl Sending {
                 leaves.append(&mut self.block_hashes);
                 tasks.job(Purpose::Sending(SendTask::Trees), Job::BuildTrees(leaves));
                 self.ending = Ending::Building;
-                return Next::Wait(self.progress(file));
+                return Some(Next::Wait(self.progress(file)));
             }
-            Ending::Open | Ending::Building => return Next::Wait(self.progress(file)),
+            Ending::Open | Ending::Building => return Some(Next::Wait(self.progress(file))),
             Ending::Built(_) => {}
         }
         // Shares whose server failed go to another, in a further pass; the rest stays open so long,
@@ -338,25 +353,25 @@ impl Sending {
         let closing = self.writers.values().any(|writer| writer.closing && !writer.finished);
         if !closing && !self.streaming {
             if placing.assign(file, tasks) {
-                return Next::Wait(self.progress(file));
+                return Some(Next::Wait(self.progress(file)));
             }
             let opened = self.open_writers(placing);
             if !opened.is_empty() {
                 (self.shares, self.first_pass) = (opened, false);
                 (self.next_read, self.next_write) = (0, 0);
-                return Next::Wait(self.progress(file));
+                return None;
             }
         }
         let enough = placing.is_happy() && placing.is_readable(file.coding.encoding.needed());
         if !closing && !enough {
-            return Next::Failed;
+            return Some(Next::Failed);
         }
         self.close_writers(file, tasks);
         if self.writers.values().all(|writer| writer.finished) {
             let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
-            return Next::Finished(hash::uri_extension_hash(&trees.extension));
+            return Some(Next::Finished(hash::uri_extension_hash(&trees.extension)));
         }
-        Next::Wait(self.progress(file))
+        Some(Next::Wait(self.progress(file)))
     }
 
     /// Hands encoded segments to the writers, in order.
