@@ -210,9 +210,12 @@ fn planted(happy: usize, plant: impl Fn(&[u8], usize) -> Vec<u8>) -> (MemoryGrid
     (grid, put)
 }
 
+/// Makes a planted share of a good one and its length.
+type Plant<'a> = &'a dyn Fn(&[u8], usize) -> Vec<u8>;
+
 #[test]
 fn shares_that_are_there_and_bad() {
-    let bad: [(&str, &dyn Fn(&[u8], usize) -> Vec<u8>); 6] = [
+    let bad: [(&str, Plant<'_>); 6] = [
         ("nothing", &|_, _| Vec::new()),
         ("zeroes", &|_, len| vec![0; len]),
         ("zeroes in a container", &|share, len| [&share[..12], &vec![0; len - 12]].concat()),
