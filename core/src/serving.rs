@@ -284,25 +284,21 @@ impl Serving {
 
     /// Closes the connection of a client that breaks the protocol.
     fn expel(&mut self, conn: ConnId, io: &mut Io) {
-        io.abort(conn);
-        if let Some(client) = self.clients.get_mut(&conn) {
+        if let Some(client) = self.clients.get_mut(&conn)
+            && !core::mem::replace(&mut client.expelled, true)
+        {
             client.held.clear();
-            client.expelled = true;
+            io.abort(conn);
         }
     }
 
     pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
+        let mut gone = Vec::new();
         for (conn, client) in self.clients.iter_mut().filter(|(_, client)| !client.expelled) {
             let late = |since: Instant, patience| now.instant >= since + patience;
             match (client.service, client.pinged) {
-                (None, _) if late(client.since, GREETING_PATIENCE) => {
-                    client.expelled = true;
-                    io.abort(*conn);
-                }
-                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => {
-                    client.expelled = true;
-                    io.abort(*conn);
-                }
+                (None, _) if late(client.since, GREETING_PATIENCE) => gone.push(*conn),
+                (Some(_), Some(pinged)) if late(pinged, PONG_PATIENCE) => gone.push(*conn),
                 (Some(_), None) if late(client.last_heard, PING_AFTER) => {
                     let ping = Message::seal(Kind::Ping, 0, &(), Vec::new());
                     client.pinged = Some(now.instant);
@@ -312,6 +308,7 @@ impl Serving {
                 _ => {}
             }
         }
+        gone.into_iter().for_each(|conn| self.expel(conn, io));
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -340,5 +337,30 @@ fn answer_len(request: &StorageRequest) -> u64 {
             lens.fold(0u64, u64::saturating_add).min(BULK_LEN_MAX as u64)
         }
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Entropy;
+    use crate::machine::Action;
+
+    #[test]
+    fn who_is_thrown_out_wakes_nobody() {
+        let mut io = Io::new(Entropy::new([0; 32]));
+        let swissnum = Swissnum::new("abc").unwrap();
+        let mut serving = Serving::new([(ServiceKind::Storage, swissnum)].into(), "p".into());
+        let at = |seconds| Now { instant: Instant::ZERO + Duration::from_secs(seconds), ..Now::default() };
+        serving.accepted(ConnId::Inbound(0), at(0), &mut io);
+        assert_eq!(serving.deadline(), Some(at(10).instant));
+        while io.poll().is_some() {}
+        for _ in 0..2 {
+            // The host takes its time to close the connection.
+            serving.wake(at(10), &mut io);
+            assert_eq!(serving.deadline(), None);
+        }
+        assert!(matches!(io.poll(), Some(Action::Abort { conn: ConnId::Inbound(0) })));
+        assert!(io.poll().is_none(), "once is enough");
     }
 }

@@ -151,6 +151,7 @@ impl Grid {
                 return Some(timer);
             }
         }
+        self.world.pass(at);
         None
     }
 
@@ -232,7 +233,7 @@ impl Identity {
             sequence: 1,
             storage: serves.then(|| StorageSetup { config: storage, swissnum: self.swissnum("storage") }),
             introducer: (role == Role::Introducer).then(|| self.swissnum("introducer")),
-            introducers,
+            introducers: if role == Role::Introducer { Vec::new() } else { introducers },
             servers: Vec::new(),
             preferred_servers: BTreeSet::new(),
             refused_servers: BTreeSet::new(),

@@ -1,4 +1,51 @@
 //! Whole grids in one thread, in virtual time, from one seed.
+//!
+//! The machines are the core's own, wire codec included; what is pretended is the world around
+//! them: [network](NetworkSettings), [disks](disk), clocks. Everything that is left to chance
+//! follows from a seed, so that the same seed does the same again, on any machine, to the byte: the
+//! [trace hash](trace) says so.
+//!
+//! Three layers, each of use without the next:
+//!
+//! - [`World`] drives machines of any node type. It knows nothing of files. `block`, `pause`,
+//!   `crash`, [`disk::Disk::tamper`] and their kin do harm.
+//! - [`Grid`] is a world of introducers, servers and clients made from a [`GridSpec`], with the
+//!   [`Operations`] of the programs that use it. The model these are compared with is a list:
+//!   which content was stored under which capability.
+//! - [`run`] draws a [`plan::Plan`] from a seed, performs it and judges: nothing wrong is ever
+//!   delivered, nothing acknowledged is ever lost, nothing hangs once faults are healed, and what
+//!   failed leaves nothing behind. [`shrink`] makes a failing plan short.
+//!
+//! Faults stay within what must be survivable: any number of nodes down for a while, any connection
+//! lost, power cuts that keep any part of what was not synced, failing syncs and full disks; and
+//! rotten shares, no more of a file than it can lose. What is missing so far: peers that lie.
+//!
+//! # A test
+//!
+//! ```
+//! use core::time::Duration;
+//! use tallac_core::operation::KeyChoice;
+//! use tallac_simulator::{Crash, Ended, Grid, GridSpec, chance};
+//!
+//! // One introducer, ten servers, one client; 3 of 10 shares.
+//! let mut grid = Grid::running(7, &GridSpec::default());
+//! let client = grid.clients[0];
+//! let content = chance::content(1, 100_000);
+//! grid.operations.put(&mut grid.world, client, content.into(), KeyChoice::Random, true);
+//! assert!(grid.finish_operations(Duration::from_secs(60)));
+//!
+//! // All lose power the moment the file is acknowledged. Three come back.
+//! for server in grid.servers.clone() {
+//!     grid.crash(server, Crash::PowerCut);
+//! }
+//! for server in grid.servers.clone().into_iter().skip(4).take(3) {
+//!     grid.world.start(server);
+//! }
+//! let file = grid.operations.files()[0].clone();
+//! let get = grid.operations.get(&mut grid.world, client, &file, 500..100_000);
+//! assert!(grid.finish_operations(Duration::from_secs(60)));
+//! assert!(matches!(grid.operations.ended(get), Some(Ended::Read)), "every byte was compared");
+//! ```
 
 pub mod chance;
 pub mod disk;
@@ -8,6 +55,7 @@ mod operations;
 pub mod plan;
 pub mod run;
 mod schedule;
+pub mod shrink;
 pub mod trace;
 mod world;
 

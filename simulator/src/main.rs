@@ -4,6 +4,7 @@
 //! tallac-simulator run --seeds 0..1000 [--lie none|no-sync|late]
 //! tallac-simulator trace --seed 7
 //! tallac-simulator hash --seed 7
+//! tallac-simulator shrink --seed 7
 //! ```
 
 use core::ops::Range;
@@ -13,11 +14,13 @@ use std::time::Instant;
 use tallac_simulator::disk::Lie;
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::run::{run_plan, run_seed};
+use tallac_simulator::shrink::shrink;
 
 const USAGE: &str = "usage: tallac-simulator run --seeds A..B [--lie none|no-sync|no-content-sync|no-name-sync|late] [--blind]
        tallac-simulator trace --seed N [the same options]
        tallac-simulator hash --seed N [the same options]
        tallac-simulator plan --seed N [the same options]
+       tallac-simulator shrink --seed N [the same options]
 --lie: how the disks lie about syncing; --blind: do not look at the disks when an upload is acknowledged";
 
 fn main() -> ExitCode {
@@ -28,6 +31,14 @@ fn main() -> ExitCode {
             Task::Hash => {
                 let hash = run_seed(seeds.start, &profile).hash;
                 println!("{}", hash.map_or("none: it panicked".into(), |hash| hash.to_string()));
+                ExitCode::SUCCESS
+            }
+            Task::Shrink => {
+                let plan = Plan::draw(seeds.start, &profile);
+                match shrink(&plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) {
+                    Some(small) => println!("{small:#?}"),
+                    None => println!("nothing goes wrong"),
+                }
                 ExitCode::SUCCESS
             }
             Task::Plan => {
@@ -47,6 +58,7 @@ enum Task {
     Trace,
     Hash,
     Plan,
+    Shrink,
 }
 
 struct Arguments {
@@ -62,6 +74,7 @@ fn arguments(words: Vec<String>) -> Option<Arguments> {
         "trace" => Task::Trace,
         "hash" => Task::Hash,
         "plan" => Task::Plan,
+        "shrink" => Task::Shrink,
         _ => return None,
     };
     let mut arguments = Arguments { task, seeds: 0..100, profile: Profile::default() };

@@ -199,14 +199,14 @@ impl Plan {
                     0 => Step::BlackoutAtAck { down },
                     _ => Step::Blackout { down },
                 };
-                let pause = chance.duration(Duration::ZERO..Duration::from_secs(1));
+                let pause = Duration::from_millis(chance.below(200));
                 steps.push((at + pause, step));
             }
         }
         // Faults strike while something is under way: shortly after an operation begins.
         let begins: Vec<Duration> = steps.iter().map(|(at, _)| *at).collect();
         let strike = |chance: &mut Chance| {
-            let spread = if chance.one_in(2) { 300 } else { 5_000 };
+            let spread = *chance.pick(&[30, 200, 200, 5_000]);
             *chance.pick(&begins) + Duration::from_millis(chance.below(spread))
         };
         for _ in 0..profile.crashes {
@@ -260,7 +260,7 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
         return Step::Get { client, pick: chance.draw(), whole: chance.one_in(2) };
     }
     let segment = u64::from(grid.encoding.max_segment_size());
-    let len = match chance.below(12) {
+    let len = match chance.below(13) {
         0 => chance.below(58),
         1 => 56,
         2 | 3 => chance.within(56..1_000),
@@ -268,8 +268,12 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
         6 => 2 * segment - 2 + chance.below(5),
         7 | 8 => chance.within(1_000..20_000),
         9 | 10 => chance.within(20_000..200_000),
+        // Past a mebibyte an upload spools.
+        11 => chance.within(1_040_000..1_300_000),
         _ => chance.within(200_000..800_000),
     };
+    // Many small segments take long and show little more than some do.
+    let len = len.min(150 * segment);
     let key = if chance.one_in(3) { KeyChoice::Random } else { KeyChoice::Convergent };
     // Sometimes what was put before is put again.
     let seed = if chance.one_in(6) { 1 } else { chance.draw() };

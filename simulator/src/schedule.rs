@@ -41,6 +41,12 @@ impl<T> Schedule<T> {
         self.heap.peek().map(|entry| entry.at)
     }
 
+    /// Lets time pass in which nothing happens.
+    pub(crate) fn pass(&mut self, until: Duration) {
+        debug_assert!(self.peek().is_none_or(|next| next >= until), "something happens before");
+        self.now = self.now.max(until);
+    }
+
     /// Goes on to the next thing.
     pub(crate) fn pop(&mut self) -> Option<T> {
         let entry = self.heap.pop()?;

@@ -325,14 +325,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         Stepped::Moved
     }
 
-    /// Runs until there is nothing to do before `at`, or a timer is due, which is returned.
-    pub fn run_until(&mut self, at: Duration) -> Option<u64> {
-        while self.next_at().is_some_and(|next| next <= at) {
-            if let Stepped::Timer(timer) = self.step() {
-                return Some(timer);
-            }
-        }
-        None
+    /// Lets time pass until `at`, before which nothing may be left to happen.
+    pub(crate) fn pass(&mut self, at: Duration) {
+        self.items.pass(at);
     }
 
     pub(crate) fn remark(&mut self, text: impl FnOnce() -> String) {

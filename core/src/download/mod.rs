@@ -470,24 +470,27 @@ impl Download {
 
     fn decode(&mut self) {
         let Some(file) = &self.file else { return };
+        let mut begun = false;
         for (&segment, fetch) in &mut self.segments {
             if fetch.decoding || fetch.blocks.len() < usize::from(self.cap.needed) {
                 continue;
             }
             let Some(expected) = file.ciphertext_tree.leaf(segment) else { continue };
-            fetch.decoding = true;
+            (fetch.decoding, begun) = (true, true);
             fetch.asked.clear();
             let blocks =
                 core::mem::take(&mut fetch.blocks).into_iter().take(usize::from(self.cap.needed)).collect();
             let job = Job::DecodeSegment { file: file.coding.clone(), segment, blocks, expected };
             self.tasks.job(Purpose::Decode(segment), job);
         }
-        // Blocks that came too late are no longer of use.
-        let segments = &self.segments;
-        self.tasks.forget(|purpose| match purpose {
-            Purpose::Block(segment, _) => segments.get(segment).is_none_or(|fetch| fetch.decoding),
-            _ => false,
-        });
+        if begun {
+            // Blocks that come too late are no longer of use.
+            let segments = &self.segments;
+            self.tasks.forget(|purpose| match purpose {
+                Purpose::Block(segment, _) => segments.get(segment).is_none_or(|fetch| fetch.decoding),
+                _ => false,
+            });
+        }
     }
 
     /// A share's data is wrong: it is no longer used, and its server is told.

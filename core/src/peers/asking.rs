@@ -1,7 +1,7 @@
 //! Asking servers: a question goes out on the server's connection, its answer, or why there is
 //! none, comes back to who asked.
 
-use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus};
+use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus, PONG_PATIENCE};
 use super::table::ServerTable;
 use crate::identity::ServerId;
 use crate::io::Io;
@@ -22,6 +22,10 @@ use core::time::Duration;
 /// A server that let a connection attempt run out of patience is not tried again for this long by
 /// those who can do without it.
 const AVOID_SILENT: Duration = Duration::from_secs(60);
+
+/// A connection that stays silent this long although a sign of life was asked for is made anew, if
+/// the server is needed.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A connected server is asked this often how much it can take.
 const VERSION_EVERY: Duration = Duration::from_secs(60);
@@ -110,13 +114,34 @@ struct Ask {
     request: StorageRequest,
     bulk: Vec<Payload>,
     sent: bool,
-    /// It was sent before, on a connection that broke.
-    again: bool,
+    effort: Effort,
+    attempt: Attempt,
     asked_at: Instant,
     patience: Duration,
 }
 
+/// How often it has been tried to get a question answered.
+///
+/// ```text
+/// First ──(silence)──▶ Probing ──(the connection broke)──▶ Second
+///   └────────────────(the connection broke)──────────────────▲
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Attempt {
+    First,
+    /// Nothing came back, and the connection is being probed: perhaps it is dead and the server
+    /// is not.
+    Probing,
+    /// It was sent before, on a connection that broke.
+    Second,
+}
+
 impl Ask {
+    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent.
+    fn is_repeatable(&self) -> bool {
+        !self.sent || !matches!(self.request, StorageRequest::Write { .. })
+    }
+
     /// Each sign of life starts the wait anew, but not for ever: a server that only says that it
     /// lives is as good as silent.
     fn patience_ends(&self, heard: Instant) -> Instant {
@@ -227,7 +252,8 @@ impl Peers {
         }
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
         let asked_at = now.instant;
-        let ask = Ask { token, request, bulk, sent: false, again: false, asked_at, patience };
+        let (sent, attempt) = (false, Attempt::First);
+        let ask = Ask { token, request, bulk, sent, effort, attempt, asked_at, patience };
         if !matches!(token.asker, Asker::Node(_)) {
             entry.last_used = now.instant;
         }
@@ -350,20 +376,21 @@ impl Peers {
     fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
         let Some(entry) = self.links.get_mut(&server) else { return };
         // A connection that had requests under way stood, and did not fail to be made.
-        let broke = matches!(error, LinkError::Closed(_)) && !entry.unanswered.is_empty();
+        let stood = !entry.unanswered.is_empty();
+        let broke = matches!(error, LinkError::Closed(_));
         entry.unanswered.clear();
         entry.unsent.clear();
-        let again = |ask: &Ask| {
-            // The bulk of a write is gone once it was sent.
-            let repeatable = !ask.sent || !matches!(ask.request, StorageRequest::Write { .. });
-            broke && !ask.again && repeatable
+        let again = |ask: &Ask| match ask.attempt {
+            Attempt::First => stood && ask.is_repeatable() && (broke || ask.effort == Effort::Insist),
+            Attempt::Probing => true,
+            Attempt::Second => false,
         };
         for (_, ask) in entry.asks.extract_if(.., |_, ask| !again(ask)) {
             self.tokens.remove(&ask.token);
             self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
         }
         for ask in entry.asks.values_mut() {
-            (ask.sent, ask.again, ask.asked_at) = (false, true, now.instant);
+            (ask.sent, ask.attempt, ask.asked_at) = (false, Attempt::Second, now.instant);
         }
         if !entry.asks.is_empty()
             && let Err(error) = self.ready(server, Effort::Insist, now, io)
@@ -411,15 +438,24 @@ impl Peers {
     }
 
     /// Answers the questions of a server that have waited long enough, and asks for a sign of life.
+    /// Where no other server will do, the connection gets a short time to show that it is alive.
     fn silent(&mut self, server: ServerId, now: Now, io: &mut Io) {
         let entry = self.links.get_mut(&server).expect("called for a server with a link");
         let heard = entry.link.last_heard().unwrap_or(Instant::ZERO);
-        let late = entry.asks.extract_if(.., |_, ask| now.instant >= ask.patience_ends(heard));
-        for (_, ask) in late.collect::<Vec<_>>() {
+        let is_late = |ask: &Ask| now.instant >= ask.patience_ends(heard);
+        let mut patience = PONG_PATIENCE;
+        for ask in entry.asks.values_mut().filter(|ask| is_late(ask)) {
+            let first = ask.attempt == Attempt::First && ask.sent;
+            if first && ask.effort == Effort::Insist && ask.is_repeatable() {
+                (ask.attempt, ask.asked_at) = (Attempt::Probing, now.instant);
+                patience = PROBE_PATIENCE.min(ask.patience);
+            }
+        }
+        for (_, ask) in entry.asks.extract_if(.., |_, ask| is_late(ask)) {
             self.tokens.remove(&ask.token);
             self.answers.push_back((ask.token, server, Err(AskError::Silent(ask.patience))));
         }
-        entry.link.ping(now, io);
+        entry.link.ping(patience, now, io);
     }
 
     /// While the grid is small enough, every server stays connected.

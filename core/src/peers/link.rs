@@ -23,7 +23,7 @@ use serde::Serialize;
 /// An idle connection is pinged this often.
 const PING_AFTER: Duration = Duration::from_secs(30);
 /// A ping unanswered for this long means the other side is gone.
-const PONG_PATIENCE: Duration = Duration::from_secs(15);
+pub(super) const PONG_PATIENCE: Duration = Duration::from_secs(15);
 /// Pings of the other side that follow each other faster than this are no pings.
 const PINGS_APART: Duration = Duration::from_secs(1);
 /// The first pause before a failed connection is tried again; doubled each time, jittered.
@@ -112,7 +112,8 @@ enum State {
         since: Instant,
         program: String,
         last_heard: Instant,
-        pinged: Option<Instant>,
+        /// A ping is under way and must be answered by then.
+        pong_due: Option<Instant>,
     },
 }
 
@@ -247,11 +248,14 @@ impl Link {
         }
     }
 
-    /// Asks for a sign of life, if none is being waited for.
-    pub(crate) fn ping(&mut self, now: Now, io: &mut Io) {
-        if let State::Up { conn, pinged: pinged @ None, .. } = &mut self.state {
-            *pinged = Some(now.instant);
-            io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+    /// Asks for a sign of life. Without one within `patience`, the connection is given up.
+    pub(crate) fn ping(&mut self, patience: Duration, now: Now, io: &mut Io) {
+        if let State::Up { conn, pong_due, .. } = &mut self.state {
+            let due = now.instant + patience;
+            if pong_due.is_none() {
+                io.send(*conn, Message::seal(Kind::Ping, 0, &(), Vec::new()));
+            }
+            *pong_due = Some(pong_due.map_or(due, |before| before.min(due)));
         }
     }
 
@@ -260,11 +264,11 @@ impl Link {
             State::Connecting { since, .. } if now.instant >= *since + CONNECT_PATIENCE => {
                 self.fail(LinkError::Silent, now, io)
             }
-            State::Up { pinged: Some(pinged), .. } if now.instant >= *pinged + PONG_PATIENCE => {
+            State::Up { pong_due: Some(due), .. } if now.instant >= *due => {
                 self.fail(LinkError::Silent, now, io)
             }
-            State::Up { last_heard, pinged: None, .. } if now.instant >= *last_heard + PING_AFTER => {
-                self.ping(now, io);
+            State::Up { last_heard, pong_due: None, .. } if now.instant >= *last_heard + PING_AFTER => {
+                self.ping(PONG_PATIENCE, now, io);
                 None
             }
             _ => None,
@@ -275,7 +279,7 @@ impl Link {
         match &self.state {
             State::Down => None,
             State::Connecting { since, .. } => Some(*since + CONNECT_PATIENCE),
-            State::Up { pinged: Some(pinged), .. } => Some(*pinged + PONG_PATIENCE),
+            State::Up { pong_due: Some(due), .. } => Some(*due),
             State::Up { last_heard, .. } => Some(*last_heard + PING_AFTER),
         }
     }
@@ -304,7 +308,7 @@ impl Link {
                         }
                         let program = welcome.program.chars().filter(|c| !c.is_control()).take(100).collect();
                         let (since, last_heard) = (now.instant, now.instant);
-                        self.state = State::Up { conn, since, program, last_heard, pinged: None };
+                        self.state = State::Up { conn, since, program, last_heard, pong_due: None };
                         (self.failures, self.retry_at, self.last_error) = (0, None, None);
                         Some(LinkEvent::Up)
                     }
@@ -337,10 +341,10 @@ impl Link {
     }
 
     fn heard(&mut self, from: ConnId, now: Now) {
-        if let State::Up { conn, last_heard, pinged, .. } = &mut self.state
+        if let State::Up { conn, last_heard, pong_due, .. } = &mut self.state
             && *conn == from
         {
-            (*last_heard, *pinged) = (now.instant, None);
+            (*last_heard, *pong_due) = (now.instant, None);
         }
     }
 

@@ -128,8 +128,9 @@ struct Writer {
     under_way: BTreeMap<u64, u64>,
     closing: bool,
     finished: bool,
-    /// When it last confirmed something, or began to be waited for.
-    last_confirmed: Instant,
+    /// Since when it is waited for: since it last confirmed something, or since the others had
+    /// nothing under way any more.
+    waited_for: Option<Instant>,
 }
 
 impl Writer {
@@ -199,7 +200,7 @@ impl Sending {
                 under_way: BTreeMap::new(),
                 closing: false,
                 finished: false,
-                last_confirmed: Instant::ZERO,
+                waited_for: None,
             };
             self.writers.insert(share, writer);
             opened.insert(share);
@@ -240,7 +241,7 @@ impl Sending {
             (SendTask::Trees, Outcome::Job(JobOutput::Trees(trees))) => self.trees_built(trees, file),
             (SendTask::Write { share, server, offset }, Outcome::Answer(answer)) => {
                 if let Some(writer) = self.writers.get_mut(&share) {
-                    writer.last_confirmed = now.instant;
+                    writer.waited_for = Some(now.instant);
                 }
                 self.written(share, server, offset, answer, file, placing, tasks);
             }
@@ -317,12 +318,15 @@ impl Sending {
         tasks: &mut Tasks<Purpose>,
         now: Now,
     ) -> Next {
+        self.note_waits(now.instant);
         self.lose_stalled(file, placing, tasks, now.instant);
-        loop {
+        let next = loop {
             if let Some(next) = self.advance_pass(file, placing, source, tasks) {
-                return next;
+                break next;
             }
-        }
+        };
+        self.note_waits(now.instant);
+        next
     }
 
     /// Whether most writers wait for the rest: then it is not this node's line that is slow.
@@ -331,15 +335,19 @@ impl Sending {
         2 * idle >= self.writers.len()
     }
 
+    /// Notes who is waited for. The wait for the laggards begins when the others are done.
+    fn note_waits(&mut self, now: Instant) {
+        let held_up = self.is_held_up();
+        for writer in self.writers.values_mut() {
+            let since = writer.waited_for.filter(|_| held_up).unwrap_or(now);
+            writer.waited_for = (!writer.under_way.is_empty()).then_some(since);
+        }
+    }
+
     /// Gives up the shares of servers that hold up all others.
     fn lose_stalled(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>, now: Instant) {
-        if !self.is_held_up() {
-            // The wait for the laggards begins when the others are done.
-            self.writers.values_mut().for_each(|writer| writer.last_confirmed = now);
-            return;
-        }
         let stalled = |writer: &Writer| {
-            !writer.closing && !writer.under_way.is_empty() && now >= writer.last_confirmed + STALLED_AFTER
+            !writer.closing && writer.waited_for.is_some_and(|since| now >= since + STALLED_AFTER)
         };
         let shares: Vec<u16> = self.writers.iter().filter(|(_, w)| stalled(w)).map(|(s, _)| *s).collect();
         for share in shares {
@@ -349,9 +357,9 @@ impl Sending {
 
     /// When a server will have held up the others for too long.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let waiting = self.writers.values().filter(|w| !w.closing && !w.under_way.is_empty());
-        let first = waiting.map(|writer| writer.last_confirmed + STALLED_AFTER).min();
-        first.filter(|_| self.is_held_up())
+        let waiting = self.writers.values().filter(|writer| !writer.closing);
+        let first = waiting.filter_map(|writer| writer.waited_for).min();
+        first.filter(|_| self.is_held_up()).map(|since| since + STALLED_AFTER)
     }
 
     /// Goes on with the pass over the content. `None` if it is over and another begins.
