@@ -39,7 +39,7 @@ use finding::Finding;
 use share::{BlockRead, Opened, ShareReader};
 
 /// How long a server may be silent before a question to it is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A server that takes longer than this for something is overtaken by asking another.
 const SLOW_AFTER: Duration = Duration::from_millis(1200);
 /// While nobody answers, it may be this node's own line that is slow: overtaking waits this long.
