@@ -43,7 +43,7 @@ pub const INBOUND_MAX: usize = 1_024;
 pub const CANDIDATES_PER_SHARE: usize = 2;
 
 /// How long a connection attempt may take, TLS and hello included.
-pub const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(4);
 /// How long a share in progress may lie without a write before it is dropped.
 pub const INCOMING_IDLE_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long a new or renewed lease lasts, in seconds of the date.

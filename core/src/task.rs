@@ -6,11 +6,13 @@ use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
 use crate::payload::Payload;
 use crate::peers::{Answer, Effort};
-use crate::storage::protocol::StorageRequest;
+use crate::storage::protocol::{StorageAnswer, StorageRequest};
+use crate::storage_index::StorageIndex;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::ops::Range;
 use core::time::Duration;
 
 /// A server that was no help, and why.
@@ -140,4 +142,25 @@ impl<Purpose> Tasks<Purpose> {
     pub(crate) fn poll(&mut self) -> Option<(u64, Task)> {
         self.queue.pop_front()
     }
+}
+
+/// A request for ranges of a share.
+pub(crate) fn read(storage_index: StorageIndex, share: u16, ranges: &[Range<u64>]) -> StorageRequest {
+    let ranges = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
+    StorageRequest::Read { storage_index, share, ranges }
+}
+
+/// Cuts the bulk of an answer into the ranges asked for. A share may end within a range.
+pub(crate) fn pieces(answer: Answer, ranges: &[Range<u64>]) -> Result<Vec<Payload>, Trouble> {
+    let (lengths, mut bulk) = match answer {
+        Ok((StorageAnswer::Data(lengths), bulk)) => (lengths, bulk),
+        Ok(_) => return Err(Trouble::Nonsense("no answer to a read")),
+        Err(error) => return Err(Trouble::Ask(error)),
+    };
+    let total = lengths.iter().try_fold(0u64, |sum, len| sum.checked_add(*len));
+    let too_long = lengths.iter().zip(ranges).any(|(len, range)| *len > range.end - range.start);
+    if lengths.len() != ranges.len() || too_long || total != Some(bulk.len()) {
+        return Err(Trouble::Nonsense("other bytes than were asked for"));
+    }
+    Ok(lengths.into_iter().map(|len| bulk.take_front(len)).collect())
 }

@@ -85,7 +85,7 @@ impl Default for Shares {
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Client {
-    /// Furls beside those in `introducer.furl`.
+    /// Furls beside those in `private/introducers.furl`.
     pub(crate) introducers: Vec<String>,
     pub(crate) preferred_servers: Vec<String>,
     pub(crate) refused_servers: Vec<String>,
@@ -214,7 +214,7 @@ impl Config {
              segment_size = {segment_size}\n\
              \n\
              [client]\n\
-             # Furls of introducers, beside those in the file introducer.furl.\n\
+             # Furls of introducers, beside those in the file private/introducers.furl.\n\
              introducers = {introducers}\n\
              # Ids of servers to use first, and of servers not to use.\n\
              preferred_servers = {preferred}\n\

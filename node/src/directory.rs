@@ -14,8 +14,17 @@ use tallac_host::tls::Identity;
 
 /// The file that tells the command line where the node's web port is.
 pub(crate) const NODE_URL: &str = "node.url";
-/// The file that gives the right to use an introducer.
+/// The file in which an introducer tells how to use it.
 pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
+/// The file with the introducers a node uses, as `create-node` writes it. (One dropped into the
+/// directory as `introducer.furl` counts, too; but Tahoe-LAFS does not start in a directory with that
+/// file, which was a setting long ago.)
+const INTRODUCERS_FURL: &str = "introducers.furl";
+
+/// Where a node looks for introducers.
+pub(crate) fn introducers_furl(directory: &Path) -> PathBuf {
+    directory.join("private").join(INTRODUCERS_FURL)
+}
 
 /// Makes the directory of a node.
 pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
@@ -36,7 +45,7 @@ pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
     let furls = args.introducer.iter().map(|furl| read_furl(furl)).collect::<Result<Vec<_>>>()?;
     make(&args.directory, &config)?;
     if !furls.is_empty() {
-        secrets::write_private(&args.directory.join(INTRODUCER_FURL), &furls.concat())?;
+        secrets::write_private(&introducers_furl(&args.directory), &furls.concat())?;
     }
     Ok(config)
 }
@@ -53,7 +62,7 @@ pub(crate) fn create_introducer(args: &CreateIntroducer) -> Result<Config> {
     make(&args.directory, &config)?;
     let identity = identity(&args.directory)?;
     let listen: SocketAddr = config.grid.listen.parse().context("the address was checked before")?;
-    write_introducer_furl(&args.directory, identity.pin(), &addresses(&config, listen)?)?;
+    introducer_swissnum(&args.directory, &identity, &addresses(&config, listen)?)?;
     Ok(config)
 }
 
@@ -118,14 +127,17 @@ pub(crate) fn lock(directory: &Path) -> Result<Lock> {
 
 /// The introducers named in the directory and its configuration, but not the node itself.
 pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result<Vec<Service>> {
-    let path = directory.join(INTRODUCER_FURL);
-    let mut services = match fs::read_to_string(&path) {
-        Ok(text) => Service::parse_furl_file(&text).map_err(|(line, error)| {
-            failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
-        })?,
-        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-    };
+    let mut services = Vec::new();
+    // Dropping the file into the directory is the convention of old, and still the easiest.
+    for path in [introducers_furl(directory), directory.join(INTRODUCER_FURL)] {
+        match fs::read_to_string(&path) {
+            Ok(text) => services.extend(Service::parse_furl_file(&text).map_err(|(line, error)| {
+                failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
+            })?),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
     for (index, furl) in config.client.introducers.iter().enumerate() {
         let nurl: Nurl = furl.trim().parse().map_err(|error| {
             failed(Failure::Usage, format!("{FILE}, client.introducers, furl {}: {error}", index + 1))
@@ -137,22 +149,15 @@ pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result
     Ok(services)
 }
 
-/// Writes `introducer.furl` (to be copied to friends) with the introducer's present addresses. The
-/// swissnum stays the one in `private/introducer.furl`.
-pub(crate) fn write_introducer_furl(directory: &Path, pin: Pin, addresses: &[Address]) -> Result<Swissnum> {
-    let master = directory.join("private").join(INTRODUCER_FURL);
-    let swissnum = match secrets::swissnum(&master)? {
-        Some(swissnum) => swissnum,
-        None => secrets::new_swissnum()?,
-    };
-    let service = Service { pin, swissnum: swissnum.clone(), addresses: addresses.to_vec() };
-    let lines: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
-    for path in [master, directory.join(INTRODUCER_FURL)] {
-        if fs::read_to_string(&path).ok().as_deref() != Some(&lines) {
-            secrets::write_private(&path, &lines)?;
-        }
-    }
-    Ok(swissnum)
+/// The swissnum of the introducer service; writes `introducer.furl`, which is to be copied to friends,
+/// and `private/introducer.furl` in the form of Tahoe-LAFS.
+pub(crate) fn introducer_swissnum(
+    directory: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
+    let furl = directory.join("private").join(INTRODUCER_FURL);
+    service_swissnum(&furl, &directory.join(INTRODUCER_FURL), identity, addresses)
 }
 
 /// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
@@ -162,18 +167,29 @@ pub(crate) fn storage_swissnum(
     identity: &Identity,
     addresses: &[Address],
 ) -> Result<Swissnum> {
-    let path = directory.join("private").join("storage.furl");
-    let swissnum = match secrets::swissnum(&path)? {
+    let private = directory.join("private");
+    service_swissnum(&private.join("storage.furl"), &private.join("storage.nurl"), identity, addresses)
+}
+
+/// The swissnum of a service, made once and kept in a Foolscap furl; writes this and a file of NURLs
+/// with the present addresses.
+fn service_swissnum(
+    furl: &Path,
+    nurls: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Swissnum> {
+    let swissnum = match secrets::swissnum(furl)? {
         Some(swissnum) => swissnum,
         None => secrets::new_swissnum()?,
     };
     let hints: Vec<String> = addresses.iter().map(|address| format!("tcp:{address}")).collect();
     let line = format!("pb://{}@{}/{}\n", identity.tub_id(), hints.join(","), swissnum.expose());
     let service = Service { pin: identity.pin(), swissnum: swissnum.clone(), addresses: addresses.to_vec() };
-    let nurls: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
-    for (path, text) in [(path, line), (directory.join("private").join("storage.nurl"), nurls)] {
-        if fs::read_to_string(&path).ok().as_deref() != Some(&text) {
-            secrets::write_private(&path, &text)?;
+    let lines: String = service.nurls().map(|nurl| format!("{nurl}\n")).collect();
+    for (path, text) in [(furl, line), (nurls, lines)] {
+        if fs::read_to_string(path).ok().as_deref() != Some(&text) {
+            secrets::write_private(path, &text)?;
         }
     }
     Ok(swissnum)

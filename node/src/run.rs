@@ -68,7 +68,7 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     write_public(&directory.join("my_nodeid"), &format!("{}\n", identity.tub_id()))?;
     let swissnum = directory::storage_swissnum(directory, &identity, &addresses)?;
     let introducer = if config.introducer.enabled {
-        Some(directory::write_introducer_furl(directory, identity.pin(), &addresses)?)
+        Some(directory::introducer_swissnum(directory, &identity, &addresses)?)
     } else {
         None
     };

@@ -170,6 +170,14 @@ impl Grid {
         }
     }
 
+    /// Ends a node as its owner would, with SIGTERM.
+    #[track_caller]
+    pub fn stop(&mut self, name: &str) {
+        self.signal(name, "TERM");
+        assert_eq!(self.wait_end(name, PATIENCE), Some(0), "{name}: {}", self.log(name));
+        self.nodes.get_mut(name).expect("a node of the grid").child = None;
+    }
+
     /// Sends a node a signal, such as `STOP`, `CONT` or `TERM`.
     pub fn signal(&self, name: &str, signal: &str) {
         let status = Command::new("kill").arg(format!("-{signal}")).arg(self.pid(name).to_string()).status();

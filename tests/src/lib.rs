@@ -2,11 +2,16 @@
 //!
 //! [`conformance`] holds what every runtime must do, written once. [`Grid`] runs grids of real
 //! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
+//! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them.
+//! [`peer`] runs Tahoe-LAFS itself.
 
 pub mod conformance;
 mod content;
 pub mod figures;
 mod grid;
+pub mod liar;
+pub mod memory_grid;
+pub mod peer;
 pub mod puppet;
 
 pub use content::{content, differs_at};

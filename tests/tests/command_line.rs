@@ -129,8 +129,8 @@ fn directories_from_nowhere() {
     assert!(!Path::new(node).exists(), "a refused command makes nothing");
     let (code, errors) = run(&["create-node", node, "--listen", "127.0.0.1:0"]);
     assert_eq!(code, Some(0), "{errors}");
-    fs::write(Path::new(node).join("introducer.furl"), "what is this\n").expect("a file");
-    check(&["run", node], 2, "introducer.furl, line 1");
+    fs::write(Path::new(node).join("private/introducers.furl"), "what is this\n").expect("a file");
+    check(&["run", node], 2, "introducers.furl, line 1");
     fs::write(Path::new(node).join("tallac.toml"), "nickname = 5").expect("a file");
     check(&["run", node], 2, "tallac.toml");
 }
@@ -150,7 +150,7 @@ fn ports_locks_and_signals() {
         "private/secret",
         "private/convergence",
         "private/storage.furl",
-        "introducer.furl",
+        "private/introducers.furl",
         "node.url",
     ] {
         let mode = fs::metadata(path.join(file)).expect(file).permissions().mode();

@@ -39,7 +39,7 @@ fn servers_can_be_configured_without_an_introducer() {
         grid.run(&format!("s{index}"));
         grid.wait_until(&format!("s{index}"), |_| true);
     }
-    fs::remove_file(grid.path("gw").join("introducer.furl")).expect("it was written");
+    fs::remove_file(grid.path("gw").join("private/introducers.furl")).expect("it was written");
     let mut config = fs::read_to_string(grid.path("gw").join("tallac.toml")).expect("a configuration");
     for index in 0..3 {
         let read = |file: &str| {
@@ -75,13 +75,14 @@ fn two_introducers_are_as_good_as_one() {
         "[introducer]\nenabled = true",
     );
     fs::write(&config, text).expect("a configuration");
-    let first = fs::read_to_string(grid.path("gw").join("introducer.furl")).expect("a furl");
+    let first = fs::read_to_string(grid.path("gw").join("private/introducers.furl")).expect("a furl");
     grid.run("s2");
     grid.wait_until("s2", |_| true);
     let second = fs::read_to_string(grid.path("s2").join("introducer.furl")).expect("a furl");
     assert_ne!(first, second);
     for name in ["gw", "s0", "s1"] {
-        fs::write(grid.path(name).join("introducer.furl"), format!("{first}{second}")).expect("a furl");
+        fs::write(grid.path(name).join("private/introducers.furl"), format!("{first}{second}"))
+            .expect("a furl");
     }
     // The first one never runs.
     for name in ["s0", "s1", "gw"] {

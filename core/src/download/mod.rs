@@ -24,9 +24,9 @@ use crate::machine::Machine;
 use crate::payload::Payload;
 use crate::peers::{Answer, Candidate, Effort};
 use crate::share::Extension;
-use crate::storage::protocol::{StorageAnswer, StorageRequest};
+use crate::storage::protocol::StorageRequest;
 use crate::storage_index::StorageIndex;
-use crate::task::{Outcome, Task, Tasks, Trouble};
+use crate::task::{Outcome, Task, Tasks, Trouble, pieces, read};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -39,7 +39,7 @@ use finding::Finding;
 use share::{BlockRead, Opened, ShareReader};
 
 /// How long a server may be silent before a question to it is given up.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A server that takes longer than this for something is overtaken by asking another.
 const SLOW_AFTER: Duration = Duration::from_millis(1200);
 /// While nobody answers, it may be this node's own line that is slow: overtaking waits this long.
@@ -398,7 +398,7 @@ impl Download {
 
     fn opened(&mut self, key: ShareKey, answer: Answer, now: Instant) {
         let Some(share) = self.shares.get_mut(&key).filter(|share| share.is_opening()) else { return };
-        let pieces = match pieces(answer, share.ranges().len()) {
+        let pieces = match pieces(answer, share.ranges()) {
             Ok(pieces) => pieces,
             Err(trouble) => return self.lose_share(key, trouble),
         };
@@ -468,7 +468,7 @@ impl Download {
         let Some(asked) = fetch.asked.get_mut(&key) else { return };
         asked.came = true;
         let (Some(share), Some(file)) = (self.shares.get_mut(&key), &mut self.file) else { return };
-        let pieces = match pieces(answer, asked.read.ranges.len()) {
+        let pieces = match pieces(answer, &asked.read.ranges) {
             Ok(pieces) => pieces,
             Err(trouble) => return self.lose_share(key, trouble),
         };
@@ -569,23 +569,4 @@ impl Download {
 
 fn ask(server: ServerId, request: StorageRequest) -> Task {
     Task::Ask { server, request, bulk: Vec::new(), patience: PATIENCE, effort: Effort::Insist }
-}
-
-fn read(storage_index: StorageIndex, share: u16, ranges: &[Range<u64>]) -> StorageRequest {
-    let ranges = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
-    StorageRequest::Read { storage_index, share, ranges }
-}
-
-/// Cuts the bulk of an answer into the ranges asked for.
-fn pieces(answer: Answer, ranges: usize) -> Result<Vec<Payload>, Trouble> {
-    let (lengths, mut bulk) = match answer {
-        Ok((StorageAnswer::Data(lengths), bulk)) => (lengths, bulk),
-        Ok(_) => return Err(Trouble::Nonsense("no answer to a read")),
-        Err(error) => return Err(Trouble::Ask(error)),
-    };
-    let total = lengths.iter().try_fold(0u64, |sum, len| sum.checked_add(*len));
-    if lengths.len() != ranges || total != Some(bulk.len()) {
-        return Err(Trouble::Nonsense("other bytes than were asked for"));
-    }
-    Ok(lengths.into_iter().map(|len| bulk.take_front(len)).collect())
 }

@@ -25,14 +25,14 @@ const AVOID_SILENT: Duration = Duration::from_secs(60);
 
 /// A connection that stays silent this long although a sign of life was asked for is made anew, if
 /// the server is needed.
-const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connected server is asked this often how much it can take.
 const VERSION_EVERY: Duration = Duration::from_secs(60);
 
 /// However many signs of life come, an answer is waited for no longer than this many times the
 /// asker's patience.
-const PATIENCE_TIMES_MAX: u32 = 12;
+const PATIENCE_TIMES_MAX: u32 = 3;
 
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]

@@ -159,7 +159,7 @@ impl fmt::Display for UploadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             UploadError::NoServers => f.write_str(
-                "no storage server is known: check that the node has an introducer.furl and that \
+                "no storage server is known: check that the node has an introducers.furl and that \
                  the introducer runs, or configure servers by hand",
             ),
             UploadError::Unhappy { happy, happiness, needed, total, known, trouble } => {

@@ -29,8 +29,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
             created("node", &args.directory, &config);
             if args.introducer.is_empty() {
                 println!(
-                    "To join a grid, copy its introducer.furl into {} before the start.",
-                    args.directory.display()
+                    "To join a grid, copy its introducer.furl to {} before the start.",
+                    directory::introducers_furl(&args.directory).display()
                 );
             }
             Ok(())

@@ -1,0 +1,660 @@
+//! A grid in one process and in virtual time, in which anything between the nodes can be tampered
+//! with: real nodes of the core, a network and disks made of maps.
+//!
+//! Servers are nodes 0, 1, ..., the client comes after them. Every frame passes the grid's
+//! [`Tamper`], which may alter, multiply, delay or drop it, answer it itself, or cut the connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::time::Duration;
+use tallac_core::announcement::{AnnouncementKey, ServerInfo};
+use tallac_core::capability::{Capability, ChkCap};
+use tallac_core::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
+use tallac_core::download::DownloadError;
+use tallac_core::encoding::EncodingParams;
+use tallac_core::identity::{ServerId, TubId};
+use tallac_core::job;
+use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
+use tallac_core::node::{Node, NodeConfig, StorageSetup};
+use tallac_core::nurl::{Address, Pin, Service, Swissnum};
+use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
+use tallac_core::payload::Payload;
+use tallac_core::peers::PeersConfig;
+use tallac_core::secret::Secret;
+use tallac_core::storage::StorageConfig;
+use tallac_core::time::{Instant, Now, UnixTime};
+use tallac_core::upload::{UploadError, Uploaded};
+use tallac_core::wire::{Frame, Hello, Kind, Message};
+
+/// How long a frame is under way.
+const LATENCY: Duration = Duration::from_millis(1);
+/// What takes longer than this will never end.
+const FOREVER: Duration = Duration::from_secs(600);
+/// The events of connections that no node made go here.
+const STRANGER: usize = usize::MAX;
+
+/// What becomes of a frame.
+#[derive(Clone, Debug)]
+pub enum Passage {
+    /// It, or another, goes on to where it was sent, after a time beyond the usual.
+    Deliver(Duration, Frame),
+    /// A frame goes back to who sent this one.
+    Reply(Duration, Frame),
+    /// The connection breaks.
+    Cut,
+}
+
+/// The frame goes on as it is.
+pub fn pass(frame: Frame) -> Vec<Passage> {
+    vec![Passage::Deliver(Duration::ZERO, frame)]
+}
+
+/// What stands between the nodes.
+pub trait Tamper {
+    /// Decides what becomes of a frame.
+    fn frame(&mut self, from: usize, to: usize, frame: Frame) -> Vec<Passage>;
+}
+
+impl<F: FnMut(usize, usize, Frame) -> Vec<Passage>> Tamper for F {
+    fn frame(&mut self, from: usize, to: usize, frame: Frame) -> Vec<Passage> {
+        self(from, to, frame)
+    }
+}
+
+/// A network that does what it should.
+#[derive(Clone, Copy, Debug)]
+pub struct Honest;
+
+impl Tamper for Honest {
+    fn frame(&mut self, _from: usize, _to: usize, frame: Frame) -> Vec<Passage> {
+        pass(frame)
+    }
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// No byte more fits, whatever it says of its free space.
+    Full,
+    /// Nothing can be written.
+    ReadOnly,
+    /// Nothing works.
+    Failing,
+    /// What syncs, fails.
+    Unsyncable,
+}
+
+/// A disk made of a map: nothing survives a crash, so nothing needs to be synced.
+#[derive(Clone, Debug)]
+pub struct MemoryDisk {
+    /// The files.
+    pub files: BTreeMap<StorePath, Vec<u8>>,
+    /// What is wrong with it.
+    pub fault: Option<Fault>,
+    /// What it says is free.
+    pub free: u64,
+}
+
+impl MemoryDisk {
+    /// The containers of whole shares.
+    pub fn shares(&mut self) -> impl Iterator<Item = (u16, &mut Vec<u8>)> {
+        self.files.iter_mut().filter_map(|(path, file)| match path {
+            StorePath::Share(_, share) => Some((*share, file)),
+            _ => None,
+        })
+    }
+
+    fn run(&mut self, steps: Vec<DiskStep>) -> DiskResult {
+        let mut outputs = Vec::new();
+        for (step, todo) in steps.into_iter().enumerate() {
+            let output = self.step(todo).map_err(|error| DiskFailure { step, error })?;
+            outputs.extend(output);
+        }
+        Ok(outputs)
+    }
+
+    fn step(&mut self, step: DiskStep) -> Result<Option<DiskOutput>, DiskError> {
+        use DiskStep::*;
+        let writes = matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..));
+        match self.fault {
+            Some(Fault::Full) if writes => return Err(DiskError::Full),
+            Some(Fault::ReadOnly) if writes => return Err(DiskError::ReadOnly),
+            Some(Fault::Failing) => return Err(DiskError::Failed("the disk is broken".into())),
+            Some(Fault::Unsyncable) if matches!(step, Sync(_) | SyncName(_)) => {
+                return Err(DiskError::Failed("the disk does not sync".into()));
+            }
+            _ => {}
+        }
+        match step {
+            Create(path) => {
+                if self.files.contains_key(&path) {
+                    return Err(DiskError::Exists);
+                }
+                self.files.insert(path, Vec::new());
+            }
+            Write { path, offset, data } => {
+                let (start, end) = (offset as usize, (offset + data.len()) as usize);
+                assert!(end < 1 << 30, "nobody should have been let to write there");
+                let file = self.file(&path)?;
+                file.resize(file.len().max(end), 0);
+                file[start..end].copy_from_slice(data.bytes().expect("real bytes"));
+            }
+            Read { path, offset, len } => {
+                let file = self.file(&path)?;
+                let start = usize::try_from(offset).map_or(file.len(), |offset| offset.min(file.len()));
+                let end = start.saturating_add(len as usize).min(file.len());
+                return Ok(Some(DiskOutput::Data(file[start..end].to_vec().into())));
+            }
+            Length(path) => return Ok(Some(DiskOutput::Length(self.file(&path)?.len() as u64))),
+            Truncate(path, len) => self.file(&path)?.resize(len as usize, 0),
+            Rename(from, to) => {
+                let file = self.files.remove(&from).ok_or(DiskError::NotFound)?;
+                self.files.insert(to, file);
+            }
+            Remove(path) => drop(self.files.remove(&path)),
+            ListShares(wanted) => {
+                let shares = self.files.keys().filter_map(|path| match path {
+                    StorePath::Share(index, share) if *index == wanted => Some(*share),
+                    _ => None,
+                });
+                return Ok(Some(DiskOutput::Shares(shares.collect())));
+            }
+            FreeSpace => return Ok(Some(DiskOutput::Free(self.free))),
+            Replace(path, data) => {
+                self.files.insert(path, data.bytes().expect("real bytes").to_vec());
+            }
+            Sync(path) => drop(self.file(&path)?),
+            SyncName(_) => {}
+        }
+        Ok(None)
+    }
+
+    fn file(&mut self, path: &StorePath) -> Result<&mut Vec<u8>, DiskError> {
+        self.files.get_mut(path).ok_or(DiskError::NotFound)
+    }
+}
+
+/// How a memory grid is made.
+#[derive(Clone, Debug)]
+pub struct GridSetup {
+    /// How many servers.
+    pub servers: usize,
+    /// k and N.
+    pub shares: (u16, u16),
+    /// The segment size.
+    pub segment: u32,
+    /// The happiness that is configured.
+    pub happy: Option<usize>,
+    /// Servers that take no shares.
+    pub read_only: Vec<usize>,
+}
+
+impl GridSetup {
+    /// One server for each share.
+    pub fn new(needed: u16, total: u16) -> GridSetup {
+        let (servers, shares) = (usize::from(total), (needed, total));
+        GridSetup { servers, shares, segment: 64, happy: None, read_only: Vec::new() }
+    }
+}
+
+/// What came of an upload.
+#[derive(Debug)]
+pub struct Put {
+    /// Its result.
+    pub result: Result<Box<Uploaded>, Box<UploadError>>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Put {
+    /// The capability.
+    ///
+    /// # Panics
+    /// If the upload failed.
+    #[track_caller]
+    pub fn cap(&self) -> ChkCap {
+        match &self.result {
+            Ok(uploaded) => match &uploaded.cap {
+                Capability::Chk(cap) => cap.clone(),
+                other => panic!("{other:?} is not stored on servers"),
+            },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Why it failed, in words.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[track_caller]
+    pub fn error(&self) -> String {
+        self.result.as_ref().expect_err("it should have failed").to_string()
+    }
+}
+
+/// What came of a download.
+#[derive(Debug)]
+pub struct Got {
+    /// The bytes that came, even if it failed then.
+    pub content: Vec<u8>,
+    /// Its result.
+    pub result: Result<(), Box<DownloadError>>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// A connection to a server that is made by hand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stranger(ConnId);
+
+/// The whole grid.
+pub struct MemoryGrid<T> {
+    /// What stands between the nodes.
+    pub tamper: T,
+    /// What is worth a line in the client's log.
+    pub notices: Vec<String>,
+    nodes: Vec<Node>,
+    disks: Vec<MemoryDisk>,
+    off: BTreeSet<usize>,
+    wires: BTreeMap<(usize, ConnId), (usize, ConnId)>,
+    next_conn: u64,
+    events: BTreeMap<(u64, u64), (usize, Event)>,
+    next_event: u64,
+    reports: Vec<Report>,
+    heard: BTreeMap<ConnId, Vec<Message>>,
+    /// Strangers that do not read, and how much waits to be sent to them.
+    deaf: BTreeMap<ConnId, u64>,
+    next_operation: u64,
+    now: Now,
+}
+
+impl<T: Tamper> MemoryGrid<T> {
+    /// A grid whose client knows every server.
+    pub fn new(setup: &GridSetup, tamper: T) -> MemoryGrid<T> {
+        let now = Now { instant: Instant(0), unix: UnixTime(1_700_000_000) };
+        let count = setup.servers;
+        let nodes = (0..=count).map(|index| Node::new(config(index, setup), [index as u8; 32], now));
+        let disk = MemoryDisk { files: BTreeMap::new(), fault: None, free: 1 << 40 };
+        let mut grid = MemoryGrid {
+            tamper,
+            notices: Vec::new(),
+            nodes: nodes.collect(),
+            disks: vec![disk; count + 1],
+            off: BTreeSet::new(),
+            wires: BTreeMap::new(),
+            next_conn: 0,
+            events: BTreeMap::new(),
+            next_event: 0,
+            reports: Vec::new(),
+            heard: BTreeMap::new(),
+            deaf: BTreeMap::new(),
+            next_operation: 0,
+            now,
+        };
+        (0..=count).for_each(|index| grid.carry_out_all(index));
+        grid.run(Duration::from_millis(100));
+        grid
+    }
+
+    /// The client's number.
+    pub fn client(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// A server's id.
+    pub fn id(&self, server: usize) -> ServerId {
+        self.nodes[server].server_id()
+    }
+
+    /// A node.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index]
+    }
+
+    /// A node's disk.
+    pub fn disk(&mut self, index: usize) -> &mut MemoryDisk {
+        &mut self.disks[index]
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Now {
+        self.now
+    }
+
+    /// Takes a server from the net.
+    pub fn switch_off(&mut self, server: usize) {
+        self.off.insert(server);
+        let conns: Vec<_> = self.wires.keys().filter(|(index, _)| *index == server).copied().collect();
+        conns.into_iter().for_each(|(index, conn)| self.cut(index, conn));
+        self.run(Duration::from_millis(10));
+    }
+
+    /// Brings a server back, and waits until the client has found it.
+    pub fn switch_on(&mut self, server: usize) {
+        self.off.remove(&server);
+        let up = |grid: &Self| grid.node(grid.client()).status(99, grid.now.unix).connected;
+        let before = up(self);
+        let begun = self.now.instant;
+        while up(self) == before {
+            self.run(Duration::from_millis(100));
+            assert!(self.now.instant.since(begun) < FOREVER, "the server was never found again");
+        }
+    }
+
+    /// Stores a content under a convergent key.
+    pub fn put(&mut self, content: &[u8]) -> Put {
+        self.put_with(content, KeyChoice::Convergent)
+    }
+
+    /// Stores a content.
+    pub fn put_with(&mut self, content: &[u8], key: KeyChoice) -> Put {
+        let (id, begun) = (self.operation(), self.now.instant);
+        self.command(Command::Upload { id, len: Some(content.len() as u64), key });
+        let mut rest = Payload::from(content.to_vec());
+        loop {
+            match self.next_report(begun) {
+                Report::UploadGrant { id: of, bytes } if of == id => {
+                    let data = rest.take_front(bytes.min(rest.len()));
+                    self.command(Command::UploadData { id, data });
+                }
+                Report::Uploaded { id: of, result } if of == id => {
+                    return Put { result, took: self.now.instant.since(begun) };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Fetches a whole file.
+    pub fn get(&mut self, cap: &ChkCap) -> Got {
+        self.get_range(cap, 0..cap.size)
+    }
+
+    /// Fetches a range of a file.
+    pub fn get_range(&mut self, cap: &ChkCap, range: Range<u64>) -> Got {
+        let (id, begun) = (self.operation(), self.now.instant);
+        self.command(Command::Download { id, cap: cap.clone(), range });
+        self.command(Command::DownloadGrant { id, bytes: u64::MAX });
+        let mut content = Vec::new();
+        loop {
+            match self.next_report(begun) {
+                Report::DownloadData { id: of, data } if of == id => {
+                    content.extend_from_slice(data.bytes().expect("real bytes"));
+                }
+                Report::Downloaded { id: of, result } if of == id => {
+                    return Got { content, result, took: self.now.instant.since(begun) };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Connects to a server by hand. Nothing is said.
+    pub fn connect(&mut self, server: usize) -> Stranger {
+        let conn = ConnId::Outbound(self.next_conn);
+        self.heard.insert(conn, Vec::new());
+        self.join(STRANGER, conn, server);
+        Stranger(conn)
+    }
+
+    /// Connects to a server by hand and greets it as a client should.
+    pub fn greet(&mut self, server: usize) -> Stranger {
+        let stranger = self.connect(server);
+        self.say(stranger, hello(server));
+        assert_eq!(self.answers(stranger).len(), 1, "a welcome");
+        stranger
+    }
+
+    /// Sends a frame by hand; nothing tampers with it.
+    pub fn say(&mut self, stranger: Stranger, frame: Frame) {
+        if let Some((server, conn)) = self.wires.get(&(STRANGER, stranger.0)).copied() {
+            self.at(LATENCY, server, Event::Frame { conn, frame });
+        }
+    }
+
+    /// Waits a moment and gives what was said to a stranger since it was last asked for.
+    pub fn answers(&mut self, stranger: Stranger) -> Vec<Message> {
+        self.run(Duration::from_millis(50));
+        self.heard.get_mut(&stranger.0).map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Whether a stranger is still connected.
+    pub fn is_connected(&self, stranger: Stranger) -> bool {
+        self.wires.contains_key(&(STRANGER, stranger.0))
+    }
+
+    /// From now on a stranger reads nothing.
+    pub fn become_deaf(&mut self, stranger: Stranger) {
+        self.deaf.insert(stranger.0, 0);
+    }
+
+    /// Bytes that wait to be sent to a deaf stranger.
+    pub fn unread(&self, stranger: Stranger) -> u64 {
+        self.deaf.get(&stranger.0).copied().unwrap_or(0)
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now.instant + time;
+        while self.step(end) {}
+        self.now.instant = end;
+    }
+
+    fn operation(&mut self) -> OperationId {
+        self.next_operation += 1;
+        OperationId(self.next_operation)
+    }
+
+    fn command(&mut self, command: Command) {
+        self.at(Duration::ZERO, self.client(), Event::Command(command));
+    }
+
+    fn next_report(&mut self, begun: Instant) -> Report {
+        while self.reports.is_empty() {
+            assert!(self.step(begun + FOREVER), "the operation hangs");
+        }
+        self.reports.remove(0)
+    }
+
+    fn at(&mut self, delay: Duration, index: usize, event: Event) {
+        let at = self.now.instant + delay;
+        self.events.insert((at.0, self.next_event), (index, event));
+        self.next_event += 1;
+    }
+
+    /// Lets the next thing happen, unless it is later than `end`.
+    fn step(&mut self, end: Instant) -> bool {
+        let deadlines =
+            self.nodes.iter().enumerate().filter_map(|(index, node)| Some((node.deadline()?, index)));
+        let deadline = deadlines.min();
+        let event = self.events.first_key_value().map(|((at, _), _)| Instant(*at));
+        let (at, index, event) = match (event, deadline) {
+            (Some(at), deadline) if deadline.is_none_or(|(due, _)| at <= due) => {
+                if at > end {
+                    return false;
+                }
+                let (_, (index, event)) = self.events.pop_first().expect("just seen");
+                (at, index, event)
+            }
+            (_, Some((due, index))) if due <= end => (due, index, Event::Wake),
+            _ => return false,
+        };
+        // Time always goes on a little, so that a deadline that stands still is noticed.
+        let at = if matches!(event, Event::Wake) { at.max(Instant(self.now.instant.0 + 1_000)) } else { at };
+        self.now.instant = self.now.instant.max(at);
+        self.now.unix = UnixTime(1_700_000_000 + self.now.instant.0 / 1_000_000_000);
+        if index == STRANGER {
+            self.stranger(event);
+        } else {
+            self.nodes[index].handle(event, self.now);
+            self.carry_out_all(index);
+        }
+        true
+    }
+
+    fn stranger(&mut self, event: Event) {
+        if let Event::Frame { conn, frame } = event {
+            let message = Message::open(frame).expect("servers send messages");
+            self.heard.entry(conn).or_default().push(message);
+        }
+    }
+
+    fn carry_out_all(&mut self, index: usize) {
+        while let Some(action) = self.nodes[index].poll_action() {
+            self.carry_out(index, action);
+        }
+    }
+
+    fn carry_out(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Connect { conn, address, pin } => {
+                let server: usize = address.host.parse().expect("hosts are numbers here");
+                if self.off.contains(&server) {
+                    self.at(LATENCY, index, Event::Closed { conn, reason: CloseReason::Refused });
+                } else if pin != pin_of(server) {
+                    self.at(LATENCY, index, Event::Closed { conn, reason: CloseReason::WrongKey });
+                } else {
+                    self.join(index, conn, server);
+                    self.at(2 * LATENCY, index, Event::Connected { conn });
+                }
+            }
+            Action::Send { conn, frame } => self.send(index, conn, frame),
+            Action::Close { conn } => self.end(index, conn),
+            Action::Abort { conn } => self.cut(index, conn),
+            Action::Disk { id, steps } => {
+                let result = self.disks[index].run(steps);
+                self.at(Duration::from_micros(50), index, Event::DiskDone { id, result });
+            }
+            Action::Job { id, job } => {
+                let output = job::run(job);
+                self.at(Duration::from_micros(50), index, Event::JobDone { id, output });
+            }
+            Action::Report(Report::Notice(notice)) if index == self.client() => {
+                self.notices.push(notice.text)
+            }
+            Action::Report(report) if index == self.client() => self.reports.push(report),
+            // This network delivers at once, so that nobody's reading needs to be held back.
+            Action::Grant { .. } | Action::Report(_) | Action::SendBytes { .. } => {}
+        }
+    }
+
+    fn send(&mut self, index: usize, conn: ConnId, mut frame: Frame) {
+        let bytes = frame.len();
+        // A real wire would cut this into bytes and put it together again.
+        let bulk = frame.pieces().skip(2).flat_map(|piece| piece.to_vec()).collect::<Vec<u8>>();
+        frame.bulk = if bulk.is_empty() { vec![] } else { vec![bulk.into()] };
+        let Some((other, other_conn)) = self.wires.get(&(index, conn)).copied() else { return };
+        match self.deaf.get_mut(&other_conn) {
+            Some(unread) if other == STRANGER => return *unread += bytes,
+            _ => self.at(Duration::ZERO, index, Event::Sent { conn, bytes }),
+        }
+        let passages = if other == STRANGER { pass(frame) } else { self.tamper.frame(index, other, frame) };
+        for passage in passages {
+            match passage {
+                Passage::Deliver(delay, frame) => {
+                    self.at(LATENCY + delay, other, Event::Frame { conn: other_conn, frame });
+                }
+                Passage::Reply(delay, frame) => {
+                    self.at(2 * LATENCY + delay, index, Event::Frame { conn, frame });
+                }
+                Passage::Cut => self.cut(index, conn),
+            }
+        }
+    }
+
+    fn join(&mut self, from: usize, conn: ConnId, to: usize) {
+        let other = ConnId::Inbound(self.next_conn);
+        self.next_conn += 1;
+        self.wires.insert((from, conn), (to, other));
+        self.wires.insert((to, other), (from, conn));
+        let accepted = Event::Accepted { conn: other, protocol: Protocol::Tallac, from: from.to_string() };
+        self.at(LATENCY, to, accepted);
+    }
+
+    fn cut(&mut self, index: usize, conn: ConnId) {
+        if let Some((other, other_conn)) = self.wires.get(&(index, conn)).copied() {
+            self.lose(other, other_conn, self.now.instant);
+        }
+        self.end(index, conn);
+    }
+
+    /// One side is done with a connection. What it sent before still arrives, then the end.
+    fn end(&mut self, index: usize, conn: ConnId) {
+        self.lose(index, conn, self.now.instant);
+        self.at(LATENCY, index, Event::Closed { conn, reason: CloseReason::Ended });
+        if let Some((other, other_conn)) = self.wires.remove(&(index, conn)) {
+            self.wires.remove(&(other, other_conn));
+            self.lose(other, other_conn, self.now.instant + LATENCY);
+            self.at(LATENCY, other, Event::Closed { conn: other_conn, reason: CloseReason::Ended });
+        }
+    }
+
+    /// Drops what would happen on a connection after a time: nothing follows its end.
+    fn lose(&mut self, index: usize, conn: ConnId, after: Instant) {
+        self.events.retain(|(at, _), (to, event)| match event {
+            Event::Frame { conn: of, .. } | Event::Sent { conn: of, .. } | Event::Connected { conn: of } => {
+                *at <= after.0 || (*to, *of) != (index, conn)
+            }
+            _ => true,
+        });
+    }
+}
+
+/// What a client says first to a server.
+pub fn hello(server: usize) -> Frame {
+    let (proof, program) = (Vec::new(), "by hand".into());
+    let hello = Hello { versions: (1, 1), swissnum: swissnum(server), proof, program };
+    Message::seal(Kind::Hello, 0, &hello, Vec::new())
+}
+
+fn pin_of(index: usize) -> Pin {
+    Pin([index as u8; 32])
+}
+
+fn swissnum(index: usize) -> Swissnum {
+    Swissnum::new(&format!("swissnum{index}")).expect("letters and digits")
+}
+
+fn key(index: usize) -> [u8; 32] {
+    [100 + index as u8; 32]
+}
+
+fn server_info(index: usize) -> ServerInfo {
+    let address = Address { host: index.to_string(), port: 1 };
+    ServerInfo {
+        nickname: format!("s{index}"),
+        tub_id: TubId([index as u8; 20]),
+        permutation_seed: vec![index as u8; 32],
+        service: Some(Service { pin: pin_of(index), swissnum: swissnum(index), addresses: vec![address] }),
+        program: "in memory".into(),
+    }
+}
+
+/// Servers have a storage service; the client knows the servers from its configuration.
+fn config(index: usize, setup: &GridSetup) -> NodeConfig {
+    let serves = index < setup.servers;
+    let known = |server| (AnnouncementKey::from_bytes(&key(server)).server_id(), server_info(server));
+    let read_only = setup.read_only.contains(&index);
+    NodeConfig {
+        program: "in memory".into(),
+        announcement_key: Secret::from_bytes(key(index)),
+        info: server_info(index),
+        sequence: 1,
+        storage: serves.then(|| StorageSetup {
+            config: StorageConfig { reserved_space: 0, read_only, program: "in memory".into() },
+            swissnum: swissnum(index),
+        }),
+        introducer: None,
+        introducers: vec![],
+        servers: if serves { vec![] } else { (0..setup.servers).map(known).collect() },
+        preferred_servers: Default::default(),
+        refused_servers: Default::default(),
+        encoding: EncodingParams::new(setup.shares.0, setup.shares.1, setup.segment)
+            .expect("good parameters"),
+        happy: setup.happy,
+        convergence: tallac_core::secret::SecretBytes::new(vec![7; 32]),
+        lease_secret: Secret::from_bytes([8; 32]),
+        peers: PeersConfig { connections_max: 64, program: "in memory".into() },
+        keeps_cache: false,
+    }
+}
