@@ -265,6 +265,8 @@ pub struct MemoryGrid<T> {
     /// Strangers that do not read, and how much waits to be sent to them.
     deaf: BTreeMap<ConnId, u64>,
     next_operation: u64,
+    /// How often in a row somebody was woken for a time long past.
+    late_wakes: usize,
     now: Now,
 }
 
@@ -289,6 +291,7 @@ impl<T: Tamper> MemoryGrid<T> {
             heard: BTreeMap::new(),
             deaf: BTreeMap::new(),
             next_operation: 0,
+            late_wakes: 0,
             now,
         };
         (0..=count).for_each(|index| grid.carry_out_all(index));
@@ -469,7 +472,7 @@ impl<T: Tamper> MemoryGrid<T> {
         let deadline = deadlines.min();
         let event = self.events.first_key_value().map(|((at, _), _)| Instant(*at));
         let (at, index, event) = match (event, deadline) {
-            (Some(at), deadline) if deadline.is_none_or(|(due, _)| at <= due) => {
+            (Some(at), deadline) if deadline.is_none_or(|(due, _)| at <= due.max(self.now.instant)) => {
                 if at > end {
                     return false;
                 }
@@ -479,7 +482,10 @@ impl<T: Tamper> MemoryGrid<T> {
             (_, Some((due, index))) if due <= end => (due, index, Event::Wake),
             _ => return false,
         };
-        // Time always goes on a little, so that a deadline that stands still is noticed.
+        // Time always goes on a little; but a deadline that stands still is a fault.
+        let late = matches!(event, Event::Wake) && at < self.now.instant;
+        self.late_wakes = if late { self.late_wakes + 1 } else { 0 };
+        assert!(self.late_wakes < 100, "node {index} wants to be woken at {at:?} for ever");
         let at = if matches!(event, Event::Wake) { at.max(Instant(self.now.instant.0 + 1_000)) } else { at };
         self.now.instant = self.now.instant.max(at);
         self.now.unix = UnixTime(1_700_000_000 + self.now.instant.0 / 1_000_000_000);

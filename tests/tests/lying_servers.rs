@@ -1,5 +1,6 @@
 //! Downloads from servers that answer with the wrong share, too little, too much, too late or never.
 
+use std::cell::Cell;
 use std::time::Duration;
 use tallac_core::capability::ChkCap;
 use tallac_core::disk::StorePath;
@@ -412,7 +413,7 @@ fn one_server_with_every_share_is_not_overrun() {
     // Many small segments: more questions at once than a server allows one client.
     let setup = GridSetup { servers: 1, happy: Some(1), ..GridSetup::new(3, 10) };
     let mut grid = MemoryGrid::new(&setup, Honest);
-    let stored = content(1, 100_000);
+    let stored = content(1, 30_000);
     let cap = grid.put(&stored).cap();
     let got = grid.get(&cap);
     assert!(got.result.is_ok(), "{}", got.result.unwrap_err());
@@ -432,4 +433,37 @@ fn ranges_of_every_kind() {
             assert!(got.content == content[start as usize..end as usize], "{start}..{end}");
         }
     }
+}
+
+/// Counts the messages of a kind that the client sends to the bad server.
+fn count(said: &Cell<usize>, kind: Kind, to: usize, frame: &Frame) {
+    let sent = Message::open(frame.clone()).is_ok_and(|message| message.envelope.kind == kind);
+    said.set(said.get() + usize::from(to == BAD && sent));
+}
+
+#[test]
+fn a_server_that_always_breaks_is_tried_less_and_less() {
+    let hellos = Cell::new(0);
+    let breaks = |from, to, frame: Frame| {
+        count(&hellos, Kind::Hello, to, &frame);
+        let answers = Message::open(frame.clone()).is_ok_and(|m| m.envelope.kind == Kind::Answer);
+        if from == BAD && answers { vec![Passage::Cut] } else { pass(frame) }
+    };
+    let mut grid = MemoryGrid::new(&setup(), breaks);
+    grid.run(Duration::from_secs(600));
+    assert!((5..20).contains(&hellos.get()), "{} attempts in ten minutes", hellos.get());
+}
+
+#[test]
+fn pings_without_end_are_not_all_answered() {
+    let pongs = Cell::new(0);
+    let floods = |from, to, frame: Frame| {
+        count(&pongs, Kind::Pong, to, &frame);
+        let ping = |id| Passage::Deliver(Duration::ZERO, Message::seal(Kind::Ping, id, &(), Vec::new()));
+        let pings = if from == BAD { 10_000 } else { 0 };
+        [pass(frame), (0..pings).map(ping).collect()].concat()
+    };
+    let mut grid = MemoryGrid::new(&setup(), floods);
+    grid.run(Duration::from_secs(100));
+    assert!((1..200).contains(&pongs.get()), "{} pongs", pongs.get());
 }

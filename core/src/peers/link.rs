@@ -30,6 +30,8 @@ const PINGS_APART: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 /// The longest pause.
 const RETRY_LONGEST: Duration = Duration::from_secs(120);
+/// A connection that stood for this long was a good one: the pauses begin anew after it.
+const STEADY_AFTER: Duration = Duration::from_secs(60);
 
 /// Why there is no connection.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -230,10 +232,15 @@ impl Link {
 
     /// Gives the connection up at once.
     pub(crate) fn drop_now(&mut self, io: &mut Io) {
-        match core::mem::replace(&mut self.state, State::Down) {
+        self.abort(io);
+        self.state = State::Down;
+    }
+
+    fn abort(&self, io: &mut Io) {
+        match &self.state {
             State::Down => {}
-            State::Connecting { tries, .. } => tries.into_keys().for_each(|conn| io.abort(conn)),
-            State::Up { conn, .. } => io.abort(conn),
+            State::Connecting { tries, .. } => tries.keys().for_each(|conn| io.abort(*conn)),
+            State::Up { conn, .. } => io.abort(*conn),
         }
     }
 
@@ -309,7 +316,7 @@ impl Link {
                         let program = welcome.program.chars().filter(|c| !c.is_control()).take(100).collect();
                         let (since, last_heard) = (now.instant, now.instant);
                         self.state = State::Up { conn, since, program, last_heard, pong_due: None };
-                        (self.failures, self.retry_at, self.last_error) = (0, None, None);
+                        (self.retry_at, self.last_error) = (None, None);
                         Some(LinkEvent::Up)
                     }
                     _ => self.misbehaved(conn, "a welcome to something else", now, io),
@@ -365,15 +372,11 @@ impl Link {
     fn closed(&mut self, conn: ConnId, reason: CloseReason, now: Now, io: &mut Io) -> Option<LinkEvent> {
         match &mut self.state {
             State::Up { conn: up, .. } if *up == conn => {
-                self.state = State::Down;
-                self.fail(LinkError::Closed(reason), now, io)
+                Some(self.failed(LinkError::Closed(reason), now, io))
             }
             State::Connecting { tries, .. } => {
                 let pending = tries.remove(&conn).is_some();
-                (pending && tries.is_empty()).then(|| {
-                    self.state = State::Down;
-                    self.failed(LinkError::Closed(reason), now, io)
-                })
+                (pending && tries.is_empty()).then(|| self.failed(LinkError::Closed(reason), now, io))
             }
             _ => None,
         }
@@ -388,11 +391,17 @@ impl Link {
     }
 
     fn fail(&mut self, error: LinkError, now: Now, io: &mut Io) -> Option<LinkEvent> {
-        self.drop_now(io);
+        self.abort(io);
         Some(self.failed(error, now, io))
     }
 
+    /// The connections are gone: notes why, and when to try again.
     fn failed(&mut self, error: LinkError, now: Now, io: &mut Io) -> LinkEvent {
+        if let State::Up { since, .. } = core::mem::replace(&mut self.state, State::Down)
+            && now.instant >= since + STEADY_AFTER
+        {
+            self.failures = 0;
+        }
         let pause = RETRY_FIRST.saturating_mul(1 << self.failures.min(10)).min(RETRY_LONGEST);
         self.failures += 1;
         self.retry_at = Some(now.instant + io.entropy.jitter(pause));

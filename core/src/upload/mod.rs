@@ -2,9 +2,12 @@
 //!
 //! ```text
 //! Receiving ──(key known)──▶ Locating ──▶ Allocating ──(happy)──▶ Sending ──▶ Closing ──▶ Done
-//!  spool and hash             ask who      make room,      ▲        blocks      hash trees,
-//!  (not for random keys       has what     place again     └─(a share lost its server,   extension
-//!  of known length)                        what was declined   and the content is re-readable)
+//!  spool and hash             ask who      make room,      ▲        blocks, then   hash trees,
+//!  (not for random keys       has what     place again     │        look at what   extension
+//!  of known length)                        what was        │        is there
+//!                                          declined        └─(a share lost its server or what was
+//!                                                             there is bad, and the content is
+//!                                                             re-readable)
 //! ```
 //!
 //! Blocks are sent to every server before any share is completed, so that an upload given up half
@@ -14,6 +17,7 @@
 //! then read back from these to make the lost shares.
 
 mod placing;
+mod proving;
 mod report;
 mod sending;
 mod source;
@@ -430,7 +434,10 @@ impl Upload {
         match core::mem::replace(&mut self.stage, Stage::Done) {
             Stage::AwaitingServers(file) => {
                 let batch = CANDIDATES_PER_SHARE * usize::from(self.setup.params.total());
-                let placing = Placing::new(ring, happy, &file.coding.encoding, batch, now.instant);
+                let mut placing = Placing::new(ring, happy, &file.coding.encoding, batch, now.instant);
+                if self.source.is_streaming() {
+                    placing.believe_nobody();
+                }
                 self.stage = Stage::Locating(file, placing);
             }
             other => self.stage = other,
@@ -458,7 +465,8 @@ impl Upload {
             let plan = placing.plan(&self.setup.params, file.coding.encoding.size());
             self.actions.push_back(UploadAction::Planned(Box::new(plan)));
             let layout = ShareLayout::for_upload(&file.coding.encoding);
-            let sending = Sending::new(&file, layout, &placing, self.source.is_streaming());
+            let chance = u64::from_le_bytes(self.entropy.bytes());
+            let sending = Sending::new(&file, layout, &placing, self.source.is_streaming(), chance);
             return (Stage::Sending(file, placing, Box::new(sending)), true);
         }
         if placing.widen(now.instant) {

@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 /// those that have are as many as there are shares.
 const ENOUGH_AFTER: Duration = Duration::from_secs(2);
 
+const HAS_NEW: &str = "it says it has shares of a file that is new";
+
 #[derive(Debug)]
 pub(super) struct Placing {
     happy: usize,
@@ -39,6 +41,8 @@ pub(super) struct Placing {
     servers: BTreeMap<ServerId, Standing>,
     /// Servers from which an answer to an allocation is awaited.
     allocating: usize,
+    /// Nobody can have shares of the file: its key is new, and what is there is never looked at.
+    disbelieving: bool,
 }
 
 /// What is known of a server.
@@ -49,8 +53,12 @@ struct Standing {
     /// It takes no (more) shares of this file.
     closed: bool,
     trouble: Option<Trouble>,
-    /// Whole shares it says it has.
+    /// Whole shares it says it has, and nothing has shown that it does not.
     existing: ShareSet,
+    /// Those of them that have been looked at, or are being looked at.
+    looked_at: ShareSet,
+    /// Shares it said it has that turned out bad.
+    disproved: ShareSet,
     /// Shares it was asked to make room for and has not declined.
     asked: ShareSet,
     /// Shares it waits for.
@@ -80,7 +88,13 @@ impl Placing {
             batch_began: now,
             servers: BTreeMap::new(),
             allocating: 0,
+            disbelieving: false,
         }
+    }
+
+    /// Counts no share that a server says it has.
+    pub(super) fn believe_nobody(&mut self) {
+        self.disbelieving = true;
     }
 
     /// Asks the servers of the current batch which shares they have, if not done yet.
@@ -99,6 +113,8 @@ impl Placing {
                 trouble: read_only.then_some(Trouble::NoSpace),
                 existing: ShareSet::EMPTY,
                 asked: ShareSet::EMPTY,
+                looked_at: ShareSet::EMPTY,
+                disproved: ShareSet::EMPTY,
                 allocated: ShareSet::EMPTY,
                 finished: ShareSet::EMPTY,
                 renewed: false,
@@ -109,13 +125,15 @@ impl Placing {
     }
 
     pub(super) fn listed(&mut self, server: ServerId, answer: Answer) {
-        let total = self.total;
         let Some(standing) = self.servers.get_mut(&server) else { return };
         standing.answered = true;
         match answer {
-            Ok((StorageAnswer::Shares(shares), _)) => {
-                standing.existing = shares.iter().filter(|share| *share < total).collect();
+            Ok((StorageAnswer::Shares(shares), _)) if self.disbelieving => {
+                if !shares.is_empty() {
+                    standing.trouble.get_or_insert(Trouble::Nonsense(HAS_NEW));
+                }
             }
+            Ok((StorageAnswer::Shares(shares), _)) => standing.has(shares, self.total),
             Ok(_) => standing.give_up(Trouble::Nonsense("no list of shares")),
             Err(error) => standing.give_up(Trouble::Ask(error)),
         }
@@ -178,20 +196,20 @@ impl Placing {
 
     pub(super) fn allocated(&mut self, server: ServerId, asked: ShareSet, answer: Answer) {
         self.allocating -= 1;
-        let total = self.total;
         let Some(standing) = self.servers.get_mut(&server) else { return };
         match answer {
             Ok((StorageAnswer::Allocated { already_have, allocated }, _)) => {
-                let finished = standing.finished;
-                let old = |share: &u16| *share < total && !finished.contains(*share);
-                standing.existing = already_have.iter().filter(old).collect();
+                if !self.disbelieving {
+                    standing.has(already_have, self.total);
+                }
                 for share in asked.iter() {
                     standing.asked.remove(share);
                     if allocated.contains(share) {
                         standing.allocated.insert(share);
                     } else if !standing.existing.contains(share) {
-                        standing.closed = true;
-                        standing.trouble = Some(Trouble::NoSpace);
+                        let claimed = already_have.contains(share) && self.disbelieving;
+                        let trouble = if claimed { Trouble::Nonsense(HAS_NEW) } else { Trouble::NoSpace };
+                        standing.give_up(trouble);
                     }
                 }
             }
@@ -231,6 +249,30 @@ impl Placing {
         for (share, server) in self.to_send().filter(astray).collect::<Vec<_>>() {
             self.abort(file, server, share, tasks);
             self.servers.get_mut(&server).expect("it has the share").allocated.remove(share);
+        }
+    }
+
+    /// Shares that servers say they have and nobody has looked at. Each is given once.
+    pub(super) fn take_unproven(&mut self) -> Vec<(ServerId, u16)> {
+        let mut unproven = Vec::new();
+        for (server, standing) in &mut self.servers {
+            for share in standing.existing.iter().filter(|share| !standing.looked_at.contains(*share)) {
+                unproven.push((*server, share));
+            }
+            standing.looked_at = standing.looked_at.iter().chain(standing.existing.iter()).collect();
+        }
+        unproven
+    }
+
+    /// A share that a server said it has is not what it should be. Another may go there.
+    pub(super) fn disproved(&mut self, server: ServerId, share: u16, trouble: Trouble) {
+        if let Some(standing) = self.servers.get_mut(&server) {
+            standing.existing.remove(share);
+            standing.disproved.insert(share);
+            match trouble {
+                Trouble::BadShare { .. } => drop(standing.trouble.get_or_insert(trouble)),
+                other => standing.give_up(other),
+            }
         }
     }
 
@@ -392,6 +434,13 @@ impl Placing {
 }
 
 impl Standing {
+    fn has(&mut self, shares: ShareSet, total: u16) {
+        // What this upload made whole itself is no news.
+        let known = |share: u16| self.disproved.contains(share) || self.finished.contains(share);
+        let credible = |share: &u16| *share < total && !known(*share);
+        self.existing = shares.iter().filter(credible).collect();
+    }
+
     fn give_up(&mut self, trouble: Trouble) {
         self.closed = true;
         self.trouble.get_or_insert(trouble);

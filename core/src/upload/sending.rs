@@ -5,6 +5,7 @@
 //! blocks are confirmed, the hash trees and the extension block complete each share.
 
 use super::placing::Placing;
+use super::proving::Proving;
 use super::report::{UploadProgress, UploadStage};
 use super::source::{Segment, Source};
 use super::{File, Purpose};
@@ -46,7 +47,13 @@ pub(super) enum SendTask {
     Encode(u64),
     Hash,
     Trees,
-    Write { share: u16, server: ServerId, offset: u64 },
+    Write {
+        share: u16,
+        server: ServerId,
+        offset: u64,
+    },
+    /// Looking at a share that is there.
+    Prove((ServerId, u16)),
 }
 
 /// What is to happen next.
@@ -82,6 +89,7 @@ pub(super) struct Sending {
     ciphertext_hashes: Vec<Hash>,
     whole: WholeHash,
     ending: Ending,
+    proving: Proving,
     pushed: ShareSet,
     reported: Option<UploadProgress>,
     /// The content of a stream has been read back once to make lost shares anew.
@@ -109,11 +117,12 @@ enum Ending {
 }
 
 #[derive(Debug)]
-struct Trees {
+pub(super) struct Trees {
     ciphertext: HashTree,
-    blocks: Vec<HashTree>,
-    shares: HashTree,
-    extension: Vec<u8>,
+    pub(super) blocks: Vec<HashTree>,
+    pub(super) shares: HashTree,
+    /// Packed.
+    pub(super) extension: Vec<u8>,
 }
 
 /// One share on its way to its server.
@@ -141,7 +150,13 @@ impl Writer {
 }
 
 impl Sending {
-    pub(super) fn new(file: &File, layout: ShareLayout, placing: &Placing, streaming: bool) -> Sending {
+    pub(super) fn new(
+        file: &File,
+        layout: ShareLayout,
+        placing: &Placing,
+        streaming: bool,
+        chance: u64,
+    ) -> Sending {
         let encoding = &file.coding.encoding;
         let total = encoding.total();
         let segment = u64::from(encoding.segment_size());
@@ -169,6 +184,7 @@ impl Sending {
                 done: 0,
             },
             ending: Ending::Open,
+            proving: Proving::new(chance),
             pushed: ShareSet::EMPTY,
             reported: None,
             read_back: false,
@@ -244,6 +260,11 @@ impl Sending {
                     writer.waited_for = Some(now.instant);
                 }
                 self.written(share, server, offset, answer, file, placing, tasks);
+            }
+            (SendTask::Prove(key), outcome) => {
+                if let Ending::Built(trees) = &self.ending {
+                    self.proving.finished(key, outcome, &self.layout, trees, file, placing, tasks);
+                }
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),
         }
@@ -419,7 +440,12 @@ impl Sending {
                 return Some(Next::Wait(self.progress(file)));
             }
             Ending::Open | Ending::Building => return Some(Next::Wait(self.progress(file))),
-            Ending::Built(_) => {}
+            // Nothing is completed before it is known what the shares found in place are worth.
+            Ending::Built(trees) => {
+                if !self.proving.advance(&self.layout, trees, file, placing, tasks) {
+                    return Some(Next::Wait(self.progress(file)));
+                }
+            }
         }
         // Shares whose server failed go to another, in a further pass; the rest stays open so long,
         // so that nothing is whole before enough can be.
