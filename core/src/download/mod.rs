@@ -10,6 +10,7 @@
 //! the share hash tree vouches for each share's block hash tree, and that for each block.
 
 mod finding;
+mod pace;
 mod report;
 mod share;
 
@@ -36,14 +37,13 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 use finding::Finding;
+use pace::Pace;
 use share::{BlockRead, Opened, ShareReader};
 
 /// How long a server may be silent before a question to it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A server that takes longer than this for something is overtaken by asking another.
 const SLOW_AFTER: Duration = Duration::from_millis(1200);
-/// While nobody answers, it may be this node's own line that is slow: overtaking waits this long.
-const ALL_SLOW_AFTER: Duration = Duration::from_millis(3000);
 /// Bytes of segments that are fetched ahead of the reader, at least one segment.
 const BYTES_AHEAD: u64 = 6 * 1024 * 1024;
 
@@ -124,6 +124,8 @@ struct SegmentFetch {
     /// Who was asked for a block, when, and whether somebody else was asked since.
     asked: BTreeMap<ShareKey, Asked>,
     blocks: BTreeMap<u16, VerifiedBlock>,
+    /// When a block of it came last.
+    last_came: Option<Instant>,
     decoding: bool,
 }
 
@@ -134,13 +136,6 @@ struct Asked {
     overtaken: bool,
     /// The block has come and is being checked.
     came: bool,
-}
-
-impl Asked {
-    /// When it counts as slow, given when the last block of anybody came in.
-    fn slow_at(&self, last_block: Instant) -> Instant {
-        self.since + if last_block > self.since { SLOW_AFTER } else { ALL_SLOW_AFTER }
-    }
 }
 
 /// Reads a range of one immutable file.
@@ -157,15 +152,15 @@ pub struct Download {
     /// Decoded segments that wait for their turn or for the reader.
     ready: BTreeMap<u64, Payload>,
     next_segment: u64,
-    /// No block asked for is slow before this. Looked at again only when it has come.
+    pace: Pace,
+    /// No block asked for is late before this. Looked at again only when it has come.
     overtake_at: Option<Instant>,
-    /// Some block is late, but not overtaken because nobody's came since it was asked for.
+    /// Some block is being waited for longer because nobody gives any.
     all_slow: bool,
     /// The next byte to deliver.
     position: u64,
     granted: u64,
     /// When the last block came in.
-    last_block: Instant,
     over: bool,
     tasks: Tasks<Purpose>,
     actions: VecDeque<DownloadAction>,
@@ -229,11 +224,11 @@ impl Download {
             segments: BTreeMap::new(),
             ready: BTreeMap::new(),
             next_segment: 0,
+            pace: Pace::new(),
             overtake_at: None,
             all_slow: false,
             position: range.start,
             granted: 0,
-            last_block: Instant::ZERO,
             over: false,
             tasks: Tasks::new(),
             actions: VecDeque::new(),
@@ -254,10 +249,7 @@ impl Download {
             (Purpose::Open(key), Outcome::Answer(answer)) => self.opened(key, answer, now),
             (Purpose::Block(segment, key), Outcome::Answer(answer)) => {
                 if answer.is_ok() {
-                    self.last_block = now;
-                    if self.all_slow {
-                        self.overtake_at = Some(now);
-                    }
+                    self.came(segment, key, now);
                 }
                 self.block_read(segment, key, answer)
             }
@@ -319,23 +311,42 @@ impl Download {
         }
     }
 
+    /// Notes that a block came in.
+    fn came(&mut self, segment: u64, key: ShareKey, now: Instant) {
+        let Some(fetch) = self.segments.get_mut(&segment).filter(|fetch| fetch.asked.contains_key(&key))
+        else {
+            return;
+        };
+        fetch.last_came = Some(now);
+        self.pace.came(key, now);
+        // From now on others of its segment are waited for, and perhaps no longer everybody.
+        let look_at = if self.all_slow { now } else { now + SLOW_AFTER };
+        self.overtake_at = Some(self.overtake_at.map_or(look_at, |at| at.min(look_at)));
+    }
+
     /// Marks what takes too long, so that others are asked for the same.
     fn overtake(&mut self, now: Instant) {
         if self.overtake_at.is_some_and(|at| now >= at) {
-            self.overtake_at = None;
-            self.all_slow = false;
-            let asked = self.segments.values_mut().flat_map(|fetch| &mut fetch.asked);
-            for (key, asked) in asked.filter(|(_, asked)| !asked.overtaken) {
-                let slow_at = asked.slow_at(self.last_block);
-                if now < slow_at {
-                    self.all_slow |= now >= asked.since + SLOW_AFTER;
-                    self.overtake_at = Some(self.overtake_at.map_or(slow_at, |at| at.min(slow_at)));
-                    continue;
+            (self.overtake_at, self.all_slow) = (None, false);
+            let mut overtook_all_slow = false;
+            for fetch in self.segments.values_mut() {
+                for (key, asked) in fetch.asked.iter_mut().filter(|(_, a)| !a.overtaken && !a.came) {
+                    let late_at = self.pace.late_at(*key, asked.since, fetch.last_came);
+                    let nobody_gives = self.pace.nobody_gives(*key);
+                    if now < late_at {
+                        self.all_slow |= nobody_gives;
+                        self.overtake_at = Some(self.overtake_at.map_or(late_at, |at| at.min(late_at)));
+                        continue;
+                    }
+                    asked.overtaken = true;
+                    overtook_all_slow |= nobody_gives;
+                    if let Some(share) = self.shares.get_mut(key) {
+                        share.slow = true;
+                    }
                 }
-                asked.overtaken = true;
-                if let Some(share) = self.shares.get_mut(key) {
-                    share.slow = true;
-                }
+            }
+            if overtook_all_slow {
+                self.pace.all_were_slow();
             }
         }
         for share in self.shares.values_mut() {
@@ -429,10 +440,6 @@ impl Download {
     fn fetch_blocks(&mut self, now: Instant) {
         let Some(file) = &mut self.file else { return };
         let needed = usize::from(self.cap.needed);
-        let mut under_way: BTreeMap<ShareKey, usize> = BTreeMap::new();
-        for (key, asked) in self.segments.values().flat_map(|fetch| &fetch.asked) {
-            *under_way.entry(*key).or_default() += usize::from(!asked.came);
-        }
         for (&segment, fetch) in &mut self.segments {
             loop {
                 let lively = fetch.asked.iter().filter(|(_, asked)| !asked.overtaken).map(|(key, _)| key.1);
@@ -444,8 +451,10 @@ impl Download {
                     share.is_ready() && !have.contains(&key.1) && !fetch.asked.contains_key(*key)
                 };
                 // Quick shares before slow ones, then the one with the least to do.
-                let busy = |key: &ShareKey| under_way.get(key).copied().unwrap_or(0);
-                let rank = |(key, share): &(&ShareKey, &ShareReader)| (share.slow, busy(key), key.1, key.0);
+                let pace = &self.pace;
+                let rank = |(key, share): &(&ShareKey, &ShareReader)| {
+                    (share.slow, pace.under_way(**key), key.1, key.0)
+                };
                 let Some(key) = self.shares.iter().filter(of_use).min_by_key(rank).map(|(key, _)| *key)
                 else {
                     break;
@@ -454,7 +463,7 @@ impl Download {
                 let read_plan = share.plan_block(segment, file);
                 let request = read(self.storage_index, key.1, &read_plan.ranges);
                 self.tasks.start(Purpose::Block(segment, key), ask(key.0, request));
-                *under_way.entry(key).or_default() += 1;
+                self.pace.asked(key, now);
                 let asked = Asked { since: now, read: read_plan, overtaken: false, came: false };
                 let slow_at = now + SLOW_AFTER;
                 self.overtake_at = Some(self.overtake_at.map_or(slow_at, |at| at.min(slow_at)));
@@ -493,7 +502,11 @@ impl Download {
             }
             let Some(expected) = file.ciphertext_tree.leaf(segment) else { continue };
             (fetch.decoding, begun) = (true, true);
-            fetch.asked.clear();
+            for (key, asked) in core::mem::take(&mut fetch.asked) {
+                if !asked.came {
+                    self.pace.dropped(key);
+                }
+            }
             let blocks =
                 core::mem::take(&mut fetch.blocks).into_iter().take(usize::from(self.cap.needed)).collect();
             let job = Job::DecodeSegment { file: file.coding.clone(), segment, blocks, expected };
@@ -527,6 +540,7 @@ impl Download {
         for (other, share) in self.shares.range_mut((key.0, 0)..=(key.0, u16::MAX)) {
             if server_lost || *other == key {
                 share.give_up();
+                self.pace.ended(*other);
                 for fetch in self.segments.values_mut() {
                     fetch.asked.remove(other);
                 }

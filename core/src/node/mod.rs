@@ -112,7 +112,10 @@ impl Machine for Node {
                 self.serving.partial(conn, now);
                 self.outbound(conn, ConnEvent::Partial, now);
             }
-            Event::Sent { conn, bytes } => self.serving.sent(conn, bytes, &mut self.io),
+            Event::Sent { conn, bytes } => {
+                self.serving.sent(conn, bytes, &mut self.io);
+                self.outbound(conn, ConnEvent::Sent(bytes), now);
+            }
             Event::DiskDone { id, result } => self.disk_done(id, result, now),
             Event::JobDone { id, output } => self.job_done(id, output, now),
             Event::Command(command) => self.command(command, now),

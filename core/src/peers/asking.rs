@@ -2,10 +2,10 @@
 //! none, comes back to who asked.
 
 use super::link::{ConnEvent, Link, LinkError, LinkEvent, LinkStatus, PONG_PATIENCE};
+use super::questions::{Question, Questions};
 use super::table::ServerTable;
 use crate::identity::ServerId;
 use crate::io::Io;
-use crate::limits::REQUESTS_PER_CONNECTION_MAX;
 use crate::machine::ConnId;
 use crate::operation::OperationId;
 use crate::payload::Payload;
@@ -13,7 +13,7 @@ use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::time::{Instant, Now};
 use crate::wire::{Kind, Message, ServiceKind};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -29,10 +29,6 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connected server is asked this often how much it can take.
 const VERSION_EVERY: Duration = Duration::from_secs(60);
-
-/// However many signs of life come, an answer is waited for no longer than this many times the
-/// asker's patience.
-const PATIENCE_TIMES_MAX: u32 = 3;
 
 /// Who asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -109,56 +105,9 @@ pub struct ServerStatus {
     pub available_space: Option<u64>,
 }
 
-struct Ask {
-    token: AskToken,
-    request: StorageRequest,
-    bulk: Vec<Payload>,
-    sent: bool,
-    effort: Effort,
-    attempt: Attempt,
-    asked_at: Instant,
-    patience: Duration,
-}
-
-/// How often it has been tried to get a question answered.
-///
-/// ```text
-/// First ──(silence)──▶ Probing ──(the connection broke)──▶ Second
-///   └────────────────(the connection broke)──────────────────▲
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Attempt {
-    First,
-    /// Nothing came back, and the connection is being probed: perhaps it is dead and the server
-    /// is not.
-    Probing,
-    /// It was sent before, on a connection that broke.
-    Second,
-}
-
-impl Ask {
-    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent.
-    fn is_repeatable(&self) -> bool {
-        !self.sent || !matches!(self.request, StorageRequest::Write { .. })
-    }
-
-    /// Each sign of life starts the wait anew, but not for ever: a server that only says that it
-    /// lives is as good as silent.
-    fn patience_ends(&self, heard: Instant) -> Instant {
-        (self.asked_at.max(heard) + self.patience).min(self.asked_at + self.patience * PATIENCE_TIMES_MAX)
-    }
-}
-
 struct ServerLink {
     link: Link,
-    asks: BTreeMap<u64, Ask>,
-    /// No question runs out of patience before this. Signs of life and answers put that off, but it
-    /// is only looked at again when it has come: there may be hundreds of questions.
-    look_at: Option<Instant>,
-    /// Asks that wait to be sent, first come first. May name some that were abandoned.
-    unsent: VecDeque<u64>,
-    /// Requests that the server has not answered, whether anybody still waits for that or not.
-    unanswered: BTreeSet<u64>,
+    questions: Questions,
     last_used: Instant,
     /// When to ask again what the server can take.
     version_due: Instant,
@@ -166,45 +115,13 @@ struct ServerLink {
 }
 
 impl ServerLink {
-    /// Whether a question has run out of patience. Each sign of life starts the wait anew: a slow
-    /// server is not a silent one.
-    fn is_silent(&mut self, now: Now) -> bool {
-        if self.look_at.is_none_or(|at| now.instant < at) {
-            return false;
-        }
-        self.look_again();
-        self.look_at.is_some_and(|at| now.instant >= at)
-    }
-
-    fn look_again(&mut self) {
-        let heard = self.link.last_heard().unwrap_or(Instant::ZERO);
-        self.look_at = self.asks.values().map(|ask| ask.patience_ends(heard)).min();
-    }
-
     fn new(link: Link, now: Now) -> ServerLink {
         ServerLink {
             link,
-            asks: BTreeMap::new(),
-            look_at: None,
-            unsent: VecDeque::new(),
-            unanswered: BTreeSet::new(),
+            questions: Questions::default(),
             last_used: now.instant,
             version_due: now.instant + VERSION_EVERY,
             available_space: None,
-        }
-    }
-
-    /// Sends what waits, no more at once than the server bears.
-    fn send(&mut self, now: Now, io: &mut Io) {
-        while self.link.is_up()
-            && self.unanswered.len() < REQUESTS_PER_CONNECTION_MAX
-            && let Some(id) = self.unsent.pop_front()
-        {
-            if let Some(ask) = self.asks.get_mut(&id) {
-                (ask.sent, ask.asked_at) = (true, now.instant);
-                self.link.send(Kind::Request, id, &ask.request, core::mem::take(&mut ask.bulk), io);
-                self.unanswered.insert(id);
-            }
         }
     }
 }
@@ -263,17 +180,11 @@ impl Peers {
             return;
         }
         let entry = self.links.get_mut(&server).expect("a ready server has a link");
-        let asked_at = now.instant;
-        let (sent, attempt) = (false, Attempt::First);
-        let ask = Ask { token, request, bulk, sent, effort, attempt, asked_at, patience };
         if !matches!(token.asker, Asker::Node(_)) {
             entry.last_used = now.instant;
         }
-        let ends = ask.patience_ends(Instant::ZERO);
-        entry.look_at = Some(entry.look_at.map_or(ends, |at| at.min(ends)));
-        entry.asks.insert(id, ask);
-        entry.unsent.push_back(id);
-        entry.send(now, io);
+        entry.questions.add(id, Question::new(token, request, bulk, patience, effort, now));
+        entry.questions.send(&mut entry.link, now, io);
         self.tokens.insert(token, (server, id));
     }
 
@@ -306,7 +217,7 @@ impl Peers {
     /// Drops the link that has been idle for longest, if there are as many as allowed.
     fn make_room(&mut self, io: &mut Io) {
         while self.links.len() >= self.config.connections_max.max(1) {
-            let idle = self.links.iter().filter(|(_, entry)| entry.asks.is_empty());
+            let idle = self.links.iter().filter(|(_, entry)| entry.questions.is_empty());
             let oldest = idle.min_by_key(|(server, entry)| (entry.last_used, **server));
             let Some(server) = oldest.map(|(server, _)| *server) else { return };
             let mut entry = self.links.remove(&server).expect("just found");
@@ -320,7 +231,7 @@ impl Peers {
         if let Some((server, id)) = self.tokens.remove(&token)
             && let Some(entry) = self.links.get_mut(&server)
         {
-            entry.asks.remove(&id);
+            entry.questions.abandon(id);
         }
     }
 
@@ -337,6 +248,11 @@ impl Peers {
         let Some(&server) = self.conns.get(&conn) else { return };
         let closed = matches!(event, ConnEvent::Closed(_));
         if let Some(entry) = self.links.get_mut(&server) {
+            match &event {
+                ConnEvent::Partial => entry.questions.part(now),
+                ConnEvent::Sent(bytes) => entry.questions.left(*bytes, now),
+                _ => {}
+            }
             let happened = entry.link.handle(conn, event, now, io);
             self.link_event(server, conn, happened, now, io);
         }
@@ -358,8 +274,8 @@ impl Peers {
             None => {}
             Some(LinkEvent::Up) => {
                 self.table.heard(server, None, now.unix);
-                entry.unsent = entry.asks.keys().copied().collect();
-                entry.send(now, io);
+                entry.questions.up();
+                entry.questions.send(&mut entry.link, now, io);
             }
             Some(LinkEvent::Down(error)) => self.link_down(server, error, now, io),
             Some(LinkEvent::Message(message)) => {
@@ -367,13 +283,13 @@ impl Peers {
                 match result {
                     // An answer nobody waits for (any more) is dropped.
                     Some(answer) => {
-                        entry.unanswered.remove(&message.envelope.id);
-                        entry.send(now, io);
-                        if let Some(ask) = entry.asks.remove(&message.envelope.id) {
-                            self.tokens.remove(&ask.token);
+                        let question = entry.questions.answered(message.envelope.id, now);
+                        entry.questions.send(&mut entry.link, now, io);
+                        if let Some(Question { token, .. }) = question {
+                            self.tokens.remove(&token);
                             let answer = answer.map(|answer| (answer, message.bulk));
                             self.note_space(server, &answer, now);
-                            self.answers.push_back((ask.token, server, answer.map_err(AskError::Server)));
+                            self.answers.push_back((token, server, answer.map_err(AskError::Server)));
                         }
                     }
                     None => {
@@ -389,30 +305,18 @@ impl Peers {
     /// idle connection to a server that was restarted meanwhile breaks when it is next used.
     fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
         let Some(entry) = self.links.get_mut(&server) else { return };
-        // A connection that had requests under way stood, and did not fail to be made.
-        let stood = !entry.unanswered.is_empty();
         let broke = matches!(error, LinkError::Closed(_));
-        entry.unanswered.clear();
-        entry.unsent.clear();
-        let again = |ask: &Ask| match ask.attempt {
-            Attempt::First => stood && ask.is_repeatable() && (broke || ask.effort == Effort::Insist),
-            Attempt::Probing => true,
-            Attempt::Second => false,
-        };
-        for (_, ask) in entry.asks.extract_if(.., |_, ask| !again(ask)) {
-            self.tokens.remove(&ask.token);
-            self.answers.push_back((ask.token, server, Err(AskError::Link(error.clone()))));
+        for Question { token, .. } in entry.questions.down(broke, now) {
+            self.tokens.remove(&token);
+            self.answers.push_back((token, server, Err(AskError::Link(error.clone()))));
         }
-        for ask in entry.asks.values_mut() {
-            (ask.sent, ask.attempt, ask.asked_at) = (false, Attempt::Second, now.instant);
-        }
-        if !entry.asks.is_empty()
+        if !entry.questions.is_empty()
             && let Err(error) = self.ready(server, Effort::Insist, now, io)
         {
             let entry = self.links.get_mut(&server).expect("looked up above");
-            for (_, ask) in core::mem::take(&mut entry.asks) {
-                self.tokens.remove(&ask.token);
-                self.answers.push_back((ask.token, server, Err(error.clone())));
+            for Question { token, .. } in entry.questions.take_all() {
+                self.tokens.remove(&token);
+                self.answers.push_back((token, server, Err(error.clone())));
             }
         }
     }
@@ -441,7 +345,7 @@ impl Peers {
                 self.link_event(server, ConnId::Outbound(u64::MAX), event, now, io);
             }
             let entry = self.links.get_mut(&server).expect("links do not vanish here");
-            if entry.is_silent(now) {
+            if entry.questions.look_at().is_some_and(|at| now.instant >= at) {
                 self.silent(server, now, io);
             }
             let entry = self.links.get_mut(&server).expect("links do not vanish here");
@@ -455,22 +359,14 @@ impl Peers {
     /// Where no other server will do, the connection gets a short time to show that it is alive.
     fn silent(&mut self, server: ServerId, now: Now, io: &mut Io) {
         let entry = self.links.get_mut(&server).expect("called for a server with a link");
-        let heard = entry.link.last_heard().unwrap_or(Instant::ZERO);
-        let is_late = |ask: &Ask| now.instant >= ask.patience_ends(heard);
-        let mut patience = PONG_PATIENCE;
-        for ask in entry.asks.values_mut().filter(|ask| is_late(ask)) {
-            let first = ask.attempt == Attempt::First && ask.sent;
-            if first && ask.effort == Effort::Insist && ask.is_repeatable() {
-                (ask.attempt, ask.asked_at) = (Attempt::Probing, now.instant);
-                patience = PROBE_PATIENCE.min(ask.patience);
-            }
+        let (late, probe) = entry.questions.late(now);
+        if probe || !late.is_empty() {
+            entry.link.ping(if probe { PROBE_PATIENCE } else { PONG_PATIENCE }, now, io);
         }
-        for (_, ask) in entry.asks.extract_if(.., |_, ask| is_late(ask)) {
-            self.tokens.remove(&ask.token);
-            self.answers.push_back((ask.token, server, Err(AskError::Silent(ask.patience))));
+        for Question { token, patience, .. } in late {
+            self.tokens.remove(&token);
+            self.answers.push_back((token, server, Err(AskError::Silent(patience))));
         }
-        entry.look_again();
-        entry.link.ping(patience, now, io);
     }
 
     /// While the grid is small enough, every server stays connected.
@@ -513,9 +409,9 @@ impl Peers {
             let mut entry = self.links.remove(&server).expect("just listed");
             entry.link.drop_now(io);
             self.conns.retain(|_, owner| *owner != server);
-            for (_, ask) in entry.asks {
-                self.tokens.remove(&ask.token);
-                self.answers.push_back((ask.token, server, Err(AskError::Unknown)));
+            for Question { token, .. } in entry.questions.take_all() {
+                self.tokens.remove(&token);
+                self.answers.push_back((token, server, Err(AskError::Unknown)));
             }
         }
         self.keep_connected(now, io);
@@ -526,7 +422,12 @@ impl Peers {
         let links = self.links.values().flat_map(|entry| {
             let retry = entry.link.is_down() && kept;
             let version = entry.link.is_up().then_some(entry.version_due);
-            [entry.link.deadline(), entry.look_at, entry.link.retry_at().filter(|_| retry), version]
+            [
+                entry.link.deadline(),
+                entry.questions.look_at(),
+                entry.link.retry_at().filter(|_| retry),
+                version,
+            ]
         });
         links.flatten().min()
     }

@@ -81,6 +81,8 @@ pub(crate) enum ConnEvent {
     Closed(CloseReason),
     Frame(Frame),
     Partial,
+    /// So many bytes have left.
+    Sent(u64),
 }
 
 /// What a link tells its owner.
@@ -154,14 +156,6 @@ impl Link {
         self.retry_at
     }
 
-    /// The time of the last sign of life, if the link is up.
-    pub(crate) fn last_heard(&self) -> Option<Instant> {
-        match &self.state {
-            State::Up { last_heard, .. } => Some(*last_heard),
-            _ => None,
-        }
-    }
-
     pub(crate) fn status(&self) -> LinkStatus {
         match &self.state {
             State::Down => LinkStatus::Down(self.last_error.clone()),
@@ -196,6 +190,7 @@ impl Link {
                 None
             }
             ConnEvent::Closed(reason) => self.closed(conn, reason, now, io),
+            ConnEvent::Sent(_) => None,
             ConnEvent::Partial => {
                 self.heard(conn, now);
                 None
@@ -216,7 +211,7 @@ impl Link {
         }
     }
 
-    /// Sends a message, if the link is up.
+    /// Sends a message, if the link is up. Returns its length in bytes.
     pub(crate) fn send(
         &mut self,
         kind: Kind,
@@ -224,10 +219,12 @@ impl Link {
         body: &impl Serialize,
         bulk: Vec<Payload>,
         io: &mut Io,
-    ) {
-        if let State::Up { conn, .. } = self.state {
-            io.send(conn, Message::seal(kind, id, body, bulk));
-        }
+    ) -> u64 {
+        let State::Up { conn, .. } = self.state else { return 0 };
+        let frame = Message::seal(kind, id, body, bulk);
+        let len = frame.len();
+        io.send(conn, frame);
+        len
     }
 
     /// Gives the connection up at once.

@@ -6,6 +6,7 @@
 
 mod asking;
 mod link;
+mod questions;
 mod table;
 
 pub use asking::{Answer, AskError, Effort, PeersConfig, ServerStatus};

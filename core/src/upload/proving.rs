@@ -33,6 +33,7 @@ type ShareKey = (ServerId, u16);
 /// Shares found in place that are being looked at.
 #[derive(Debug)]
 pub(super) struct Proving {
+    layout: ShareLayout,
     /// Which block is asked for follows from this, and nobody else knows it.
     chance: u64,
     queue: VecDeque<ShareKey>,
@@ -41,14 +42,13 @@ pub(super) struct Proving {
 }
 
 impl Proving {
-    pub(super) fn new(chance: u64) -> Proving {
-        Proving { chance, queue: VecDeque::new(), asked: BTreeMap::new(), checking: BTreeSet::new() }
+    pub(super) fn new(layout: ShareLayout, chance: u64) -> Proving {
+        Proving { layout, chance, queue: VecDeque::new(), asked: BTreeMap::new(), checking: BTreeSet::new() }
     }
 
     /// Looks at the shares that nobody has looked at yet. `true` once there is none.
     pub(super) fn advance(
         &mut self,
-        layout: &ShareLayout,
         trees: &Trees,
         file: &File,
         placing: &mut Placing,
@@ -60,11 +60,11 @@ impl Proving {
         while self.asked.len() + self.checking.len() < window
             && let Some(key) = self.queue.pop_front()
         {
-            let extension = layout.extension_range(trees.extension.len() as u32);
+            let extension = self.layout.extension_range(trees.extension.len() as u32);
             let ranges = Vec::from([
-                0..layout.header().len() as u64,
-                layout.share_hashes_range().start..extension.end,
-                layout.block_range(&file.coding.encoding, self.segment(key.1, file)),
+                0..self.layout.header().len() as u64,
+                self.layout.share_hashes_range().start..extension.end,
+                self.layout.block_range(&file.coding.encoding, self.segment(key.1, file)),
             ]);
             let request = read(file.storage_index, key.1, &ranges);
             self.asked.insert(key, ranges);
@@ -82,7 +82,6 @@ impl Proving {
         &mut self,
         key: ShareKey,
         outcome: Outcome,
-        layout: &ShareLayout,
         trees: &Trees,
         file: &File,
         placing: &mut Placing,
@@ -91,7 +90,7 @@ impl Proving {
         let verdict = match outcome {
             Outcome::Answer(answer) => {
                 let Some(ranges) = self.asked.remove(&key) else { return };
-                match self.shown(key.1, answer, &ranges, layout, trees, file) {
+                match self.shown(key.1, answer, &ranges, trees, file) {
                     Ok(job) => {
                         self.checking.insert(key);
                         tasks.job(Purpose::Sending(SendTask::Prove(key)), job);
@@ -124,7 +123,6 @@ impl Proving {
         share: u16,
         answer: Answer,
         ranges: &[Range<u64>],
-        layout: &ShareLayout,
         trees: &Trees,
         file: &File,
     ) -> Result<Job, Trouble> {
@@ -143,18 +141,18 @@ impl Proving {
         let segment = self.segment(share, file);
         let same_place = ShareLayout::parse(&header).is_ok_and(|found| {
             found.block_range(&file.coding.encoding, segment)
-                == layout.block_range(&file.coding.encoding, segment)
-                && found.crypttext_tree_range() == layout.crypttext_tree_range()
-                && found.block_hashes_range() == layout.block_hashes_range()
-                && found.share_hashes_range() == layout.share_hashes_range()
+                == self.layout.block_range(&file.coding.encoding, segment)
+                && found.crypttext_tree_range() == self.layout.crypttext_tree_range()
+                && found.block_hashes_range() == self.layout.block_hashes_range()
+                && found.share_hashes_range() == self.layout.share_hashes_range()
         });
         if !same_place {
             return Err(bad(share, "its header is not that of this file"));
         }
-        let chain_len = layout.share_hashes_range().end - layout.share_hashes_range().start;
+        let chain_len = self.layout.share_hashes_range().end - self.layout.share_hashes_range().start;
         let (chain, extension) = tail.split_at((chain_len as usize).min(tail.len()));
         let mut expected = Vec::new();
-        layout.write_extension_length(&mut expected, trees.extension.len());
+        self.layout.write_extension_length(&mut expected, trees.extension.len());
         expected.extend_from_slice(&trees.extension);
         if *extension != *expected {
             return Err(bad(share, "its extension block is not that of this file"));

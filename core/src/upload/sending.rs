@@ -184,7 +184,7 @@ impl Sending {
                 done: 0,
             },
             ending: Ending::Open,
-            proving: Proving::new(chance),
+            proving: Proving::new(layout, chance),
             pushed: ShareSet::EMPTY,
             reported: None,
             read_back: false,
@@ -263,7 +263,7 @@ impl Sending {
             }
             (SendTask::Prove(key), outcome) => {
                 if let Ending::Built(trees) = &self.ending {
-                    self.proving.finished(key, outcome, &self.layout, trees, file, placing, tasks);
+                    self.proving.finished(key, outcome, trees, file, placing, tasks);
                 }
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),
@@ -442,7 +442,7 @@ impl Sending {
             Ending::Open | Ending::Building => return Some(Next::Wait(self.progress(file))),
             // Nothing is completed before it is known what the shares found in place are worth.
             Ending::Built(trees) => {
-                if !self.proving.advance(&self.layout, trees, file, placing, tasks) {
+                if !self.proving.advance(trees, file, placing, tasks) {
                     return Some(Next::Wait(self.progress(file)));
                 }
             }

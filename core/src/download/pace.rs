@@ -1,0 +1,172 @@
+//! Whether a block is late, so that another share is to be asked for the same.
+//!
+//! How long a block takes depends on its size, on the line, and on what else was asked for; what
+//! tells a slow server from a slow line is what the others do meanwhile. A block is late
+//! - if its share gave nothing for a while, although others did;
+//! - if its share gave nothing for a longer while, and nobody did;
+//! - if the other blocks of its segment came a while ago, so that the segment waits for it alone.
+//!
+//! The while is measured by how long blocks take with the quickest share.
+
+use super::{SLOW_AFTER, ShareKey};
+use crate::time::Instant;
+use alloc::collections::BTreeMap;
+use core::time::Duration;
+
+/// While nobody answers, it may be this node's own line that is slow: overtaking waits this long, and
+/// twice as long the next time.
+const ALL_SLOW_AFTER: Duration = Duration::from_secs(3);
+/// A block is late when it takes so many times what is usual.
+const TIMES_USUAL: u32 = 3;
+/// However slow everybody was, lateness is noticed after this.
+const LATE_AFTER_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Pace {
+    lanes: BTreeMap<ShareKey, Lane>,
+    /// When the last block of anybody came in.
+    last_block: Instant,
+    all_slow_after: Duration,
+}
+
+/// The blocks asked of one share.
+#[derive(Debug, Default)]
+struct Lane {
+    under_way: usize,
+    /// When the last one came in, or the first one was asked for.
+    waiting_since: Instant,
+    /// How long a block takes, as a moving average.
+    usual: Option<Duration>,
+}
+
+impl Pace {
+    pub(super) fn new() -> Pace {
+        Pace { lanes: BTreeMap::new(), last_block: Instant::ZERO, all_slow_after: ALL_SLOW_AFTER }
+    }
+
+    /// A share was asked for a block.
+    pub(super) fn asked(&mut self, key: ShareKey, now: Instant) {
+        let lane = self.lanes.entry(key).or_default();
+        if lane.under_way == 0 {
+            lane.waiting_since = now;
+        }
+        lane.under_way += 1;
+    }
+
+    /// A share gave a block.
+    pub(super) fn came(&mut self, key: ShareKey, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let took = now.since(lane.waiting_since);
+        lane.usual = Some(lane.usual.map_or(took, |usual| (usual * 3 + took) / 4));
+        lane.waiting_since = now;
+        lane.under_way = lane.under_way.saturating_sub(1);
+        self.last_block = now;
+    }
+
+    /// A block is no longer waited for.
+    pub(super) fn dropped(&mut self, key: ShareKey) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.under_way = lane.under_way.saturating_sub(1);
+        }
+    }
+
+    /// Nothing more comes from a share.
+    pub(super) fn ended(&mut self, key: ShareKey) {
+        self.lanes.remove(&key);
+    }
+
+    /// How many blocks a share was asked for that have not come.
+    pub(super) fn under_way(&self, key: ShareKey) -> usize {
+        self.lanes.get(&key).map_or(0, |lane| lane.under_way)
+    }
+
+    /// How long "a while" is.
+    pub(super) fn a_while(&self) -> Duration {
+        let quickest = self.lanes.values().filter_map(|lane| lane.usual).min().unwrap_or_default();
+        (quickest * TIMES_USUAL).clamp(SLOW_AFTER, LATE_AFTER_MAX)
+    }
+
+    /// When a block that a share was asked for counts as late. `others_came`: when another block of its
+    /// segment came last.
+    pub(super) fn late_at(&self, key: ShareKey, asked: Instant, others_came: Option<Instant>) -> Instant {
+        let a_while = self.a_while();
+        let alone = others_came.map(|came| came.max(asked) + a_while);
+        let stuck = self.lanes.get(&key).map(|lane| {
+            let others_do = self.last_block > lane.waiting_since;
+            lane.waiting_since.max(asked) + if others_do { a_while } else { a_while.max(self.all_slow_after) }
+        });
+        alone.into_iter().chain(stuck).min().unwrap_or(asked)
+    }
+
+    /// Blocks were late because nobody gave any: the next time it takes longer.
+    pub(super) fn all_were_slow(&mut self) {
+        self.all_slow_after = (self.all_slow_after * 2).min(LATE_AFTER_MAX);
+    }
+
+    /// Whether nobody gave anything since a share was last waited for.
+    pub(super) fn nobody_gives(&self, key: ShareKey) -> bool {
+        self.lanes.get(&key).is_some_and(|lane| self.last_block <= lane.waiting_since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::ServerId;
+
+    const A: ShareKey = (ServerId([1; 32]), 0);
+    const B: ShareKey = (ServerId([2; 32]), 1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn on_a_slow_line_a_queue_is_not_late() {
+        let mut pace = Pace::new();
+        for _ in 0..20 {
+            pace.asked(A, at(0));
+            pace.asked(B, at(0));
+        }
+        // A block every 2 seconds, in turn: none but the first is waited for by itself.
+        for block in 1..=15 {
+            pace.came(A, at(4_000 * block));
+            pace.came(B, at(4_000 * block + 2_000));
+            let now = at(4_000 * block + 3_999);
+            assert!(pace.late_at(A, at(0), None) > now && pace.late_at(B, at(0), None) > now);
+        }
+        // Now B hangs.
+        pace.came(A, at(64_000));
+        assert_eq!(pace.late_at(B, at(0), None), at(62_000) + pace.a_while());
+        assert!(pace.a_while() < Duration::from_secs(13));
+    }
+
+    #[test]
+    fn who_keeps_a_segment_waiting_is_late() {
+        let mut pace = Pace::new();
+        for _ in 0..10 {
+            pace.asked(A, at(0));
+            pace.asked(B, at(0));
+        }
+        for block in 1..=10 {
+            pace.came(A, at(10 * block));
+        }
+        pace.came(B, at(1_000));
+        pace.came(B, at(2_000));
+        // The third block is not late because of B, which gives something every second, but because
+        // the segment waits for it alone.
+        assert_eq!(pace.late_at(B, at(0), None), at(2_000) + ALL_SLOW_AFTER);
+        assert_eq!(pace.late_at(B, at(0), Some(at(30))), at(30) + SLOW_AFTER);
+    }
+
+    #[test]
+    fn when_nobody_gives_anything_it_waits_longer_each_time() {
+        let mut pace = Pace::new();
+        pace.asked(A, at(0));
+        assert_eq!(pace.late_at(A, at(0), None), at(3_000));
+        pace.all_were_slow();
+        assert_eq!(pace.late_at(A, at(0), None), at(6_000));
+        (0..9).for_each(|_| pace.all_were_slow());
+        assert_eq!(pace.late_at(A, at(0), None), at(30_000));
+    }
+}
