@@ -166,3 +166,24 @@ fn a_slow_disk_holds_back_the_sender() {
     grid.world.slow_disk(server, 1);
     read(&mut grid, &file, Duration::from_secs(60));
 }
+
+/// Blocks in a queue on a slow line counted as late one after the other and were asked for from
+/// other servers, too; and with only one server the download was given up.
+#[test]
+fn on_a_slow_line_nothing_is_fetched_twice() {
+    for (servers, needed, total) in [(1, 1, 1), (10, 3, 10)] {
+        let mut spec = spec(servers, needed, total, 128 * 1024);
+        spec.network.bandwidth = 25_000;
+        let mut grid = Grid::running(1, &spec);
+        let len = 4_000_000;
+        let content = Bytes::from(content(1, len as u64));
+        let client = grid.clients[0];
+        grid.operations.put(&mut grid.world, client, content, KeyChoice::Random, true);
+        assert!(grid.finish_operations(Duration::from_secs(600)), "{:?}", grid.operations.list_under_way());
+        let file = grid.operations.files().last().expect("it was stored").clone();
+        let before = grid.world.network_counts().bytes;
+        read(&mut grid, &file, Duration::from_secs(600));
+        let bytes = grid.world.network_counts().bytes - before;
+        assert!(bytes < len * 13 / 10, "{bytes} bytes to read {len} with {needed} of {total}");
+    }
+}
