@@ -17,6 +17,8 @@ pub const PEER_WINDOW: u64 = 4 * 1024 * 1024;
 pub const REQUESTS_PER_CONNECTION_MAX: usize = 256;
 /// Answer bytes queued for one connection beyond which its further requests wait.
 pub const ANSWER_BACKLOG: u64 = 8 * 1024 * 1024;
+/// Bytes of requests and answers kept for all clients together; beyond that the heaviest is cut.
+pub const CLIENTS_MEMORY_MAX: u64 = 256 * 1024 * 1024;
 /// Ranges in one read request.
 pub const READ_RANGES_MAX: usize = 64;
 /// Bytes of a corruption advisory's reason, as the HTTP storage protocol bounds it.

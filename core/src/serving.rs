@@ -7,8 +7,8 @@
 use crate::introducer::{IntroducerError, IntroducerRequest};
 use crate::io::Io;
 use crate::limits::{
-    ANSWER_BACKLOG, BULK_LEN_MAX, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW, READ_RANGES_MAX,
-    REQUESTS_PER_CONNECTION_MAX,
+    ANSWER_BACKLOG, BULK_LEN_MAX, CLIENTS_MEMORY_MAX, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW,
+    READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
 };
 use crate::machine::ConnId;
 use crate::nurl::Swissnum;
@@ -46,8 +46,17 @@ struct Client {
     backlog: u64,
     /// Requests held back until answers have left.
     held: VecDeque<(Message, u64)>,
+    /// Bytes of its requests that are held back or worked on.
+    asked: u64,
     /// It is being thrown out; what it still says is not heard.
     expelled: bool,
+}
+
+impl Client {
+    /// Bytes that are kept because of it.
+    fn memory(&self) -> u64 {
+        self.asked.saturating_add(self.backlog)
+    }
 }
 
 /// A request being worked on.
@@ -114,6 +123,7 @@ impl Serving {
             at_work: 0,
             backlog: 0,
             held: VecDeque::new(),
+            asked: 0,
             expelled: false,
         };
         self.clients.insert(conn, client);
@@ -150,7 +160,9 @@ impl Serving {
                     return self.expel(conn, io);
                 }
                 client.held.push_back((message, len));
+                client.asked += len;
                 self.release(conn, io);
+                self.bound_memory(conn, io);
             }
             (Some(_), Kind::Pong) => io.grant(conn, len),
             (Some(_), Kind::Later(number)) if number >= 128 => io.grant(conn, len),
@@ -200,6 +212,7 @@ impl Serving {
             let (id, key) = (message.envelope.id, self.next_key);
             if message.envelope.kind == Kind::Ping {
                 // Answered in its turn: who floods and does not read holds back himself.
+                client.asked = client.asked.saturating_sub(granted);
                 self.send(conn, Message::seal(Kind::Pong, id, &(), Vec::new()), io);
                 io.grant(conn, granted);
                 continue;
@@ -256,10 +269,25 @@ impl Serving {
         let Some(client) = self.clients.get_mut(&conn) else { return };
         let frame = Message::seal(kind, id, body, bulk);
         client.at_work -= 1;
+        client.asked = client.asked.saturating_sub(granted);
         client.backlog = client.backlog.saturating_sub(reserved);
         self.send(conn, frame, io);
         io.grant(conn, granted);
         self.release(conn, io);
+    }
+
+    /// Sees to it that all clients together do not fill the memory: the one that fills most has to go.
+    /// It may come again; its requests can be repeated, or others be asked.
+    fn bound_memory(&mut self, conn: ConnId, io: &mut Io) {
+        let light = |client: &Client| client.memory() < CLIENTS_MEMORY_MAX / INBOUND_MAX as u64;
+        if self.clients.get(&conn).is_none_or(light) {
+            return;
+        }
+        let all: u64 = self.clients.values().map(Client::memory).sum();
+        let heaviest = self.clients.iter().max_by_key(|(_, client)| client.memory());
+        if let Some((heaviest, _)) = heaviest.filter(|_| all > CLIENTS_MEMORY_MAX) {
+            self.expel(*heaviest, io);
+        }
     }
 
     /// Tells a client something it did not ask for just now.
@@ -288,6 +316,7 @@ impl Serving {
             && !core::mem::replace(&mut client.expelled, true)
         {
             client.held.clear();
+            (client.asked, client.backlog) = (0, 0);
             io.abort(conn);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use tallac_core::disk::StorePath;
-use tallac_core::limits::{ADVISORIES_MAX, ANSWER_BACKLOG};
+use tallac_core::limits::{ADVISORIES_MAX, ANSWER_BACKLOG, CLIENTS_MEMORY_MAX};
 use tallac_core::secret::Secret;
 use tallac_core::share_set::ShareSet;
 use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
@@ -304,6 +304,25 @@ fn who_does_not_read_is_not_answered_without_end() {
 }
 
 #[test]
+fn many_who_do_not_read_do_not_fill_the_memory() {
+    let mut grid = grid();
+    let stranger = grid.greet(SERVER);
+    store(&mut grid, stranger, 4_000_000);
+    let deaf: Vec<Stranger> = (0..100)
+        .map(|_| {
+            let stranger = grid.greet(SERVER);
+            grid.become_deaf(stranger);
+            (0..4).for_each(|id| grid.say(stranger, request(id, &read_request(vec![(0, u64::MAX)]))));
+            grid.run(Duration::from_secs(1));
+            stranger
+        })
+        .collect();
+    let kept: u64 = deaf.iter().filter(|s| grid.is_connected(**s)).map(|s| grid.unread(*s)).sum();
+    assert!((CLIENTS_MEMORY_MAX / 2..CLIENTS_MEMORY_MAX + 5_000_000).contains(&kept), "{kept}");
+    still_serves(&mut grid);
+}
+
+#[test]
 fn pings_of_who_does_not_read_are_not_answered_without_end() {
     let mut grid = grid();
     let stranger = grid.greet(SERVER);
@@ -348,7 +367,7 @@ fn nonsense_of_every_kind() {
         // Mostly requests, some with bulk.
         let kind = if rest[2] < 220 { 3 } else { kind };
         let message = [&[kind, rest[3] % 100, rest[4] % 12][..], &rest[5..][..len]].concat();
-        let bulk = if rest[2] % 4 == 0 { vec![rest[5..][..len].to_vec().into()] } else { Vec::new() };
+        let bulk = if rest[2].is_multiple_of(4) { vec![rest[5..][..len].to_vec().into()] } else { Vec::new() };
         grid.say(stranger, Frame::with_bulk(message, bulk));
         rest = &rest[5 + len..];
         if rest[0] < 40 {

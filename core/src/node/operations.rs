@@ -64,7 +64,17 @@ pub(super) struct Operations {
     /// Downloads that came before the servers were known.
     early: Vec<Command>,
     next_spool: u64,
+    /// Disk steps of operations that are under way, and removals that wait for them.
+    at_disk: BTreeMap<Asker, AtDisk>,
     wishes: VecDeque<Wish>,
+}
+
+/// What one operation has to do with the disk. A spool is removed after the last write to it has
+/// ended, or that would make it anew.
+#[derive(Default)]
+struct AtDisk {
+    under_way: usize,
+    removals: Vec<(TaskOwner, Vec<DiskStep>)>,
 }
 
 impl Operations {
@@ -77,6 +87,7 @@ impl Operations {
             storing: BTreeMap::new(),
             early: Vec::new(),
             next_spool: 0,
+            at_disk: BTreeMap::new(),
             wishes: VecDeque::new(),
         }
     }
@@ -214,11 +225,52 @@ impl Operations {
     }
 
     pub(super) fn finished(&mut self, owner: TaskOwner, outcome: Outcome, now: Now) {
+        if matches!(outcome, Outcome::Disk(_)) {
+            self.left_disk(owner.asker);
+        }
         match owner.asker {
             Asker::Upload(id) => self.upload(id, UploadEvent::Finished(owner.id, outcome), now),
             Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
             Asker::Node(_) => {}
         }
+    }
+
+    /// Puts an operation's task among the wishes.
+    fn wish_for(&mut self, asker: Asker, id: u64, task: Task) {
+        let owner = TaskOwner { asker, id };
+        let wish = match task {
+            Task::Ask { server, request, bulk, patience, effort } => {
+                Wish::Ask { token: AskToken { asker, id }, server, request, bulk, patience, effort }
+            }
+            Task::Disk(steps) => {
+                let at_disk = self.at_disk.entry(asker).or_default();
+                let removes = steps.iter().any(|step| matches!(step, DiskStep::Remove(_)));
+                if removes && at_disk.under_way > 0 {
+                    at_disk.removals.push((owner, steps));
+                    return;
+                }
+                at_disk.under_way += 1;
+                Wish::Disk(owner, steps)
+            }
+            Task::Job(job) => Wish::Job(owner, job),
+            Task::Forget(task) => Wish::ForgetAsk(AskToken { asker, id: task }),
+        };
+        self.wishes.push_back(wish);
+    }
+
+    /// Disk steps of an operation have ended.
+    fn left_disk(&mut self, asker: Asker) {
+        let Some(at_disk) = self.at_disk.get_mut(&asker) else { return };
+        at_disk.under_way -= 1;
+        if at_disk.under_way > 0 {
+            return;
+        }
+        let removals = core::mem::take(&mut at_disk.removals);
+        at_disk.under_way = removals.len();
+        if removals.is_empty() {
+            self.at_disk.remove(&asker);
+        }
+        self.wishes.extend(removals.into_iter().map(|(owner, steps)| Wish::Disk(owner, steps)));
     }
 
     pub(super) fn wake(&mut self, now: Now) {
@@ -247,26 +299,26 @@ impl Operations {
     }
 
     fn drain_upload(&mut self, id: OperationId) {
-        let Some(upload) = self.uploads.get_mut(&id) else { return };
         let mut over = false;
-        while let Some(action) = upload.poll_action() {
-            let wish = match action {
-                UploadAction::Task(task_id, task) => wish(Asker::Upload(id), task_id, *task),
-                UploadAction::Grant(bytes) => Some(Wish::Report(Report::UploadGrant { id, bytes })),
+        while let Some(action) = self.uploads.get_mut(&id).and_then(|upload| upload.poll_action()) {
+            let report = match action {
+                UploadAction::Task(task_id, task) => {
+                    self.wish_for(Asker::Upload(id), task_id, *task);
+                    continue;
+                }
                 UploadAction::WantServers(storage_index) => {
                     self.waiting.push((id, storage_index));
-                    None
+                    continue;
                 }
-                UploadAction::Planned(plan) => Some(Wish::Report(Report::UploadPlanned { id, plan })),
-                UploadAction::Progress(progress) => {
-                    Some(Wish::Report(Report::UploadProgress { id, progress }))
-                }
+                UploadAction::Grant(bytes) => Report::UploadGrant { id, bytes },
+                UploadAction::Planned(plan) => Report::UploadPlanned { id, plan },
+                UploadAction::Progress(progress) => Report::UploadProgress { id, progress },
                 UploadAction::Done(result) => {
                     over = true;
-                    Some(Wish::Report(Report::Uploaded { id, result }))
+                    Report::Uploaded { id, result }
                 }
             };
-            self.wishes.extend(wish);
+            self.wishes.push_back(Wish::Report(report));
         }
         if over {
             self.uploads.remove(&id);
@@ -283,18 +335,20 @@ impl Operations {
     }
 
     fn drain_download(&mut self, id: OperationId) {
-        let Some(download) = self.downloads.get_mut(&id) else { return };
         let mut over = false;
-        while let Some(action) = download.poll_action() {
-            let wish = match action {
-                DownloadAction::Task(task_id, task) => wish(Asker::Download(id), task_id, *task),
-                DownloadAction::Data(data) => Some(Wish::Report(Report::DownloadData { id, data })),
+        while let Some(action) = self.downloads.get_mut(&id).and_then(|download| download.poll_action()) {
+            let report = match action {
+                DownloadAction::Task(task_id, task) => {
+                    self.wish_for(Asker::Download(id), task_id, *task);
+                    continue;
+                }
+                DownloadAction::Data(data) => Report::DownloadData { id, data },
                 DownloadAction::Done(result) => {
                     over = true;
-                    Some(Wish::Report(Report::Downloaded { id, result }))
+                    Report::Downloaded { id, result }
                 }
             };
-            self.wishes.extend(wish);
+            self.wishes.push_back(Wish::Report(report));
         }
         if over {
             self.downloads.remove(&id);
@@ -322,18 +376,6 @@ pub(super) fn happy(config: &NodeConfig, table: &ServerTable, now: UnixTime) -> 
             known => known,
         };
         HAPPY_DEFAULT.min(total).min(known.max(1))
-    })
-}
-
-fn wish(asker: Asker, id: u64, task: Task) -> Option<Wish> {
-    let owner = TaskOwner { asker, id };
-    Some(match task {
-        Task::Ask { server, request, bulk, patience, effort } => {
-            Wish::Ask { token: AskToken { asker, id }, server, request, bulk, patience, effort }
-        }
-        Task::Disk(steps) => Wish::Disk(owner, steps),
-        Task::Job(job) => Wish::Job(owner, job),
-        Task::Forget(task) => Wish::ForgetAsk(AskToken { asker, id: task }),
     })
 }
 

@@ -243,9 +243,9 @@ impl Machine for Upload {
     fn deadline(&self) -> Option<Instant> {
         match &self.stage {
             Stage::Locating(_, placing) => placing.deadline(),
-            Stage::Sending(_, _, sending) => {
+            Stage::Sending(_, placing, sending) => {
                 let read_back = self.read_back.as_ref().and_then(|download| download.deadline());
-                [read_back, sending.deadline()].into_iter().flatten().min()
+                [read_back, sending.deadline(placing)].into_iter().flatten().min()
             }
             _ => None,
         }

@@ -342,6 +342,16 @@ impl Placing {
         true
     }
 
+    /// Whether there are servers further along the ring that have not been asked.
+    pub(super) fn could_widen(&self) -> bool {
+        self.asked < self.ring.len()
+    }
+
+    /// Whether every share has a place.
+    pub(super) fn is_complete(&self) -> bool {
+        self.shares_placed() >= usize::from(self.total)
+    }
+
     /// Every server that may be asked, in the order of the ring.
     pub(super) fn ring(&self) -> &[Candidate] {
         &self.ring

@@ -96,6 +96,10 @@ pub(super) struct Sending {
     read_back: bool,
     /// A share lost its server, and what that means has not been considered yet.
     lost: bool,
+    /// A share lost its server at some time.
+    ever_lost: bool,
+    /// It is being waited for what servers further along the ring say.
+    searching: bool,
 }
 
 /// The hash over the whole ciphertext, which must be fed in order.
@@ -189,6 +193,8 @@ impl Sending {
             reported: None,
             read_back: false,
             lost: false,
+            ever_lost: false,
+            searching: false,
         };
         sending.open_writers(placing);
         sending
@@ -328,7 +334,7 @@ impl Sending {
         });
         placing.abort(file, writer.server, share, tasks);
         placing.lost(writer.server, share, trouble);
-        self.lost = true;
+        (self.lost, self.ever_lost) = (true, true);
     }
 
     pub(super) fn advance(
@@ -342,7 +348,7 @@ impl Sending {
         self.note_waits(now.instant);
         self.lose_stalled(file, placing, tasks, now.instant);
         let next = loop {
-            if let Some(next) = self.advance_pass(file, placing, source, tasks) {
+            if let Some(next) = self.advance_pass(file, placing, source, tasks, now.instant) {
                 break next;
             }
         };
@@ -376,8 +382,11 @@ impl Sending {
         }
     }
 
-    /// When a server will have held up the others for too long.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When a server will have held up the others for too long, or the search has taken long enough.
+    pub(super) fn deadline(&self, placing: &Placing) -> Option<Instant> {
+        if self.searching {
+            return placing.deadline();
+        }
         let waiting = self.writers.values().filter(|writer| !writer.closing);
         let first = waiting.filter_map(|writer| writer.waited_for).min();
         first.filter(|_| self.is_held_up()).map(|since| since + STALLED_AFTER)
@@ -390,6 +399,7 @@ impl Sending {
         placing: &mut Placing,
         source: &mut Source,
         tasks: &mut Tasks<Purpose>,
+        now: Instant,
     ) -> Option<Next> {
         let encoding = &file.coding.encoding;
         let segments = encoding.num_segments();
@@ -416,18 +426,28 @@ impl Sending {
             // Not worth finishing if too few servers are left, or those that are cannot be used
             // because there is no second pass.
             let hopeless = |placing: &Placing| {
-                if self.streaming { !placing.is_happy() } else { !placing.could_be_happy() }
+                if self.streaming {
+                    !placing.is_happy()
+                } else {
+                    !placing.could_be_happy() && !placing.could_widen()
+                }
             };
             if core::mem::take(&mut self.lost) && hopeless(placing) {
                 return Some(Next::Failed);
             }
             return Some(Next::Wait(self.progress(file)));
         }
-        self.end_pass(file, placing, tasks)
+        self.end_pass(file, placing, tasks, now)
     }
 
     /// All blocks of this pass are confirmed. `None` if another pass begins.
-    fn end_pass(&mut self, file: &File, placing: &mut Placing, tasks: &mut Tasks<Purpose>) -> Option<Next> {
+    fn end_pass(
+        &mut self,
+        file: &File,
+        placing: &mut Placing,
+        tasks: &mut Tasks<Purpose>,
+        now: Instant,
+    ) -> Option<Next> {
         if placing.awaits_allocations() {
             return Some(Next::Wait(self.progress(file)));
         }
@@ -451,7 +471,7 @@ impl Sending {
         // so that nothing is whole before enough can be.
         let closing = self.writers.values().any(|writer| writer.closing && !writer.finished);
         if !closing && !self.streaming {
-            if placing.assign(file, tasks) {
+            if self.assign(file, placing, tasks, now) {
                 return Some(Next::Wait(self.progress(file)));
             }
             placing.drop_doubles(file, tasks);
@@ -470,7 +490,7 @@ impl Sending {
         let Ending::Built(trees) = &self.ending else { unreachable!("checked above") };
         let extension_hash = hash::uri_extension_hash(&trees.extension);
         if self.streaming && !self.read_back {
-            if placing.assign(file, tasks) {
+            if self.assign(file, placing, tasks, now) {
                 return Some(Next::Wait(self.progress(file)));
             }
             self.read_back = true;
@@ -480,6 +500,29 @@ impl Sending {
             }
         }
         Some(Next::Finished(extension_hash))
+    }
+
+    /// Gives shares without a server a new one, further along the ring if need be. `true` while that
+    /// is not decided.
+    fn assign(
+        &mut self,
+        file: &File,
+        placing: &mut Placing,
+        tasks: &mut Tasks<Purpose>,
+        now: Instant,
+    ) -> bool {
+        placing.ask_next_batch(file, tasks);
+        self.searching = !placing.located(now);
+        if self.searching || placing.assign(file, tasks) {
+            return true;
+        }
+        let settled = placing.is_happy() && (placing.is_complete() || !self.ever_lost);
+        if settled || !placing.widen(now) {
+            return false;
+        }
+        placing.ask_next_batch(file, tasks);
+        self.searching = true;
+        true
     }
 
     /// Begins a further pass for the shares that have been given a new server. `false` if there are

@@ -20,9 +20,11 @@ const PIECE: usize = 256 * 1024;
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
-    let interrupt = Interrupt::on_signals();
     let node = NodeUrl::of(directory)?;
     let (mut source, len) = open(&args.file)?;
+    // A read from a pipe or a terminal may wait for ever; there an interrupt just ends the program,
+    // and the node forgets the upload when its connection is gone.
+    let interrupt = if len.is_some() { Interrupt::on_signals() } else { Interrupt::default() };
     let handle = base32::encode(&secrets::random::<10>()?);
     let key = if args.random_key { "&key=random" } else { "" };
     let mut head = RequestHead::new(Method::Put, &format!("/uri?ophandle={handle}{key}"));

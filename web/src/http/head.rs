@@ -2,7 +2,7 @@
 //!
 //! httparse parses a complete head, which [`HeadReader`](super::lines::HeadReader) has gathered.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use super::headers::{Headers, is_token};
 use super::{HttpError, Limits};
@@ -83,7 +83,7 @@ pub enum BodyKind {
 }
 
 /// The head of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct RequestHead {
     /// What is asked for.
     pub method: Method,
@@ -110,6 +110,13 @@ impl RequestHead {
             body: BodyKind::None,
             expects_continue: false,
         }
+    }
+}
+
+/// Without the target and the headers: they hold capabilities.
+impl fmt::Debug for RequestHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RequestHead({:?}, {} bytes of target, {:?})", self.method, self.target.len(), self.body)
     }
 }
 
