@@ -176,7 +176,7 @@ fn on_a_slow_line_nothing_is_fetched_twice() {
         spec.network.bandwidth = 25_000;
         let mut grid = Grid::running(1, &spec);
         let len = 4_000_000;
-        let content = Bytes::from(content(1, len as u64));
+        let content = Bytes::from(content(1, len));
         let client = grid.clients[0];
         grid.operations.put(&mut grid.world, client, content, KeyChoice::Random, true);
         assert!(grid.finish_operations(Duration::from_secs(600)), "{:?}", grid.operations.list_under_way());

@@ -95,6 +95,12 @@ pub struct MemoryDisk {
     pub free: u64,
 }
 
+impl Default for MemoryDisk {
+    fn default() -> MemoryDisk {
+        MemoryDisk { files: BTreeMap::new(), fault: None, free: 1 << 40 }
+    }
+}
+
 impl MemoryDisk {
     /// The containers of whole shares.
     pub fn shares(&mut self) -> impl Iterator<Item = (u16, &mut Vec<u8>)> {
@@ -104,7 +110,8 @@ impl MemoryDisk {
         })
     }
 
-    fn run(&mut self, steps: Vec<DiskStep>) -> DiskResult {
+    /// Runs steps as a runtime would.
+    pub fn run(&mut self, steps: Vec<DiskStep>) -> DiskResult {
         let mut outputs = Vec::new();
         for (step, todo) in steps.into_iter().enumerate() {
             let output = self.step(todo).map_err(|error| DiskFailure { step, error })?;
@@ -276,7 +283,7 @@ impl<T: Tamper> MemoryGrid<T> {
         let now = Now { instant: Instant(0), unix: UnixTime(1_700_000_000) };
         let count = setup.servers;
         let nodes = (0..=count).map(|index| Node::new(config(index, setup), [index as u8; 32], now));
-        let disk = MemoryDisk { files: BTreeMap::new(), fault: None, free: 1 << 40 };
+        let disk = MemoryDisk::default();
         let mut grid = MemoryGrid {
             tamper,
             notices: Vec::new(),
@@ -637,7 +644,7 @@ fn server_info(index: usize) -> ServerInfo {
 }
 
 /// Servers have a storage service; the client knows the servers from its configuration.
-fn config(index: usize, setup: &GridSetup) -> NodeConfig {
+pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
     let serves = index < setup.servers;
     let known = |server| (AnnouncementKey::from_bytes(&key(server)).server_id(), server_info(server));
     let read_only = setup.read_only.contains(&index);

@@ -367,7 +367,8 @@ fn nonsense_of_every_kind() {
         // Mostly requests, some with bulk.
         let kind = if rest[2] < 220 { 3 } else { kind };
         let message = [&[kind, rest[3] % 100, rest[4] % 12][..], &rest[5..][..len]].concat();
-        let bulk = if rest[2].is_multiple_of(4) { vec![rest[5..][..len].to_vec().into()] } else { Vec::new() };
+        let bulk =
+            if rest[2].is_multiple_of(4) { vec![rest[5..][..len].to_vec().into()] } else { Vec::new() };
         grid.say(stranger, Frame::with_bulk(message, bulk));
         rest = &rest[5 + len..];
         if rest[0] < 40 {

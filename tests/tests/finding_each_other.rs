@@ -32,36 +32,77 @@ fn the_grid_goes_on_without_its_introducer() {
     grid.put(&content(3, 1_000));
 }
 
-#[test]
-fn servers_can_be_configured_without_an_introducer() {
+/// Three servers that run and a gateway without an introducer, which does not run yet.
+fn without_introducer() -> Grid {
     let mut grid = Grid::create(&small(3));
     for index in 0..3 {
         grid.run(&format!("s{index}"));
         grid.wait_until(&format!("s{index}"), |_| true);
     }
     fs::remove_file(grid.path("gw").join("private/introducers.furl")).expect("it was written");
-    let mut config = fs::read_to_string(grid.path("gw").join("tallac.toml")).expect("a configuration");
-    for index in 0..3 {
-        let read = |file: &str| {
-            let path = grid.path(&format!("s{index}")).join(file);
-            fs::read_to_string(path).expect("the server has run").trim().to_owned()
-        };
-        let status = grid.status(&format!("s{index}")).expect("it runs");
-        let id = status["nodeid"].as_str().expect("an id").to_owned();
-        // HASH of the TLS key, address and swissnum, as the server's owner would pass them on.
-        let furl = read("private/storage.nurl");
-        config += &format!(
-            "\n[[servers]]\nid = \"{id}\"\nfurl = [\"{furl}\"]\ntub_id = \"{}\"\npermutation_seed = \"{}\"\n",
-            read("my_nodeid"),
-            read("permutation-seed"),
-        );
-    }
-    fs::write(grid.path("gw").join("tallac.toml"), config).expect("a configuration");
+    grid
+}
+
+/// Writes a server into the gateway's configuration, under an address that may have been tampered
+/// with.
+fn configure(grid: &Grid, server: &str, tamper: impl Fn(String) -> String) {
+    let read = |file: &str| {
+        let text = fs::read_to_string(grid.path(server).join(file)).expect("the server has run");
+        text.trim().to_owned()
+    };
+    let status = grid.status(server).expect("it runs");
+    let id = status["nodeid"].as_str().expect("an id");
+    // HASH of the TLS key, address and swissnum, as the server's owner would pass them on.
+    let furl = tamper(read("private/storage.nurl"));
+    let (tub_id, seed) = (read("my_nodeid"), read("permutation-seed"));
+    let config = grid.path("gw").join("tallac.toml");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    let server = format!("[[servers]]\nid = \"{id}\"\nfurl = [\"{furl}\"]\ntub_id = \"{tub_id}\"");
+    fs::write(config, format!("{text}\n{server}\npermutation_seed = \"{seed}\"\n")).expect("a configuration");
+}
+
+#[test]
+fn servers_can_be_configured_without_an_introducer() {
+    let mut grid = without_introducer();
+    (0..3).for_each(|index| configure(&grid, &format!("s{index}"), |furl| furl));
     grid.run("gw");
     grid.wait_connected("gw", 3);
     let stored = content(4, 200_000);
     let cap = grid.put(&stored);
     grid.check(&cap, &stored);
+}
+
+/// Who is not the one that was meant, and who does not know us, is told apart and not trusted.
+#[test]
+fn a_wrong_certificate_and_a_wrong_swissnum_are_named() {
+    let mut grid = without_introducer();
+    let other = |c: char| if c == 'A' { 'B' } else { 'A' };
+    // One letter of the hash, and one of the swissnum.
+    let at = "pb://".len() + 3;
+    let flip = |furl: String, at: usize| {
+        let letter = furl[at..].chars().next().map(other).expect("a letter");
+        format!("{}{letter}{}", &furl[..at], &furl[at + 1..])
+    };
+    configure(&grid, "s0", |furl| flip(furl, at));
+    configure(&grid, "s1", |furl| {
+        let swissnum = furl.rfind('/').expect("a swissnum") + 3;
+        flip(furl, swissnum)
+    });
+    configure(&grid, "s2", |furl| furl);
+    grid.run("gw");
+    grid.wait_connected("gw", 1);
+    grid.wait_until("gw", |status| {
+        let text = status.to_string();
+        text.contains("certificate") && text.contains("swissnum")
+    });
+    let status = grid.command("gw", &["status"], &[]).good().line();
+    assert!(status.contains("certificate") && status.contains("swissnum"), "{status}");
+    // Neither is counted on: with two of three servers out of reach nothing is stored.
+    let file = grid.path("gw").join("to-put");
+    fs::write(&file, content(4, 10_000)).expect("a file");
+    let output = grid.command("gw", &["put", file.to_str().expect("text")], &[]);
+    assert_eq!(output.code, Some(4), "{}", output.stderr);
+    assert!(output.stderr.contains("certificate") && output.stderr.contains("swissnum"), "{}", output.stderr);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Uploads that lose servers half-way.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::io::Read;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tallac_tests::{Grid, Options, content};
 
@@ -24,12 +25,17 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Waits until a server has a share in progress.
-fn wait_for_share(grid: &Grid, server: &str) {
+/// Waits until a server has a share in progress for a `put` that is under way.
+fn wait_for_share(grid: &Grid, server: &str, put: &mut Child) {
     let incoming = grid.path(server).join("storage/shares/incoming");
     let deadline = Instant::now() + Duration::from_secs(20);
     while fs::read_dir(&incoming).map_or(0, Iterator::count) == 0 {
-        assert!(Instant::now() < deadline, "{server} was never sent a share");
+        if Instant::now() >= deadline || put.try_wait().expect("a child can be waited for").is_some() {
+            let _ = put.kill();
+            let mut errors = String::new();
+            let _ = put.stderr.take().expect("a pipe").read_to_string(&mut errors);
+            panic!("{server} was never sent a share: {errors}");
+        }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -61,8 +67,8 @@ fn a_stopped_server_and_a_full_disk_in_the_middle_of_a_put() {
     let stored = content(3, 60_000_000);
     let file = grid.path("gw").join("to-put");
     fs::write(&file, &stored).expect("a file");
-    let put = grid.spawn("gw", &["put", file.to_str().expect("text")], Stdio::null());
-    wait_for_share(&grid, "s1");
+    let mut put = grid.spawn("gw", &["put", file.to_str().expect("text")], Stdio::null());
+    wait_for_share(&grid, "s1", &mut put);
     grid.signal("s1", "STOP");
     if small_disk.is_some() {
         // Whatever is left of the small disk is taken, behind the server's back.
@@ -90,8 +96,8 @@ fn an_upload_that_is_given_up_leaves_nothing() {
     fs::write(&file, content(4, 80_000_000)).expect("a file");
     for arguments in [&["put"][..], &["put", "--random-key"]] {
         let arguments = [arguments, &[file.to_str().expect("text")]].concat();
-        let put = grid.spawn("gw", &arguments, Stdio::null());
-        wait_for_share(&grid, "s0");
+        let mut put = grid.spawn("gw", &arguments, Stdio::null());
+        wait_for_share(&grid, "s0", &mut put);
         let interrupted = Command::new("kill").arg("-INT").arg(put.id().to_string()).status();
         assert!(interrupted.expect("kill runs").success());
         let output = put.wait_with_output().expect("a child can be waited for");
@@ -113,6 +119,30 @@ fn an_upload_that_is_given_up_leaves_nothing() {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+}
+
+/// A disk that is pulled out, or a directory somebody deletes, under a server that runs.
+#[test]
+fn a_server_whose_disk_vanishes_says_so_and_stays_up() {
+    let mut grid = Grid::start(&Options { servers: 4, shares: Some("2,3,4"), ..Options::ten("blocking") });
+    let stored = content(6, 300_000);
+    let cap = grid.put(&stored);
+    let storage = grid.path("s0").join("storage");
+    fs::remove_dir_all(&storage).expect("it was there");
+    // A file in its place keeps it from being made anew.
+    fs::write(&storage, b"gone").expect("a file");
+    grid.check(&cap, &stored);
+    let other = content(7, 300_000);
+    let second = grid.put(&other);
+    grid.check(&second, &other);
+    // The server is still there, and works again as soon as its disk does.
+    fs::remove_file(&storage).expect("it was there");
+    fs::create_dir(&storage).expect("a directory");
+    grid.kill("s1");
+    let third = content(8, 300_000);
+    let cap = grid.put(&third);
+    grid.check(&cap, &third);
+    assert!(files_below(&storage.join("shares")) > 0, "{}", grid.log("s0"));
 }
 
 fn files_below(directory: &std::path::Path) -> usize {

@@ -375,10 +375,11 @@ impl Upload {
             self.succeed(Uploaded::literal(cap));
             return (Stage::Done, false);
         }
+        if self.source.len().is_some_and(|len| len <= LITERAL_LEN_MAX as u64) {
+            // It may come in pieces; what is taken from it is no longer there for the capability.
+            return (Stage::Receiving { hasher }, false);
+        }
         if self.source.is_streaming() {
-            if self.source.len().is_some_and(|len| len <= LITERAL_LEN_MAX as u64) {
-                return (Stage::Receiving { hasher }, false);
-            }
             let key = EncryptionKey::from_bytes(self.entropy.bytes());
             return self.keyed(key);
         }

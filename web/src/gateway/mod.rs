@@ -215,7 +215,7 @@ impl Gateway {
                 self.http_event(conn, event, now);
                 moved = true;
             }
-            self.feed_upload(conn, now);
+            moved |= self.feed_upload(conn, now);
             self.grant_download(conn, now);
             if !moved {
                 break;
@@ -266,8 +266,10 @@ impl Gateway {
         }
     }
 
-    /// Passes on what came of an upload's body, no more than the node takes.
-    fn feed_upload(&mut self, conn: ConnId, now: Now) {
+    /// Passes on what came of an upload's body, no more than the node takes. Returns whether that was
+    /// anything: there is room for more of it then.
+    fn feed_upload(&mut self, conn: ConnId, now: Now) -> bool {
+        let mut moved = false;
         while let Some(upload) = self.upload_of(conn) {
             let id = upload.id;
             if upload.credit > 0
@@ -283,13 +285,15 @@ impl Gateway {
                     view.received += take as u64;
                 }
                 self.command(Command::UploadData { id, data: front.into() }, now);
+                moved = true;
             } else if upload.body_ended && upload.pending.is_empty() && !upload.end_told {
                 upload.end_told = true;
                 self.command(Command::UploadEnd { id }, now);
             } else {
-                return;
+                break;
             }
         }
+        moved
     }
 
     /// Asks for more of a file while the client keeps reading.
