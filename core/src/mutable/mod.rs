@@ -1,0 +1,2 @@
+//! Mutable files.
+mod quorum;

@@ -1,0 +1,224 @@
+use super::*;
+use alloc::vec;
+use proptest::prelude::*;
+
+fn answers(held: &[(u8, &[(u8, u64)])]) -> BTreeMap<u8, Held<u8>> {
+    held.iter().map(|(server, versions)| (*server, versions.iter().copied().collect())).collect()
+}
+
+fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
+    Decision::Write { sequence, bases: bases.to_vec(), targets: targets.iter().copied().collect() }
+}
+
+#[test]
+fn by_name() {
+    let readable: BTreeSet<u8> = (0..100).collect();
+    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable);
+    // Nothing is there.
+    assert_eq!(decide(&[(1, &[]), (2, &[])], 3), write(1, &[], &[1, 2]));
+    assert_eq!(decide(&[(1, &[])], 3), Decision::TooFew { needed: 2 });
+    // One version has won, another lags or lost.
+    assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), write(5, &[7], &[1, 2, 3]));
+    assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(8, 4)])], 3), write(5, &[7], &[1, 2, 3]));
+    // Nobody has won yet: compete for those behind.
+    assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)])], 3), write(4, &[7], &[2, 3]));
+    // Nobody can win any more: all are merged.
+    let split: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(9, 4)])];
+    assert_eq!(decide(split, 3), write(5, &[7, 8, 9], &[1, 2, 3]));
+}
+
+#[test]
+fn what_cannot_be_read() {
+    let readable: BTreeSet<u8> = [6].into();
+    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable);
+    // A beginning that was given up: what was before counts, and the beginning is not built upon.
+    let given_up: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)])];
+    assert_eq!(decide(given_up, 3), write(4, &[6], &[2, 3]));
+    // With the third server it may have been acknowledged.
+    assert_eq!(decide(&given_up[..2], 3), Decision::Unreadable);
+    assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
+}
+
+/// A file as a set of edits, servers as registers with test-and-set, writers as what they do next.
+#[derive(Debug)]
+struct World {
+    /// What each server has: an index into `versions`.
+    servers: Vec<Option<usize>>,
+    versions: Vec<Version>,
+    acknowledged: BTreeSet<usize>,
+    /// On how many servers a version must be to be read.
+    shares: usize,
+    /// With the rule, or without parts of it.
+    mutant: Mutant,
+}
+
+#[derive(Clone, Debug)]
+struct Version {
+    sequence: u64,
+    edits: BTreeSet<usize>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Mutant {
+    None,
+    /// Acknowledges when it was accepted anywhere.
+    NoQuorum,
+    /// Overwrites what it was beaten by.
+    NoMerge,
+}
+
+#[derive(Clone, Debug)]
+struct Writer {
+    edit: usize,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Asking servers one after the other, in its own order.
+    Reading {
+        order: Vec<usize>,
+        seen: BTreeMap<usize, Option<usize>>,
+    },
+    Writing {
+        version: usize,
+        todo: Vec<usize>,
+        seen: BTreeMap<usize, Option<usize>>,
+        accepted: usize,
+    },
+    Over,
+}
+
+impl World {
+    fn step(&mut self, writer: &mut Writer, reach: usize) {
+        let count = self.servers.len();
+        match &mut writer.state {
+            State::Over => {}
+            State::Reading { order, seen } => {
+                if seen.len() < reach.min(order.len()) {
+                    let server = order[seen.len()];
+                    seen.insert(server, self.servers[server]);
+                    return;
+                }
+                let held = |version: &Option<usize>| -> Held<usize> {
+                    version.iter().map(|v| (*v, self.versions[*v].sequence)).collect()
+                };
+                let answers: BTreeMap<usize, Held<usize>> =
+                    seen.iter().map(|(server, version)| (*server, held(version))).collect();
+                let on = |version: &usize| seen.values().flatten().filter(|v| *v == version).count();
+                let readable: BTreeSet<usize> =
+                    seen.values().flatten().copied().filter(|v| on(v) >= self.shares).collect();
+                let Decision::Write { sequence, bases, targets } = decide(&answers, count, &readable) else {
+                    writer.state = State::Over;
+                    return;
+                };
+                let bases =
+                    if self.mutant == Mutant::NoMerge { bases.into_iter().take(1).collect() } else { bases };
+                let mut edits: BTreeSet<usize> =
+                    bases.iter().flat_map(|base| self.versions[*base].edits.iter().copied()).collect();
+                edits.insert(writer.edit);
+                self.versions.push(Version { sequence, edits });
+                let version = self.versions.len() - 1;
+                let todo = order.iter().copied().filter(|server| targets.contains(server)).collect();
+                writer.state = State::Writing { version, todo, seen: seen.clone(), accepted: 0 };
+            }
+            State::Writing { version, todo, seen, accepted } => {
+                let Some(server) = todo.pop() else {
+                    let enough = if self.mutant == Mutant::NoQuorum { 1 } else { majority(count) };
+                    if *accepted >= enough {
+                        self.acknowledged.insert(writer.edit);
+                        writer.state = State::Over;
+                    } else {
+                        let order: Vec<usize> = seen.keys().rev().copied().chain(0..count).collect();
+                        let mut unique = BTreeSet::new();
+                        let order = order.into_iter().filter(|s| unique.insert(*s)).collect();
+                        writer.state = State::Reading { order, seen: BTreeMap::new() };
+                    }
+                    return;
+                };
+                if self.servers[server] == seen[&server] {
+                    self.servers[server] = Some(*version);
+                    *accepted += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Lets writers do their steps in any order, some of them dying in between; then a last writer reads
+/// everything. Returns the acknowledged edits that it does not find.
+fn lost(
+    (servers, shares): (usize, usize),
+    orders: &[Vec<usize>],
+    schedule: &[(usize, usize)],
+    deaths: &[usize],
+    mutant: Mutant,
+) -> BTreeSet<usize> {
+    let mut world = World {
+        servers: vec![None; servers],
+        versions: vec![],
+        acknowledged: BTreeSet::new(),
+        shares,
+        mutant,
+    };
+    let mut writers: Vec<Writer> = orders
+        .iter()
+        .enumerate()
+        .map(|(edit, order)| {
+            let order = order.iter().copied().filter(|server| *server < servers).collect();
+            Writer { edit, state: State::Reading { order, seen: BTreeMap::new() } }
+        })
+        .collect();
+    for (at, (who, reach)) in schedule.iter().enumerate() {
+        let who = who % writers.len();
+        if deaths.get(who).is_some_and(|death| at >= *death) {
+            continue;
+        }
+        let reach = majority(servers) + reach % (servers - majority(servers) + 1);
+        world.step(&mut writers[who], reach);
+    }
+    let last = writers.len();
+    let mut writer =
+        Writer { edit: last, state: State::Reading { order: (0..servers).collect(), seen: BTreeMap::new() } };
+    for _ in 0..20 * servers {
+        world.step(&mut writer, servers);
+    }
+    let found: BTreeSet<usize> =
+        world.versions.last().map(|version| version.edits.clone()).unwrap_or_default();
+    assert!(world.acknowledged.contains(&last), "alone, a writer gets through");
+    world.acknowledged.difference(&found).copied().collect()
+}
+
+type Case = ((usize, usize), Vec<Vec<usize>>, Vec<(usize, usize)>, Vec<usize>);
+
+fn cases() -> impl Strategy<Value = Case> {
+    let order = Just((0..7usize).collect::<Vec<_>>()).prop_shuffle();
+    let writers = prop::collection::vec(order, 2..5);
+    let schedule = prop::collection::vec((0usize..4, 0usize..7), 0..150);
+    ((2usize..7, 1usize..4), writers, schedule, prop::collection::vec(0usize..150, 4))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_acknowledged_edit_is_lost((servers, orders, schedule, deaths) in cases()) {
+        let lost = lost(servers, &orders, &schedule, &deaths, Mutant::None);
+        prop_assert!(lost.is_empty(), "lost {:?}", lost);
+    }
+}
+
+/// The model can tell: without the rule it finds losses.
+#[test]
+fn without_the_rule_edits_are_lost() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    for mutant in [Mutant::NoQuorum, Mutant::NoMerge] {
+        let mut runner = TestRunner::deterministic();
+        let found = (0..20_000).any(|_| {
+            let (servers, orders, schedule, deaths) = cases().new_tree(&mut runner).unwrap().current();
+            !lost(servers, &orders, &schedule, &deaths, mutant).is_empty()
+        });
+        assert!(found, "{mutant:?} loses nothing");
+    }
+}
