@@ -105,19 +105,21 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     if !bases.is_empty() {
         return Decision::Write { sequence, bases, targets };
     }
-    // Nothing with the highest number can be read. What was acknowledged before is among the older
-    // versions, provided that more than half of the voters have these.
-    if behind.len() < needed {
-        return Decision::Unreadable;
-    }
-    let Some(older) = top(&behind) else {
-        return Decision::Write { sequence, bases: Vec::new(), targets };
+    // Nothing with the highest number can be read. Since there is something with that number, it is
+    // settled what was acknowledged before; more than half of the voters had it, so it is seen as long
+    // as fewer than that are hidden from us.
+    let hidden = voters - behind.len();
+    let older = match top(&behind) {
+        _ if hidden >= needed => return Decision::Unreadable,
+        None => return Decision::Write { sequence, bases, targets },
+        Some(older) => siblings(&behind, older),
     };
-    let older = siblings(&behind, older);
-    let bases: Vec<V> = older.keys().filter(|version| readable.contains(*version)).copied().collect();
-    match bases.len() == older.len() {
-        true => Decision::Write { sequence, bases, targets },
-        false => Decision::Unreadable,
+    let (bases, lost): (Vec<V>, Vec<V>) =
+        older.keys().copied().partition(|version| readable.contains(version));
+    let may_count = |version: &V| older[version] + hidden >= needed;
+    match bases.is_empty() || lost.iter().any(may_count) {
+        true => Decision::Unreadable,
+        false => Decision::Write { sequence, bases, targets },
     }
 }
 
