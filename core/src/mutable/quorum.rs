@@ -23,7 +23,10 @@
 //! What a writer left behind half-way when it died is either merged, or has lost.
 //!
 //! A version that cannot be read (too few of its shares were found) is passed over only if it cannot
-//! have been acknowledged; otherwise the change is refused.
+//! have been acknowledged; otherwise the change is refused. If nothing with `s` can be read, the new
+//! version competes for `s` on the basis of what was before. That some version with `s` exists shows
+//! that nothing can be acknowledged with `s - 1` any more but what was seen by its writer; to see the
+//! same, all must be asked after that.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -48,6 +51,11 @@ pub(super) enum Decision<S, V> {
         /// How many must agree.
         needed: usize,
     },
+    /// The newest version cannot be read. What to do about that shows if all are asked again.
+    AskAgain {
+        /// The highest sequence number seen.
+        known: u64,
+    },
     /// A version that may be the newest acknowledged one cannot be read.
     Unreadable,
 }
@@ -58,11 +66,13 @@ pub(super) fn majority(voters: usize) -> usize {
 }
 
 /// Decides by the rule above. `answers` are those of the voters that answered, `voters` is how many
-/// there are, and `readable` are the versions of which enough shares were found.
+/// there are, `readable` are the versions of which enough shares were found, and `known` is the
+/// highest sequence number that was known before the first of them was asked.
 pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     answers: &BTreeMap<S, Held<V>>,
     voters: usize,
     readable: &BTreeSet<V>,
+    known: u64,
 ) -> Decision<S, V> {
     let needed = majority(voters);
     if answers.len() < needed {
@@ -105,19 +115,20 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     if !bases.is_empty() {
         return Decision::Write { sequence, bases, targets };
     }
-    // Nothing with the highest number can be read. Since there is something with that number, it is
-    // settled what was acknowledged before; more than half of the voters had it, so it is seen as long
-    // as fewer than that are hidden from us.
-    let hidden = voters - behind.len();
-    let older = match top(&behind) {
-        _ if hidden >= needed => return Decision::Unreadable,
-        None => return Decision::Write { sequence, bases, targets },
-        Some(older) => siblings(&behind, older),
-    };
+    // Nothing with the highest number can be read. But that it is there settles what was acknowledged
+    // before, so that this can be seen, provided that all was asked after that.
+    if sequence > known {
+        return Decision::AskAgain { known: sequence };
+    }
+    let Some(older) = top(&behind) else { return Decision::Unreadable };
+    let lower = behind.values().filter(|held| held.values().all(|number| *number < older)).count();
+    // Who might have, or might still get, what is not seen.
+    let hidden = voters - behind.len() + lower;
+    let older = siblings(&behind, older);
     let (bases, lost): (Vec<V>, Vec<V>) =
         older.keys().copied().partition(|version| readable.contains(version));
     let may_count = |version: &V| older[version] + hidden >= needed;
-    match bases.is_empty() || lost.iter().any(may_count) {
+    match hidden >= needed || bases.is_empty() || lost.iter().any(may_count) {
         true => Decision::Unreadable,
         false => Decision::Write { sequence, bases, targets },
     }

@@ -13,7 +13,7 @@ fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
 #[test]
 fn by_name() {
     let readable: BTreeSet<u8> = (0..100).collect();
-    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable);
+    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable, 4);
     // Nothing is there.
     assert_eq!(decide(&[(1, &[]), (2, &[])], 3), write(1, &[], &[1, 2]));
     assert_eq!(decide(&[(1, &[])], 3), Decision::TooFew { needed: 2 });
@@ -30,7 +30,7 @@ fn by_name() {
 #[test]
 fn what_cannot_be_read() {
     let readable: BTreeSet<u8> = [6].into();
-    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable);
+    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable, 4);
     // A beginning that was given up: what was before counts, and the beginning is not built upon.
     let given_up: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)])];
     assert_eq!(decide(given_up, 3), write(4, &[6], &[2, 3]));
@@ -41,6 +41,8 @@ fn what_cannot_be_read() {
         &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
     assert_eq!(decide(several, 5), write(4, &[6], &[3, 4, 5]));
     assert_eq!(decide(several, 7), Decision::Unreadable);
+    let again = super::decide(&answers(several), 5, &readable, 3);
+    assert_eq!(again, Decision::AskAgain { known: 4 });
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
 }
 
@@ -84,6 +86,7 @@ enum State {
     Reading {
         order: Vec<usize>,
         seen: BTreeMap<usize, Option<usize>>,
+        known: u64,
     },
     Writing {
         version: usize,
@@ -99,7 +102,7 @@ impl World {
         let count = self.servers.len();
         match &mut writer.state {
             State::Over => {}
-            State::Reading { order, seen } => {
+            State::Reading { order, seen, known } => {
                 if seen.len() < reach.min(order.len()) {
                     let server = order[seen.len()];
                     seen.insert(server, self.servers[server]);
@@ -113,9 +116,16 @@ impl World {
                 let on = |version: &usize| seen.values().flatten().filter(|v| *v == version).count();
                 let readable: BTreeSet<usize> =
                     seen.values().flatten().copied().filter(|v| on(v) >= self.shares).collect();
-                let Decision::Write { sequence, bases, targets } = decide(&answers, count, &readable) else {
-                    writer.state = State::Over;
-                    return;
+                let (sequence, bases, targets) = match decide(&answers, count, &readable, *known) {
+                    Decision::Write { sequence, bases, targets } => (sequence, bases, targets),
+                    Decision::AskAgain { known: top } => {
+                        (*seen, *known) = (BTreeMap::new(), top);
+                        return;
+                    }
+                    Decision::TooFew { .. } | Decision::Unreadable => {
+                        writer.state = State::Over;
+                        return;
+                    }
                 };
                 let bases =
                     if self.mutant == Mutant::NoMerge { bases.into_iter().take(1).collect() } else { bases };
@@ -137,7 +147,7 @@ impl World {
                         let order: Vec<usize> = seen.keys().rev().copied().chain(0..count).collect();
                         let mut unique = BTreeSet::new();
                         let order = order.into_iter().filter(|s| unique.insert(*s)).collect();
-                        writer.state = State::Reading { order, seen: BTreeMap::new() };
+                        writer.state = State::Reading { order, seen: BTreeMap::new(), known: 0 };
                     }
                     return;
                 };
@@ -171,7 +181,7 @@ fn lost(
         .enumerate()
         .map(|(edit, order)| {
             let order = order.iter().copied().filter(|server| *server < servers).collect();
-            Writer { edit, state: State::Reading { order, seen: BTreeMap::new() } }
+            Writer { edit, state: State::Reading { order, seen: BTreeMap::new(), known: 0 } }
         })
         .collect();
     for (at, (who, reach)) in schedule.iter().enumerate() {
@@ -183,8 +193,10 @@ fn lost(
         world.step(&mut writers[who], reach);
     }
     let last = writers.len();
-    let mut writer =
-        Writer { edit: last, state: State::Reading { order: (0..servers).collect(), seen: BTreeMap::new() } };
+    let mut writer = Writer {
+        edit: last,
+        state: State::Reading { order: (0..servers).collect(), seen: BTreeMap::new(), known: 0 },
+    };
     for _ in 0..20 * servers {
         world.step(&mut writer, servers);
     }
