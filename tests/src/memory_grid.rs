@@ -565,6 +565,10 @@ impl<T: Tamper> MemoryGrid<T> {
         for passage in passages {
             match passage {
                 Passage::Deliver(delay, frame) => {
+                    // A runtime tells of long frames while they come in.
+                    for _ in 0..frame.len() / (16 * 1024) {
+                        self.at(LATENCY + delay, other, Event::Partial { conn: other_conn });
+                    }
                     self.at(LATENCY + delay, other, Event::Frame { conn: other_conn, frame });
                 }
                 Passage::Reply(delay, frame) => {
