@@ -40,6 +40,7 @@ pub mod operation;
 pub mod payload;
 pub mod peers;
 pub mod ring;
+pub mod rsa;
 pub mod secret;
 pub mod segment;
 mod serving;
