@@ -33,6 +33,7 @@ mod io;
 pub mod job;
 pub mod limits;
 pub mod machine;
+pub mod mutable;
 pub mod netstring;
 pub mod node;
 pub mod nurl;

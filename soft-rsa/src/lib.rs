@@ -41,7 +41,7 @@ pub struct SoftRsa;
 
 impl Rsa for SoftRsa {
     fn generate(&self, seed: &Secret<32>) -> Option<PrivateKey> {
-        let [first, ..] = Sha256::digest(seed.expose()).into();
+        let [first, ..]: [u8; 32] = Sha256::digest(seed.expose()).into();
         Some(test_key(first.into()))
     }
 

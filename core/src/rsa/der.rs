@@ -30,7 +30,8 @@ pub(super) fn public_key(der: &[u8]) -> Result<PublicNumbers<'_>, KeyError> {
     let bits = key.take(BIT_STRING)?;
     key.end()?;
     // The first byte counts unused bits.
-    let (0, numbers) = bits.split_first().map(|(unused, rest)| (*unused, rest)).ok_or(KeyError::Malformed)? else {
+    let (0, numbers) = bits.split_first().map(|(unused, rest)| (*unused, rest)).ok_or(KeyError::Malformed)?
+    else {
         return Err(KeyError::Malformed);
     };
     let mut numbers = Reader(Reader(numbers).whole(SEQUENCE)?);

@@ -41,7 +41,8 @@ fn public_from_private() {
 
 #[test]
 fn moduli_and_exponents_that_no_file_has() {
-    let read = |modulus: &[u8], exponent: &[u8]| PrivateKey::from_pkcs1(&pkcs1(modulus, exponent)).map(|_| ());
+    let read =
+        |modulus: &[u8], exponent: &[u8]| PrivateKey::from_pkcs1(&pkcs1(modulus, exponent)).map(|_| ());
     for bits in [1024, 2040, 2056, 4096] {
         assert_eq!(read(&modulus(bits), &[1, 0, 1]), Err(KeyError::ModulusLength { bits }));
     }
@@ -78,8 +79,12 @@ fn pem_forms() {
     let key = PrivateKey::from_pkcs1(&der).expect("a well-formed key");
     let pem = |label: &str, der: &[u8]| {
         let body = data_encoding::BASE64.encode(der);
-        let lines: Vec<&str> = body.as_bytes().chunks(64).map(|line| core::str::from_utf8(line).unwrap()).collect();
-        alloc::format!("text\r\n-----BEGIN {label}-----\r\n{}\r\n-----END {label}-----\r\n", lines.join("\r\n"))
+        let lines: Vec<&str> =
+            body.as_bytes().chunks(64).map(|line| core::str::from_utf8(line).unwrap()).collect();
+        alloc::format!(
+            "text\r\n-----BEGIN {label}-----\r\n{}\r\n-----END {label}-----\r\n",
+            lines.join("\r\n")
+        )
     };
     assert_eq!(PrivateKey::from_pem(&pem("RSA PRIVATE KEY", &der)).as_ref(), Ok(&key));
     assert_eq!(PrivateKey::from_pem(&pem("PRIVATE KEY", key.pkcs8())).as_ref(), Ok(&key));
