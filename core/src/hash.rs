@@ -15,6 +15,13 @@ use crate::netstring::Decimal;
 use crate::secret::{EncryptionKey, LeaseSecret};
 use crate::storage_index::StorageIndex;
 
+mod mutable;
+
+pub use mutable::{
+    mutable_data_key, mutable_fingerprint, mutable_read_key, mutable_storage_index, mutable_write_key,
+    write_enabler, write_enabler_master,
+};
+
 /// A 32-byte tagged SHA-256d hash. Hashes are public: they may be printed and compared plainly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Hash(pub [u8; 32]);

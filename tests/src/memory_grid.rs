@@ -25,6 +25,7 @@ use tallac_core::storage::StorageConfig;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_core::upload::{UploadError, Uploaded};
 use tallac_core::wire::{Frame, Hello, Kind, Message};
+use tallac_soft_rsa::SoftRsa;
 
 /// How long a frame is under way.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -539,7 +540,7 @@ impl<T: Tamper> MemoryGrid<T> {
                 self.at(Duration::from_micros(50), index, Event::DiskDone { id, result });
             }
             Action::Job { id, job } => {
-                let output = job::run(job);
+                let output = job::run(job, &SoftRsa);
                 self.at(Duration::from_micros(50), index, Event::JobDone { id, output });
             }
             Action::Report(Report::Notice(notice)) if index == self.client() => {
