@@ -14,6 +14,8 @@ pub type EncryptionKey = Secret<16>;
 pub type LeaseSecret = Secret<32>;
 /// Lets its holder write to a share that is being uploaded.
 pub type UploadSecret = Secret<32>;
+/// The write key of a mutable file or directory: who has it can write and read it.
+pub type WriteKey = Secret<16>;
 
 /// `N` bytes that are wiped when dropped, compared in constant time and never printed.
 ///
