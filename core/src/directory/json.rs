@@ -134,14 +134,14 @@ impl<'a> Scanner<'a> {
             self.space();
             match self.peek() {
                 Some(opening @ (b'{' | b'[')) => {
+                    // The metadata object itself is the first level.
+                    if open.len() + 1 == DEPTH_MAX {
+                        return Err(MetadataError::TooDeep);
+                    }
                     self.at += 1;
                     self.space();
                     let closing = if opening == b'{' { b'}' } else { b']' };
                     if !self.eat(closing) {
-                        // The level of the metadata object itself counts, too.
-                        if open.len() + 1 >= DEPTH_MAX {
-                            return Err(MetadataError::TooDeep);
-                        }
                         open.push(closing);
                         if opening == b'{' {
                             self.key()?;
