@@ -51,6 +51,8 @@ pub struct Child {
 /// Why capabilities do not make a child of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ChildError {
+    /// No capability was given. (There are such entries, and they stay, but we do not make them.)
+    Nothing,
     /// Longer than any capability.
     TooLong {
         /// In bytes.
@@ -85,9 +87,7 @@ impl Child {
     pub fn new(write: Option<&str>, read: Option<&str>, kind: DirectoryKind) -> Result<Child, ChildError> {
         let (write, read) = (given(write), given(read));
         // A slip of the pen in a known kind is not taken for something unknown.
-        if let Some(strongest) = write.or(read) {
-            Cap::parse(strongest, kind.demand())?;
-        }
+        Cap::parse(write.or(read).ok_or(ChildError::Nothing)?, kind.demand())?;
         Child::of_slots(write, read, kind)
     }
 
@@ -244,6 +244,7 @@ fn mark(read: &str, kind: DirectoryKind) -> Cap {
 impl fmt::Display for ChildError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nothing => write!(out, "there is no capability to link"),
             Self::TooLong { len } => write!(out, "{len} characters are too many for a capability"),
             Self::NotText => write!(out, "a capability is not UTF-8 or has control characters"),
             Self::Malformed { kind } => write!(out, "this {kind}... capability is damaged"),

@@ -43,6 +43,6 @@ pub(super) fn decrypt(sealed: &[u8], write_key: &WriteKey) -> Zeroizing<Vec<u8>>
 /// The peer's own construction: HMAC, but the key is not padded to the length of a block.
 fn mac(key: &EncryptionKey, data: &[u8]) -> [u8; MAC_LEN] {
     let pad = |with: u8| Zeroizing::new(key.expose().map(|byte| byte ^ with));
-    let inner = Sha256::new().chain_update(&*pad(0x36)).chain_update(data).finalize();
-    Sha256::new().chain_update(&*pad(0x5c)).chain_update(inner).finalize().into()
+    let inner = Sha256::new().chain_update(pad(0x36).as_slice()).chain_update(data).finalize();
+    Sha256::new().chain_update(pad(0x5c).as_slice()).chain_update(inner).finalize().into()
 }

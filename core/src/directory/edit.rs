@@ -9,6 +9,8 @@
 //! 1. If the name is as its author saw it, the edit is done.
 //! 2. Else, if the name is already as the edit would leave it, the edit counts as done
 //!    ([`Outcome::Already`]) and changes nothing: it, or one that wanted the same, got there before.
+//!    (A link or a rename is done if the name leads to the child; somebody may have changed the
+//!    metadata since.)
 //! 3. Else somebody has done something else. The edit fails with [`EditProblem::Changed`], and its
 //!    author has to look again.
 //!

@@ -48,7 +48,7 @@ pub(super) fn is_truthy(value: &str) -> bool {
     match value {
         "false" | "null" | "\"\"" => false,
         _ if value.starts_with(['[', '{']) => value[1..].trim_start().len() > 1,
-        _ => value.parse::<f64>().map_or(true, |number| number != 0.0),
+        _ => value.parse::<f64>() != Ok(0.0),
     }
 }
 

@@ -156,7 +156,6 @@ MADE = {
         "immutable and known": (None, b"imm." + ALL["chk"], {}),
         "snowman": ("lafs://\u2603".encode(), "lafs://ro\u2603".encode(), {}),
         "verifier": (None, caps(7)["ssk"].get_verify_cap().to_string(), {}),
-        "nothing": (None, None, {}),
     },
     "odd names": {
         name: (ALL["lit"], None, {})
@@ -180,7 +179,6 @@ MADE_IMMUTABLE = {
         "read": (None, FUTURE_R, {}),
         "read-only": (None, b"ro." + FUTURE_R, {}),
         "immutable": (b"imm." + FUTURE_R, None, {}),
-        "nothing": (None, None, {}),
     },
 }
 
@@ -200,6 +198,7 @@ FOREIGN = {
     "MAC is wrong": entry(b"a", ALL["ssk-ro"], b"",
                           sealed=dirnode._encrypt_rw_uri(WRITE_KEY, ALL["ssk"])[:-1] + b"?"),
     "write capability only": entry(b"a", b"", ALL["ssk"]),
+    "nothing": entry(b"a", b"", b""),
     "a damaged write capability": entry(b"a", FUTURE_R, b"URI:SSK:nonsense"),
     "unlike each other": entry(b"a", chk7, ALL["dir"]),
     "hints": entry(b"a", ALL["mdmf-ro"] + b":3:131073", ALL["mdmf"] + b":3:131073"),
@@ -215,6 +214,7 @@ FOREIGN = {
 FOREIGN_IMMUTABLE = {
     "mutable children": entry(b"a", ALL["ssk-ro"], b"", sealed=b"") + entry(b"b", ALL["dir-ro"], b"", sealed=b"")
         + entry(b"c", b"imm." + FUTURE_R, b"", sealed=b"") + entry(b"d", chk7, b"", sealed=b""),
+    "nothing": entry(b"a", b"", b"", sealed=b""),
     "a write capability": entry(b"a", chk7, b""),
 }
 

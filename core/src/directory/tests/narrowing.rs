@@ -93,6 +93,8 @@ fn what_cannot_be_linked() {
     let chk_verify = "URI:CHK-Verifier:".to_owned() + &key_fields(1) + ":1:1:5";
     let bad_end = format!("URI:DIR2:{}x", key_fields(1));
     for (write, read, error) in [
+        (None, None, Nothing),
+        (None, Some(""), Nothing),
         (Some("URI:CHK:x"), None, Malformed { kind: "URI:CHK:" }),
         (Some(&*bad_end), Some("x-new:r"), Malformed { kind: "URI:DIR2:" }),
         (None, Some(&*chk_verify), VerifyOnly),
