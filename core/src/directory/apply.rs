@@ -14,9 +14,9 @@ use crate::limits::{DIRECTORY_ENTRIES_MAX, DIRECTORY_LEN_MAX};
 use crate::time::UnixTime;
 
 impl Table {
-    /// Applies edits in order; `now` is when the links are made or changed. The rules are in the
-    /// documentation of [`Edit`]'s module. If all outcomes are [`Outcome::Already`], the table is
-    /// the same as before and need not be stored.
+    /// Applies edits in order; `now` is when the links are made or changed. [`Edit`] has the rules.
+    /// If all outcomes are [`Outcome::Already`], the table is the same as before and need not be
+    /// stored.
     ///
     /// # Errors
     /// Names the first edit that cannot be applied; then the table is the same as before.

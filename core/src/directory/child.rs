@@ -1,18 +1,4 @@
 //! What a link leads to: a known file or directory, or something of an unknown kind.
-//!
-//! The rules are the peer's (`nodemaker.py`, `unknown.py`, `uri.py`):
-//!
-//! - A known child is what its strongest capability says; what goes with it follows from that.
-//! - An unknown child is kept as the pair of capabilities it came as. Which of them allows writing
-//!   cannot be seen, so a lone one is taken only with a mark: `ro.` says that it allows no writing,
-//!   `imm.` that what it leads to never changes. In the table the mark `ro.` is left out, because
-//!   the place implies it, and in an immutable directory `imm.` too.
-//! - A capability with a mark, or in an immutable directory, that is known to be more than the mark
-//!   or the directory allows is refused, and so is one that is malformed.
-//!
-//! Where we differ: the peer does not show a refused child that it finds in a table, and drops it
-//! when it next writes the table. We show that it is there, but no capability of it, and keep it. A
-//! write capability that stands open in the place for reading is narrowed before it is shown.
 
 use alloc::string::String;
 use core::fmt;
@@ -41,6 +27,20 @@ pub enum ChildKind {
 }
 
 /// What a link leads to. `Debug` shows no capability.
+///
+/// The rules are the peer's (`nodemaker.py`, `unknown.py`, `uri.py`):
+///
+/// - A known child is what its strongest capability says; what goes with it follows from that.
+/// - An unknown child is kept as the pair of capabilities it came as. Which of them allows writing
+///   cannot be seen, so a lone one is taken only with a mark: `ro.` says that it allows no writing,
+///   `imm.` that what it leads to never changes. In the table the mark `ro.` is left out, because
+///   the place implies it, and in an immutable directory `imm.` too.
+/// - A capability with a mark, or in an immutable directory, that is known to be more than the mark
+///   or the directory allows is refused, and so is one that is malformed.
+///
+/// Where we differ: the peer does not show a refused child that it finds in a table, and drops it
+/// when it next writes the table. We show that it is there, but no capability of it, and keep it. A
+/// write capability that stands open in the place for reading is narrowed before it is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Child {
     write: Option<Cap>,

@@ -1,34 +1,4 @@
-//! Changes to a directory, as values that can be applied again.
-//!
-//! Several people may write to a directory at once. Who finds that somebody else was faster reads
-//! the new table and applies the same edits to it, and who does not know whether an attempt to write
-//! succeeded does likewise. So an edit says what is wanted, and [what its author saw](Seen) under
-//! the names it touches. Under other names anything may have happened; for the names it touches
-//! there is one rule:
-//!
-//! 1. If the name is as its author saw it, the edit is done.
-//! 2. Else, if the name is already as the edit would leave it, the edit counts as done
-//!    ([`Outcome::Already`]) and changes nothing: it, or one that wanted the same, got there before.
-//!    (A link or a rename is done if the name leads to the child; somebody may have changed the
-//!    metadata since.)
-//! 3. Else somebody has done something else. The edit fails with [`EditProblem::Changed`], and its
-//!    author has to look again.
-//!
-//! To be as its author saw it, a name must lead to the same child (compared by capabilities); for a
-//! change of metadata its metadata must be the same too, apart from the times that directories
-//! keep. An author who has not looked ([`Seen::Unchecked`]) means whatever is there: the last one
-//! wins, and a second application is a second change. That is how the peer always does it.
-//!
-//! A batch of edits is applied in order, each to what the one before has left, and as a whole: if
-//! one fails, nothing has changed.
-//!
-//! # Moving to another directory
-//!
-//! That is two edits in two tables, [made together](Edit::moving): first the link in the new
-//! place is written, then the one in the old place is removed. After a crash between the two, the
-//! child is linked in both, with all rights; nothing is lost, and the move can be made again: the
-//! first edit is done already, the second follows. If somebody replaced the child in the old place
-//! meanwhile, the second fails and the new child stays where it is.
+//! Changes to a directory, as values that can be applied again. [`Edit`] has the rules.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -39,6 +9,36 @@ use super::metadata::Metadata;
 use super::name::{Name, NameError};
 
 /// A change to a directory.
+///
+/// Several people may write to a directory at once. Who finds that somebody else was faster reads
+/// the new table and applies the same edits to it, and who does not know whether an attempt to write
+/// succeeded does likewise. So an edit says what is wanted, and [what its author saw](Seen) under
+/// the names it touches. Under other names anything may have happened; for the names it touches
+/// there is one rule:
+///
+/// 1. If the name is as its author saw it, the edit is carried out.
+/// 2. Else, if the name is already as the edit would leave it, the edit counts as done
+///    ([`Outcome::Already`]) and changes nothing: it, or one that wanted the same, got there before.
+///    (A link or a rename is done if the name leads to the child; somebody may have changed the
+///    metadata since.)
+/// 3. Else somebody has done something else. The edit fails with [`EditProblem::Changed`], and its
+///    author has to look again.
+///
+/// To be as its author saw it, a name must lead to the same child (compared by capabilities); for a
+/// change of metadata its metadata must be the same too, apart from the times that directories
+/// keep. An author who has not looked ([`Seen::Unchecked`]) means whatever is there: the last one
+/// wins, and a second application is a second change. That is how the peer always does it.
+///
+/// A batch of edits is applied in order, each to what the one before has left, and as a whole: if
+/// one fails, nothing has changed.
+///
+/// # Moving to another directory
+///
+/// That is two edits in two tables, [made together](Edit::moving): first the link in the new
+/// place is written, then the one in the old place is removed. After a crash between the two, the
+/// child is linked in both, with all rights; nothing is lost, and the move can be made again: the
+/// first edit is done already, the second follows. If somebody replaced the child in the old place
+/// meanwhile, the second fails and the new child stays where it is.
 #[derive(Debug, Clone)]
 pub enum Edit {
     /// Makes a name lead to a child.
@@ -92,6 +92,9 @@ pub enum Edit {
 impl Edit {
     /// The two edits that move a child to another directory: a link there, to be written first, and
     /// an unlink here. `entry` is what its author saw under the old name.
+    ///
+    /// Within one directory use [`Edit::Rename`]: moved onto itself, the child would only be
+    /// unlinked.
     ///
     /// # Errors
     /// If the child cannot be used, and so cannot be linked.

@@ -93,9 +93,10 @@ impl Packed {
     /// Takes the entry at the front of `table` off it; gives it with its name.
     pub(super) fn take(table: &mut Bytes) -> Result<(Name, Packed), EntryError> {
         let (content, rest) = netstring::take(table, table.len())?;
-        let (framed_len, content_len) = (table.len() - rest.len(), content.len());
+        let framed_len = table.len() - rest.len();
 
-        // Fields are told by what is left behind each: all of it lies in `content`.
+        // Places are counted from the end: behind a field are its comma, what is left, and the comma
+        // of the frame.
         let mut left = content;
         let mut field = || -> Result<Range<usize>, EntryError> {
             let (field, after) = netstring::take(left, left.len())?;
@@ -103,7 +104,6 @@ impl Packed {
             let end = framed_len - 1 - after.len() - 1;
             Ok(end - field.len()..end)
         };
-        debug_assert!(content_len < framed_len);
         let name = field()?;
         let (read, write, metadata) = (field()?, field()?, field()?);
         let name = core::str::from_utf8(&table[name]).map_err(|_| EntryError::NameNotText)?;

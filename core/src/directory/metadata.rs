@@ -1,12 +1,4 @@
-//! What a directory says about the link to a child: a JSON object, of which we read four keys.
-//!
-//! | key | meaning |
-//! |---|---|
-//! | `tahoe` | an object with `linkcrtime` and `linkmotime`: when a link of this name was first made and last changed, in seconds since 1970. Kept by directories; what a caller says under this key is ignored |
-//! | `ctime` | what Tahoe-LAFS before 1.4 wrote for `linkcrtime` |
-//! | `no-write` | if true, the child is linked for reading only |
-//!
-//! All other values are their authors' and stay as they were written, to the byte.
+//! What a directory says about the link to a child: a JSON object, of which we read a few keys.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -21,6 +13,14 @@ use crate::time::UnixTime;
 /// The metadata of a link.
 ///
 /// `Debug` shows the keys only: the values may be private.
+///
+/// | key | meaning |
+/// |---|---|
+/// | `tahoe` | an object with `linkcrtime` and `linkmotime`: when a link of this name was first made and last changed, in seconds since 1970. Kept by directories; what a caller says under this key is ignored |
+/// | `ctime` | what Tahoe-LAFS before 1.4 wrote for `linkcrtime` |
+/// | `no-write` | if true, the child is linked for reading only |
+///
+/// All other values are their authors' and stay as they were written, to the byte.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Metadata {
     members: Vec<Member>,
