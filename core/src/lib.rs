@@ -19,6 +19,7 @@ extern crate std;
 pub mod announcement;
 pub mod base32;
 pub mod capability;
+pub mod directory;
 pub mod disk;
 pub mod download;
 pub mod encoding;
