@@ -12,8 +12,15 @@ use sha2::{Digest, Sha256};
 
 use crate::base32;
 use crate::netstring::Decimal;
-use crate::secret::{EncryptionKey, LeaseSecret};
+use crate::secret::{EncryptionKey, LeaseSecret, WriteKey};
 use crate::storage_index::StorageIndex;
+
+mod mutable;
+
+pub use mutable::{
+    mutable_data_key, mutable_fingerprint, mutable_read_key, mutable_storage_index, mutable_write_key,
+    write_enabler, write_enabler_master,
+};
 
 /// A 32-byte tagged SHA-256d hash. Hashes are public: they may be printed and compared plainly.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,6 +215,19 @@ pub fn bucket_renewal_secret(file: &LeaseSecret, tub_id: &[u8; 20]) -> LeaseSecr
 pub fn bucket_cancel_secret(file: &LeaseSecret, tub_id: &[u8; 20]) -> LeaseSecret {
     let tag = b"allmydata_bucket_cancel_secret_v1";
     lease_secret(tagged_pair_hash(tag, file.expose(), tub_id))
+}
+
+/// The salt under which a directory encrypts a child's write capability: a hash of the capability,
+/// so that encrypting it again gives the same bytes.
+pub fn directory_salt_hash(write_cap: &[u8]) -> [u8; 16] {
+    truncate(tagged_hash(b"allmydata_dirnode_child_rwcap_to_salt_v1", write_cap))
+}
+
+/// The key under which a directory encrypts a child's write capability, from the salt and the
+/// directory's own write key. Salts in tables that others wrote may have any length.
+pub fn directory_child_key(salt: &[u8], write_key: &WriteKey) -> EncryptionKey {
+    let tag = b"allmydata_mutable_writekey_and_salt_to_dirnode_child_capkey_v1";
+    EncryptionKey::from_bytes(truncate(tagged_pair_hash(tag, salt, write_key.expose())))
 }
 
 const BLOCK_TAG: &[u8] = b"allmydata_encoded_subshare_v1";

@@ -1,16 +1,19 @@
 //! Heavy arithmetic, asked for by machines and carried out elsewhere.
 //!
 //! A runtime runs jobs on a pool, the simulator inline; [`run`] is the one implementation over real
-//! bytes. Jobs are pure: the same job always has the same output. They are the only part of the
-//! core that looks inside a [`Payload`].
+//! bytes. Jobs are pure: the same job always has the same output, with one exception. A host's RSA
+//! has randomness of its own, so that keys and signatures made there differ; a simulator's has not.
+//! Jobs are the only part of the core that looks inside a [`Payload`].
 
 use crate::announcement::{self, Announcement, SignedAnnouncement};
 use crate::encoding::Encoding;
 use crate::erasure::Encoder;
 use crate::hash::{self, TaggedHasher};
 use crate::hashtree::HashTree;
+use crate::mutable::{self, MutableCoding, Salt};
 use crate::payload::Payload;
-use crate::secret::EncryptionKey;
+use crate::rsa::{PrivateKey, PublicKey, Rsa};
+use crate::secret::{EncryptionKey, Secret};
 use crate::segment;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -96,6 +99,51 @@ pub enum Job {
     SameContent(Payload, Payload),
     /// Checks the signatures of announcements and reads them.
     CheckAnnouncements(Vec<SignedAnnouncement>),
+    /// Makes the keys of a mutable file.
+    GenerateKeys {
+        /// All the randomness for who has no own.
+        seed: Secret<32>,
+    },
+    /// Signs a version of a mutable file.
+    Sign {
+        /// Its private key.
+        key: PrivateKey,
+        /// The signed prefix of the version.
+        message: Vec<u8>,
+    },
+    /// Checks the signature of a version of a mutable file.
+    CheckSignature {
+        /// The public key, whose fingerprint the capability has.
+        key: PublicKey,
+        /// The signed prefix of the version.
+        message: Vec<u8>,
+        /// What the share has as its signature.
+        signature: Vec<u8>,
+    },
+    /// Encrypts a segment of a mutable file, codes it into blocks and hashes these.
+    EncodeMutableSegment {
+        /// The file.
+        file: Arc<MutableCoding>,
+        /// Which segment.
+        segment: u64,
+        /// Drawn anew for this segment (MDMF) or for this version of the file (SDMF).
+        salt: Salt,
+        /// Its plaintext, in pieces that follow each other.
+        plaintext: Vec<Payload>,
+        /// The shares whose blocks are wanted.
+        shares: crate::share_set::ShareSet,
+    },
+    /// Decodes and decrypts a segment of a mutable file.
+    DecodeMutableSegment {
+        /// The file.
+        file: Arc<MutableCoding>,
+        /// Which segment.
+        segment: u64,
+        /// The salt of an SDMF version; in MDMF each block has its own.
+        iv: Option<Salt>,
+        /// k checked blocks as stored, with their share numbers.
+        blocks: Vec<(u16, VerifiedBlock)>,
+    },
 }
 
 /// A block that hashes to what its hash tree vouches for. Only [`Job::CheckBlock`] makes one, so
@@ -135,7 +183,8 @@ pub enum JobOutput {
     Encoded(Box<EncodedSegment>),
     /// The block, if it is good.
     Block(Option<VerifiedBlock>),
-    /// The plaintext of a segment, if its ciphertext hashed to what was expected.
+    /// The plaintext of a segment, if its ciphertext hashed to what was expected, or if its blocks
+    /// fit together where nothing is expected of it.
     Decoded(Option<Payload>),
     /// The hash trees, in the order given.
     Trees(Vec<HashTree>),
@@ -143,13 +192,22 @@ pub enum JobOutput {
     Same(bool),
     /// Those announcements whose signatures are good, in the order given.
     Announcements(Vec<Option<Announcement>>),
+    /// The keys, if any could be made.
+    Keys(Option<PrivateKey>),
+    /// The signature, if the key could sign.
+    Signed(Option<Vec<u8>>),
+    /// Whether the signature is good.
+    SignatureGood(bool),
+    /// The blocks of a mutable file's segment that were wanted: share number, block as stored (in
+    /// MDMF with its salt before it), its hash.
+    MutableEncoded(Vec<(u16, Payload, hash::Hash)>),
 }
 
-/// Computes a job over real bytes.
+/// Computes a job over real bytes, with the RSA of whoever runs it.
 ///
 /// # Panics
 /// If a payload is a stand-in: who makes stand-ins runs the jobs that meet them.
-pub fn run(job: Job) -> JobOutput {
+pub fn run(job: Job, rsa: &dyn Rsa) -> JobOutput {
     match job {
         Job::Hash { mut hasher, data } => {
             data.iter().for_each(|piece| hasher.update(real(piece)));
@@ -182,6 +240,23 @@ pub fn run(job: Job) -> JobOutput {
         Job::SameContent(a, b) => JobOutput::Same(real(&a) == real(&b)),
         Job::CheckAnnouncements(list) => {
             JobOutput::Announcements(list.iter().map(announcement::verify).collect())
+        }
+        Job::GenerateKeys { seed } => JobOutput::Keys(rsa.generate(&seed)),
+        Job::Sign { key, message } => JobOutput::Signed(rsa.sign(&key, &message)),
+        Job::CheckSignature { key, message, signature } => {
+            JobOutput::SignatureGood(rsa.verify(&key, &message, &signature))
+        }
+        Job::EncodeMutableSegment { file, segment, salt, plaintext, shares } => {
+            let shares: Vec<u16> = shares.iter().collect();
+            let blocks = mutable::encode_segment(&file, segment, &salt, gather(plaintext), &shares);
+            let stored = |block: segment::EncodedBlock| (block.share, block.block.into(), block.hash);
+            JobOutput::MutableEncoded(blocks.into_iter().map(stored).collect())
+        }
+        Job::DecodeMutableSegment { file, segment, iv, blocks } => {
+            let blocks: Vec<(u16, Bytes)> =
+                blocks.into_iter().map(|(share, block)| (share, into_real(block.0))).collect();
+            let decoded = mutable::decode_segment(&file, segment, iv.as_ref(), &blocks).ok();
+            JobOutput::Decoded(decoded.map(Payload::from))
         }
     }
 }

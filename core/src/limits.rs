@@ -43,6 +43,20 @@ pub const ADDRESSES_MAX: usize = 8;
 pub const INBOUND_MAX: usize = 1_024;
 /// Servers an upload asks, as a multiple of the number of shares (the peer's choice, too).
 pub const CANDIDATES_PER_SHARE: usize = 2;
+/// Bytes of a directory's table. The peer has no bound; 10,000 children take about 5 MB.
+pub const DIRECTORY_LEN_MAX: usize = 64 * 1024 * 1024;
+/// Children of one directory. Each costs about 200 bytes beside its place in the table, which may
+/// be as short as 16 bytes if somebody means ill.
+pub const DIRECTORY_ENTRIES_MAX: usize = 200_000;
+/// Bytes (UTF-8) of a name given to a child: more than the 255 UTF-16 units that the file systems
+/// with the longest names allow can take.
+pub const DIRECTORY_NAME_LEN_MAX: usize = 1024;
+/// Bytes (UTF-8) of a name that somebody else has given to a child.
+pub const DIRECTORY_NAME_READ_LEN_MAX: usize = 64 * 1024;
+/// Bytes of the metadata of one link.
+pub const DIRECTORY_METADATA_LEN_MAX: usize = 1024 * 1024;
+/// Names in one path.
+pub const PATH_DEPTH_MAX: usize = 1_024;
 
 /// How long a connection attempt may take, TLS and hello included.
 pub const CONNECT_PATIENCE: Duration = Duration::from_secs(4);

@@ -10,6 +10,12 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// The AES-128 key of an immutable file: who has it can read the file.
 pub type EncryptionKey = Secret<16>;
+/// The key of a mutable file's holder of the right to write; everything else follows from it.
+pub type WriteKey = Secret<16>;
+/// The key of a mutable file's holder of the right to read; follows from the write key.
+pub type ReadKey = Secret<16>;
+/// Lets its holder write to the slot of one mutable file on one server.
+pub type WriteEnabler = Secret<32>;
 /// Lets its holder renew or cancel one lease on one server.
 pub type LeaseSecret = Secret<32>;
 /// Lets its holder write to a share that is being uploaded.

@@ -91,8 +91,28 @@ pub fn encode_segment(
     );
     crypt_at(key, encoding.segment_offset(segnum), &mut plaintext);
     let crypttext_segment_hash = crypttext_segment_hash(&plaintext);
-    plaintext.resize(encoding.padded_len(segnum) as usize, 0);
-    let padded = Bytes::from(plaintext);
+    let (padded, blocks) = cut(encoding, encoder, segnum, plaintext, wanted);
+    let blocks = blocks
+        .into_iter()
+        .map(|(share, block)| {
+            let hash = block_hash(&block);
+            EncodedBlock { share, block, hash }
+        })
+        .collect();
+    EncodedSegment { ciphertext: padded.slice(..segment_len), crypttext_segment_hash, blocks }
+}
+
+/// Erasure codes the ciphertext of a segment: the padded ciphertext and the blocks of the shares
+/// wanted, in their order. Primary blocks share its memory.
+pub(crate) fn cut(
+    encoding: &Encoding,
+    encoder: &Encoder,
+    segnum: u64,
+    mut ciphertext: Vec<u8>,
+    wanted: &[u16],
+) -> (Bytes, Vec<(u16, Bytes)>) {
+    ciphertext.resize(encoding.padded_len(segnum) as usize, 0);
+    let padded = Bytes::from(ciphertext);
 
     let block_len = encoding.block_len(segnum) as usize;
     let primaries: Vec<&[u8]> = padded.chunks_exact(block_len).collect();
@@ -113,11 +133,23 @@ pub fn encode_segment(
             } else {
                 Bytes::from(secondaries.next().expect("one was made for each"))
             };
-            let hash = block_hash(&block);
-            EncodedBlock { share, block, hash }
+            (share, block)
         })
         .collect();
-    EncodedSegment { ciphertext: padded.slice(..segment_len), crypttext_segment_hash, blocks }
+    (padded, blocks)
+}
+
+/// The inverse of [`cut`]: the ciphertext of a segment without its padding.
+pub(crate) fn join(
+    encoding: &Encoding,
+    segnum: u64,
+    blocks: &[(u16, Bytes)],
+) -> Result<Vec<u8>, ErasureError> {
+    let shares: Vec<(u16, &[u8])> = blocks.iter().map(|(share, block)| (*share, block.as_ref())).collect();
+    let mut segment = vec![0; encoding.padded_len(segnum) as usize];
+    erasure::decode_into(encoding.needed(), encoding.total(), &shares, &mut segment)?;
+    segment.truncate(encoding.segment_len(segnum) as usize);
+    Ok(segment)
 }
 
 /// One segment as decoded, not yet verified.
@@ -150,10 +182,7 @@ pub fn decode_segment(
     segnum: u64,
     blocks: &[(u16, Bytes)],
 ) -> Result<DecodedSegment, ErasureError> {
-    let shares: Vec<(u16, &[u8])> = blocks.iter().map(|(share, block)| (*share, block.as_ref())).collect();
-    let mut segment = vec![0; encoding.padded_len(segnum) as usize];
-    erasure::decode_into(encoding.needed(), encoding.total(), &shares, &mut segment)?;
-    segment.truncate(encoding.segment_len(segnum) as usize);
+    let mut segment = join(encoding, segnum, blocks)?;
     let crypttext_segment_hash = crypttext_segment_hash(&segment);
     crypt_at(key, encoding.segment_offset(segnum), &mut segment);
     Ok(DecodedSegment { plaintext: segment, crypttext_segment_hash })

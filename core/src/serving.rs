@@ -75,6 +75,8 @@ pub(crate) struct Serving {
     clients: BTreeMap<ConnId, Client>,
     at_work: BTreeMap<u64, AtWork>,
     next_key: u64,
+    /// Bytes of requests that are being worked on for clients that are gone.
+    orphaned: u64,
     inquiries: VecDeque<Inquiry>,
     stopped: bool,
 }
@@ -87,6 +89,7 @@ impl Serving {
             clients: BTreeMap::new(),
             at_work: BTreeMap::new(),
             next_key: 0,
+            orphaned: 0,
             inquiries: VecDeque::new(),
             stopped: false,
         }
@@ -132,7 +135,10 @@ impl Serving {
 
     /// The connection is gone; requests of it that are being worked on go on unanswered.
     pub(crate) fn closed(&mut self, conn: ConnId) {
-        self.clients.remove(&conn);
+        if let Some(client) = self.clients.remove(&conn) {
+            let held: u64 = client.held.iter().map(|(_, granted)| granted).sum();
+            self.orphaned = self.orphaned.saturating_add(client.asked.saturating_sub(held));
+        }
     }
 
     pub(crate) fn partial(&mut self, conn: ConnId, now: Now) {
@@ -145,6 +151,7 @@ impl Serving {
         if let Some(client) = self.clients.get_mut(&conn) {
             client.backlog = client.backlog.saturating_sub(bytes);
             self.release(conn, io);
+            self.bound_memory(conn, io);
         }
     }
 
@@ -266,7 +273,10 @@ impl Serving {
 
     fn answer(&mut self, key: u64, kind: Kind, body: &impl Serialize, bulk: Vec<Payload>, io: &mut Io) {
         let Some(AtWork { conn, id, granted, reserved }) = self.at_work.remove(&key) else { return };
-        let Some(client) = self.clients.get_mut(&conn) else { return };
+        let Some(client) = self.clients.get_mut(&conn) else {
+            self.orphaned = self.orphaned.saturating_sub(granted);
+            return;
+        };
         let frame = Message::seal(kind, id, body, bulk);
         client.at_work -= 1;
         client.asked = client.asked.saturating_sub(granted);
@@ -274,6 +284,7 @@ impl Serving {
         self.send(conn, frame, io);
         io.grant(conn, granted);
         self.release(conn, io);
+        self.bound_memory(conn, io);
     }
 
     /// Sees to it that all clients together do not fill the memory: the one that fills most has to go.
@@ -283,10 +294,16 @@ impl Serving {
         if self.clients.get(&conn).is_none_or(light) {
             return;
         }
-        let all: u64 = self.clients.values().map(Client::memory).sum();
-        let heaviest = self.clients.iter().max_by_key(|(_, client)| client.memory());
-        if let Some((heaviest, _)) = heaviest.filter(|_| all > CLIENTS_MEMORY_MAX) {
-            self.expel(*heaviest, io);
+        let all = self.clients.values().map(Client::memory).sum::<u64>().saturating_add(self.orphaned);
+        if all <= CLIENTS_MEMORY_MAX {
+            return;
+        }
+        // While those who left without waiting fill it, nobody else's going would help.
+        let present = self.clients.iter().filter(|(_, client)| !client.expelled);
+        let heaviest = present.max_by_key(|(_, client)| client.memory()).map(|(conn, _)| *conn);
+        let goes = if self.orphaned > CLIENTS_MEMORY_MAX { Some(conn) } else { heaviest };
+        if let Some(goes) = goes {
+            self.expel(goes, io);
         }
     }
 
@@ -315,8 +332,10 @@ impl Serving {
         if let Some(client) = self.clients.get_mut(&conn)
             && !core::mem::replace(&mut client.expelled, true)
         {
-            client.held.clear();
-            (client.asked, client.backlog) = (0, 0);
+            // What is being worked on stays in memory until it is done.
+            let held: u64 = client.held.drain(..).map(|(_, granted)| granted).sum();
+            client.asked = client.asked.saturating_sub(held);
+            client.backlog = 0;
             io.abort(conn);
         }
     }

@@ -59,6 +59,17 @@ fn hashes_equal_the_peers() {
     check("bucket_renewal", bucket_renewal_secret(&file_renewal, tub_id).expose());
     check("bucket_cancel", bucket_cancel_secret(&file_cancel, tub_id).expose());
 
+    let write_key = mutable_write_key(data);
+    let read_key = mutable_read_key(&write_key);
+    let master = write_enabler_master(&write_key);
+    check("mutable_write_key", write_key.expose());
+    check("mutable_read_key", read_key.expose());
+    check("mutable_storage_index", &mutable_storage_index(&read_key).0);
+    check("mutable_fingerprint", &mutable_fingerprint(data).0);
+    check("mutable_data_key", mutable_data_key(key.expose(), &read_key).expose());
+    check("write_enabler_master", master.expose());
+    check("write_enabler", write_enabler(&master, tub_id).expose());
+
     check("permute_server", &ring::position(&index, tub_id));
     let servers = (0..12).map(|id: i64| (id, format!("seed {id}").into_bytes(), false));
     assert_eq!(known["ring"], Value::from(ring::permute(&index, servers)));

@@ -14,7 +14,7 @@ use tallac_core::storage::{
 };
 use tallac_core::storage_index::StorageIndex;
 use tallac_core::time::{Instant, Now, UnixTime};
-use tallac_host::{Disk, DiskOptions};
+use tallac_host::{Disk, DiskOptions, HostRsa};
 
 fn main() {
     let node_dir = std::env::args().nth(1).expect("the directory to store in is the first argument");
@@ -102,7 +102,7 @@ impl Driver {
                     self.server.handle(StorageEvent::DiskDone { id, result }, now);
                 }
                 StorageAction::Job { id, job } => {
-                    let output = job::run(job);
+                    let output = job::run(job, &HostRsa);
                     self.server.handle(StorageEvent::JobDone { id, output }, now);
                 }
             }

@@ -12,8 +12,10 @@ pub mod drive;
 pub mod link;
 pub mod links;
 pub mod memory;
+mod rsa;
 pub mod setup;
 pub mod tls;
 pub mod unix;
 
 pub use disk::{Disk, DiskOptions};
+pub use rsa::HostRsa;

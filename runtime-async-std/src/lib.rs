@@ -26,6 +26,7 @@ use tallac_core::disk::DiskStep;
 use tallac_core::job::{self, Job};
 use tallac_core::machine::{Action, ActionId, Event, Machine};
 use tallac_core::nurl::Address;
+use tallac_host::HostRsa;
 use tallac_host::drive::{Driver, Host, Input};
 use tallac_host::link::Link;
 use tallac_host::links::Links;
@@ -172,6 +173,6 @@ impl<E: Spawn> Host<Tasks> for Runtime<E> {
     }
 
     fn job(&mut self, id: ActionId, job: Job) {
-        self.jobs.submit(move || Event::JobDone { id, output: job::run(job) });
+        self.jobs.submit(move || Event::JobDone { id, output: job::run(job, &HostRsa) });
     }
 }

@@ -19,6 +19,7 @@ use tallac_core::disk::DiskStep;
 use tallac_core::job::{self, Job};
 use tallac_core::machine::{Action, ActionId, Event, Machine};
 use tallac_core::nurl::Address;
+use tallac_host::HostRsa;
 use tallac_host::drive::{Driver, Host, Input};
 use tallac_host::link::Link;
 use tallac_host::links::Links;
@@ -114,7 +115,7 @@ impl Host<Threads> for Runtime {
     }
 
     fn job(&mut self, id: ActionId, job: Job) {
-        self.work(&self.jobs, move || Event::JobDone { id, output: job::run(job) });
+        self.work(&self.jobs, move || Event::JobDone { id, output: job::run(job, &HostRsa) });
     }
 }
 

@@ -16,6 +16,7 @@ use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::peers::PeersConfig;
 use tallac_core::secret::{Secret, SecretBytes};
 use tallac_core::storage::StorageConfig;
+use tallac_soft_rsa::SoftRsa;
 
 /// What a grid is made of.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -264,6 +265,6 @@ fn remembering() -> impl FnMut(Job) -> JobOutput {
             };
             JobOutput::Announcements(list.into_iter().map(check).collect())
         }
-        other => job::run(other),
+        other => job::run(other, &SoftRsa),
     }
 }

@@ -17,6 +17,7 @@ use tallac_core::machine::{Action, ActionId, Event, Machine};
 use tallac_core::nurl::Pin;
 use tallac_core::operation::{Command, Report};
 use tallac_core::time::Now;
+use tallac_soft_rsa::SoftRsa;
 
 /// A node of a world, in the order in which they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -114,7 +115,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             names: BTreeMap::new(),
             network: Network::new(network, seed),
             trace: Trace::default(),
-            executor: Box::new(tallac_core::job::run),
+            executor: Box::new(|job| tallac_core::job::run(job, &SoftRsa)),
             reports: VecDeque::new(),
             damage: Damage::default(),
         }

@@ -25,6 +25,7 @@ use tallac_core::storage::StorageConfig;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_core::upload::{UploadError, Uploaded};
 use tallac_core::wire::{Frame, Hello, Kind, Message};
+use tallac_soft_rsa::SoftRsa;
 
 /// How long a frame is under way.
 const LATENCY: Duration = Duration::from_millis(1);
@@ -539,7 +540,7 @@ impl<T: Tamper> MemoryGrid<T> {
                 self.at(Duration::from_micros(50), index, Event::DiskDone { id, result });
             }
             Action::Job { id, job } => {
-                let output = job::run(job);
+                let output = job::run(job, &SoftRsa);
                 self.at(Duration::from_micros(50), index, Event::JobDone { id, output });
             }
             Action::Report(Report::Notice(notice)) if index == self.client() => {
@@ -565,6 +566,10 @@ impl<T: Tamper> MemoryGrid<T> {
         for passage in passages {
             match passage {
                 Passage::Deliver(delay, frame) => {
+                    // A runtime tells of long frames while they come in.
+                    for _ in 0..frame.len() / (16 * 1024) {
+                        self.at(LATENCY + delay, other, Event::Partial { conn: other_conn });
+                    }
                     self.at(LATENCY + delay, other, Event::Frame { conn: other_conn, frame });
                 }
                 Passage::Reply(delay, frame) => {

@@ -385,6 +385,35 @@ fn signs_of_life_are_no_answers() {
     lie_about_reads("chatter instead of answers", Harm::Named, |exchange, _, _| {
         chatter(exchange, Kind::Later(200))
     });
+    // Nor are parts of long frames, if the frames are no answers in the end.
+    lie_about_reads("long chatter instead of answers", Harm::Named, |_, _, _| long_chatter());
+}
+
+/// Frames that nobody asked for and that are looked at only when they are whole.
+fn long_chatter() -> Vec<Passage> {
+    let junk = |second| {
+        let frame = Message::seal(Kind::Later(200), 0, &(), vec![vec![0; 40_000].into()]);
+        Passage::Deliver(Duration::from_secs(second), frame)
+    };
+    (0..500).step_by(2).map(junk).collect()
+}
+
+#[test]
+fn junk_without_end_holds_up_no_upload() {
+    // A question that was never answered makes the parts of long frames look like an answer to it.
+    let lie = |exchange: Exchange| match exchange.request {
+        _ if exchange.server != BAD => exchange.honest(),
+        StorageRequest::Read { .. } => long_chatter(),
+        StorageRequest::Allocate { .. } => Vec::new(),
+        _ => exchange.honest(),
+    };
+    let setup = GridSetup { servers: 5, happy: Some(3), ..setup() };
+    let mut grid = MemoryGrid::new(&setup, Switch { on: false, inner: Liar::new(lie) });
+    let cap = grid.put(&content(1, LEN)).cap();
+    grid.tamper.on = true;
+    assert!(grid.get(&cap).result.is_ok());
+    let put = grid.put(&content(2, LEN));
+    assert!(put.result.is_ok() && put.took <= READ_WITHIN, "{:?} after {:?}", put.result, put.took);
 }
 
 #[test]

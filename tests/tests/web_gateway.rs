@@ -8,6 +8,7 @@ use tallac_core::job;
 use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
 use tallac_core::node::Node;
 use tallac_core::time::{Instant, Now, UnixTime};
+use tallac_soft_rsa::SoftRsa;
 use tallac_tests::content;
 use tallac_tests::memory_grid::{GridSetup, MemoryDisk, config};
 use tallac_web::gateway::Gateway;
@@ -55,7 +56,7 @@ impl Lonely {
         while let Some(action) = self.gateway.poll_action() {
             let event = match action {
                 Action::Disk { id, steps } => Event::DiskDone { id, result: self.disk.run(steps) },
-                Action::Job { id, job } => Event::JobDone { id, output: job::run(job) },
+                Action::Job { id, job } => Event::JobDone { id, output: job::run(job, &SoftRsa) },
                 Action::SendBytes { conn, data } => {
                     self.said.extend_from_slice(data.bytes().expect("real bytes"));
                     Event::Sent { conn, bytes: data.len() }

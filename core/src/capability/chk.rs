@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::fields::{Field, Fields, Problem};
-use super::{CapabilityError, Kind};
+use super::kind::{CapabilityError, Kind};
 use crate::base32;
 use crate::encoding::{SHARES_MAX, check_shares};
 use crate::hash::{Hash, storage_index_hash};
@@ -42,6 +42,22 @@ impl ChkCap {
     pub fn storage_index(&self) -> StorageIndex {
         storage_index_hash(&self.key)
     }
+
+    pub(super) fn from_fields(mut fields: Fields<'_>) -> Result<Self, CapabilityError> {
+        let key = EncryptionKey::from_bytes(fields.base32_array(Field::Key)?);
+        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
+        Ok(Self { key, extension_hash, needed, total, size })
+    }
+
+    pub(super) fn write(&self, kind: Kind, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tail = Tail {
+            extension_hash: self.extension_hash,
+            needed: self.needed,
+            total: self.total,
+            size: self.size,
+        };
+        write!(out, "{}{}:{tail}", kind.prefix(), base32::encode(self.key.expose()))
+    }
 }
 
 /// Lets its holder find, verify and repair one immutable file, but not read it.
@@ -64,29 +80,33 @@ impl ChkVerifyCap {
     pub fn storage_index(&self) -> StorageIndex {
         self.storage_index
     }
-}
 
-impl fmt::Display for ChkCap {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(super) fn from_fields(mut fields: Fields<'_>) -> Result<Self, CapabilityError> {
+        let storage_index = StorageIndex(fields.base32_array(Field::StorageIndex)?);
+        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
+        Ok(Self { storage_index, extension_hash, needed, total, size })
+    }
+
+    pub(super) fn write(&self, kind: Kind, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tail = Tail {
             extension_hash: self.extension_hash,
             needed: self.needed,
             total: self.total,
             size: self.size,
         };
-        write!(out, "{}{}:{tail}", Kind::Chk.prefix(), base32::encode(self.key.expose()))
+        write!(out, "{}{}:{tail}", kind.prefix(), self.storage_index)
+    }
+}
+
+impl fmt::Display for ChkCap {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(Kind::Chk, out)
     }
 }
 
 impl fmt::Display for ChkVerifyCap {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tail = Tail {
-            extension_hash: self.extension_hash,
-            needed: self.needed,
-            total: self.total,
-            size: self.size,
-        };
-        write!(out, "{}{}:{tail}", Kind::ChkVerify.prefix(), self.storage_index)
+        self.write(Kind::ChkVerify, out)
     }
 }
 
@@ -117,10 +137,7 @@ impl FromStr for ChkCap {
     type Err = CapabilityError;
 
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        let mut fields = Fields::new(Kind::Chk, Kind::Chk.strip(text)?);
-        let key = EncryptionKey::from_bytes(fields.base32_array(Field::Key)?);
-        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
-        Ok(Self { key, extension_hash, needed, total, size })
+        Self::from_fields(Fields::new(Kind::Chk, Kind::Chk.strip(text)?))
     }
 }
 
@@ -128,10 +145,7 @@ impl FromStr for ChkVerifyCap {
     type Err = CapabilityError;
 
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        let mut fields = Fields::new(Kind::ChkVerify, Kind::ChkVerify.strip(text)?);
-        let storage_index = StorageIndex(fields.base32_array(Field::StorageIndex)?);
-        let Tail { extension_hash, needed, total, size } = Tail::parse(fields)?;
-        Ok(Self { storage_index, extension_hash, needed, total, size })
+        Self::from_fields(Fields::new(Kind::ChkVerify, Kind::ChkVerify.strip(text)?))
     }
 }
 

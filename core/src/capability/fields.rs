@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{CapabilityError, Kind};
+use super::kind::{CapabilityError, Kind};
 use crate::base32;
 use crate::netstring::parse_decimal;
 
@@ -17,6 +17,8 @@ pub enum Field {
     StorageIndex,
     /// The hash of the extension block.
     ExtensionHash,
+    /// The hash of the public key.
+    Fingerprint,
     /// How many shares suffice.
     Needed,
     /// How many shares there are.
@@ -32,6 +34,7 @@ impl fmt::Display for Field {
             Self::Key => "key",
             Self::StorageIndex => "storage index",
             Self::ExtensionHash => "hash",
+            Self::Fingerprint => "fingerprint",
             Self::Needed => "number of needed shares",
             Self::Total => "number of shares",
             Self::Size => "file size",

@@ -5,7 +5,7 @@ use core::fmt;
 use core::str::FromStr;
 
 use super::fields::{Field, Fields, Problem};
-use super::{CapabilityError, Kind};
+use super::kind::{CapabilityError, Kind};
 use crate::base32;
 
 /// The longest content, in bytes, that is *written* as a literal: a rule of the grid, so that
@@ -37,11 +37,30 @@ impl LiteralCap {
     pub fn size(&self) -> u64 {
         self.data.len() as u64
     }
+
+    pub(super) fn from_fields(mut fields: Fields<'_>) -> Result<Self, CapabilityError> {
+        let content = fields.next(Field::Data)?;
+        let problem = if content.len() > base32::encoded_len(LITERAL_READ_LEN_MAX) {
+            Problem::OutOfRange
+        } else if !base32::is_alphabet(content) {
+            Problem::NotBase32
+        } else if let Some(data) = base32::decode(content) {
+            fields.end()?;
+            return Ok(Self { data });
+        } else {
+            Problem::LooseBits
+        };
+        Err(fields.error(Field::Data, problem))
+    }
+
+    pub(super) fn write(&self, kind: Kind, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}{}", kind.prefix(), base32::encode(&self.data))
+    }
 }
 
 impl fmt::Display for LiteralCap {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}{}", Kind::Literal.prefix(), base32::encode(&self.data))
+        self.write(Kind::Literal, out)
     }
 }
 
@@ -55,18 +74,6 @@ impl FromStr for LiteralCap {
     type Err = CapabilityError;
 
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        let mut fields = Fields::new(Kind::Literal, Kind::Literal.strip(text)?);
-        let content = fields.next(Field::Data)?;
-        let problem = if content.len() > base32::encoded_len(LITERAL_READ_LEN_MAX) {
-            Problem::OutOfRange
-        } else if !base32::is_alphabet(content) {
-            Problem::NotBase32
-        } else if let Some(data) = base32::decode(content) {
-            fields.end()?;
-            return Ok(Self { data });
-        } else {
-            Problem::LooseBits
-        };
-        Err(fields.error(Field::Data, problem))
+        Self::from_fields(Fields::new(Kind::Literal, Kind::Literal.strip(text)?))
     }
 }

@@ -1,26 +1,35 @@
-//! Capabilities: the strings that name files and grant rights to them.
+//! Capabilities: the strings that name files and directories and grant rights to them.
 //!
 //! Whoever knows the string has the right, so the types print it only through `Display`, which is
 //! for handing a capability to its user; `Debug`, for logs and test failures, shows nothing that
 //! grants a right. Rights are types: narrowing is a method, widening does not exist.
 //!
-//! Reading is strict and canonical: what parses prints back identically. The forms are those of
-//! `allmydata/uri.py`.
+//! Reading is strict and canonical: what parses prints back identically, but for two things that
+//! say nothing and are dropped: a true mark (`ro.`, `imm.`) before a known kind, and what follows
+//! the last field of an MDMF capability. The forms are those of `allmydata/uri.py`.
 
-use alloc::borrow::ToOwned;
-use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
 mod chk;
+mod directory;
+mod entry;
 mod fields;
+mod kind;
 mod literal;
+mod mutable;
 #[cfg(test)]
 mod tests;
+mod unknown;
 
 pub use chk::{ChkCap, ChkVerifyCap};
+pub use directory::DirectoryCap;
+pub use entry::EntryCaps;
 pub use fields::{Field, Problem};
+pub use kind::{CapabilityError, Kind, Mark};
 pub use literal::{LITERAL_LEN_MAX, LITERAL_READ_LEN_MAX, LiteralCap};
+pub use mutable::{MutableCap, MutableFormat, MutableReadCap, MutableVerifyCap};
+pub use unknown::UnknownCap;
 
 use crate::storage_index::StorageIndex;
 
@@ -36,17 +45,38 @@ pub enum Capability {
     Chk(ChkCap),
     /// The right to verify an immutable file.
     ChkVerify(ChkVerifyCap),
+    /// The right to write and read a mutable file.
+    Mutable(MutableCap),
+    /// The right to read a mutable file.
+    MutableRead(MutableReadCap),
+    /// The right to verify a mutable file.
+    MutableVerify(MutableVerifyCap),
+    /// A right to a directory.
+    Directory(DirectoryCap),
     /// A kind this version does not know; it can be kept and handed on.
     Unknown(UnknownCap),
 }
 
 impl Capability {
+    /// The same without the right to write; `None` for unknown kinds, of which nobody knows how.
+    pub fn read_only(&self) -> Option<Self> {
+        match self {
+            Self::Mutable(cap) => Some(Self::MutableRead(cap.read_cap())),
+            Self::Directory(cap) => cap.file().read_only().and_then(DirectoryCap::new).map(Self::Directory),
+            Self::Unknown(_) => None,
+            _ => Some(self.clone()),
+        }
+    }
+
     /// The right to verify without the right to read; `None` for literals, of which there is
     /// nothing to verify, and for unknown kinds.
-    pub fn verify_cap(&self) -> Option<ChkVerifyCap> {
+    pub fn verify_cap(&self) -> Option<Self> {
         match self {
-            Self::Chk(cap) => Some(cap.verify_cap()),
-            Self::ChkVerify(cap) => Some(cap.clone()),
+            Self::Chk(cap) => Some(Self::ChkVerify(cap.verify_cap())),
+            Self::Mutable(cap) => Some(Self::MutableVerify(cap.verify_cap())),
+            Self::MutableRead(cap) => Some(Self::MutableVerify(cap.verify_cap())),
+            Self::ChkVerify(_) | Self::MutableVerify(_) => Some(self.clone()),
+            Self::Directory(cap) => cap.file().verify_cap().and_then(DirectoryCap::new).map(Self::Directory),
             Self::Literal(_) | Self::Unknown(_) => None,
         }
     }
@@ -56,8 +86,46 @@ impl Capability {
         match self {
             Self::Chk(cap) => Some(cap.storage_index()),
             Self::ChkVerify(cap) => Some(cap.storage_index()),
+            Self::Mutable(cap) => Some(cap.storage_index()),
+            Self::MutableRead(cap) => Some(cap.storage_index()),
+            Self::MutableVerify(cap) => Some(cap.storage_index()),
+            Self::Directory(cap) => cap.file().storage_index(),
             Self::Literal(_) | Self::Unknown(_) => None,
         }
+    }
+
+    /// The kind; `None` if it is unknown.
+    pub fn kind(&self) -> Option<Kind> {
+        let mutable = |format, sdmf, mdmf| match format {
+            MutableFormat::Sdmf => sdmf,
+            MutableFormat::Mdmf => mdmf,
+        };
+        Some(match self {
+            Self::Literal(_) => Kind::Literal,
+            Self::Chk(_) => Kind::Chk,
+            Self::ChkVerify(_) => Kind::ChkVerify,
+            Self::Mutable(cap) => mutable(cap.format, Kind::Sdmf, Kind::Mdmf),
+            Self::MutableRead(cap) => mutable(cap.format, Kind::SdmfRead, Kind::MdmfRead),
+            Self::MutableVerify(cap) => mutable(cap.format, Kind::SdmfVerify, Kind::MdmfVerify),
+            Self::Directory(cap) => cap.kind(),
+            Self::Unknown(_) => return None,
+        })
+    }
+
+    /// Whether it grants the right to write. `false` for unknown kinds: no right that can be used.
+    pub fn is_writable(&self) -> bool {
+        self.kind().is_some_and(Kind::is_writable)
+    }
+
+    /// Whether it grants the right to read or write something that can change; see
+    /// [`Kind::is_mutable`].
+    pub fn is_mutable(&self) -> bool {
+        self.kind().is_some_and(Kind::is_mutable)
+    }
+
+    /// Whether it names a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory(_))
     }
 }
 
@@ -67,6 +135,10 @@ impl fmt::Display for Capability {
             Self::Literal(cap) => cap.fmt(out),
             Self::Chk(cap) => cap.fmt(out),
             Self::ChkVerify(cap) => cap.fmt(out),
+            Self::Mutable(cap) => cap.fmt(out),
+            Self::MutableRead(cap) => cap.fmt(out),
+            Self::MutableVerify(cap) => cap.fmt(out),
+            Self::Directory(cap) => cap.fmt(out),
             Self::Unknown(cap) => cap.fmt(out),
         }
     }
@@ -76,154 +148,24 @@ impl FromStr for Capability {
     type Err = CapabilityError;
 
     fn from_str(text: &str) -> Result<Self, CapabilityError> {
-        match Kind::of(text) {
-            Some(Kind::Literal) => text.parse().map(Self::Literal),
-            Some(Kind::Chk) => text.parse().map(Self::Chk),
-            Some(Kind::ChkVerify) => text.parse().map(Self::ChkVerify),
-            None => text.parse().map(Self::Unknown),
-        }
-    }
-}
-
-/// A capability of a kind that this version cannot use: mutable files, directories, or something
-/// of the future. Told apart from a malformed capability of a known kind, which is an error.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct UnknownCap {
-    text: String,
-}
-
-impl UnknownCap {
-    /// The part that names the kind, such as `URI:SSK` or `x-something`; it grants no right.
-    pub fn kind(&self) -> &str {
-        kind_name(&self.text).expect("checked when it was read")
-    }
-}
-
-impl fmt::Display for UnknownCap {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.text)
-    }
-}
-
-impl fmt::Debug for UnknownCap {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "UnknownCap({})", self.kind())
-    }
-}
-
-impl FromStr for UnknownCap {
-    type Err = CapabilityError;
-
-    fn from_str(text: &str) -> Result<Self, CapabilityError> {
+        let (mark, unmarked) = Mark::split(text);
+        let Some(kind) = Kind::of(unmarked) else {
+            return text.parse().map(Self::Unknown);
+        };
         if text.len() > CAPABILITY_LEN_MAX {
             return Err(CapabilityError::TooLong { len: text.len() });
         }
-        // Anything but visible ASCII would be a way to hide or break lines in a listing.
-        let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-        if !visible || kind_name(text).is_none() || Kind::of(text).is_some() {
-            return Err(CapabilityError::NotACapability);
+        if let Some(mark) = mark {
+            mark.check(kind)?;
         }
-        Ok(Self { text: text.to_owned() })
-    }
-}
-
-/// The kinds this version knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// `URI:LIT:`
-    Literal,
-    /// `URI:CHK:`
-    Chk,
-    /// `URI:CHK-Verifier:`
-    ChkVerify,
-}
-
-impl Kind {
-    /// The beginning of every capability of this kind, with the colon.
-    pub const fn prefix(self) -> &'static str {
-        match self {
-            Self::Literal => "URI:LIT:",
-            Self::Chk => "URI:CHK:",
-            Self::ChkVerify => "URI:CHK-Verifier:",
+        match kind {
+            Kind::Literal => unmarked.parse().map(Self::Literal),
+            Kind::Chk => unmarked.parse().map(Self::Chk),
+            Kind::ChkVerify => unmarked.parse().map(Self::ChkVerify),
+            Kind::Sdmf | Kind::Mdmf => unmarked.parse().map(Self::Mutable),
+            Kind::SdmfRead | Kind::MdmfRead => unmarked.parse().map(Self::MutableRead),
+            Kind::SdmfVerify | Kind::MdmfVerify => unmarked.parse().map(Self::MutableVerify),
+            _ => unmarked.parse().map(Self::Directory),
         }
     }
-
-    fn of(text: &str) -> Option<Self> {
-        [Self::Literal, Self::Chk, Self::ChkVerify].into_iter().find(|kind| text.starts_with(kind.prefix()))
-    }
-
-    fn strip(self, text: &str) -> Result<&str, CapabilityError> {
-        text.strip_prefix(self.prefix()).ok_or(CapabilityError::OtherKind { expected: self })
-    }
-}
-
-/// Why a string is not a capability. Says nothing about the content of a field, which may be a
-/// secret, only which field it is and how it is wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CapabilityError {
-    /// It does not begin like any capability.
-    NotACapability,
-    /// It is longer than [`CAPABILITY_LEN_MAX`].
-    TooLong {
-        /// In bytes.
-        len: usize,
-    },
-    /// A capability of one kind was asked for; this is something else.
-    OtherKind {
-        /// The kind asked for.
-        expected: Kind,
-    },
-    /// A field of a known kind is wrong.
-    Field {
-        /// The kind.
-        kind: Kind,
-        /// The field.
-        field: Field,
-        /// What is wrong with it.
-        problem: Problem,
-    },
-    /// Something follows the last field of a known kind.
-    Trailing {
-        /// The kind.
-        kind: Kind,
-    },
-}
-
-impl fmt::Display for CapabilityError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotACapability => write!(out, "this is not a capability"),
-            Self::TooLong { len } => {
-                write!(out, "{len} characters are too many for a capability")
-            }
-            Self::OtherKind { expected } => {
-                write!(out, "this is not a {}... capability", expected.prefix())
-            }
-            Self::Field { kind, field, problem } => {
-                write!(out, "the {field} of this {}... capability {problem}", kind.prefix())
-            }
-            Self::Trailing { kind } => {
-                write!(out, "something follows the end of this {}... capability", kind.prefix())
-            }
-        }
-    }
-}
-
-impl core::error::Error for CapabilityError {}
-
-/// The part of `text` that names a kind, if it begins like a capability: `URI:NAME`, or a name
-/// with the `x-` of experiments, followed by a colon; either may have a mark of alleged rights
-/// (`ro.`, `imm.`), which belongs to the kind.
-fn kind_name(text: &str) -> Option<&str> {
-    let unmarked = ["ro.", "imm."].iter().find_map(|mark| text.strip_prefix(mark)).unwrap_or(text);
-    let (lead, name_and_rest) = match unmarked.strip_prefix("URI:") {
-        Some(rest) => ("URI:", rest),
-        None => ("x-", unmarked.strip_prefix("x-")?),
-    };
-    let (name, _) = name_and_rest.split_once(':')?;
-    let well_formed = !name.is_empty()
-        && name.len() <= 64
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    let marks = text.len() - unmarked.len();
-    well_formed.then(|| &text[..marks + lead.len() + name.len()])
 }

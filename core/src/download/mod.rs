@@ -319,8 +319,13 @@ impl Download {
         };
         fetch.last_came = Some(now);
         self.pace.came(key, now);
+        let mut beaten = false;
+        for (other, _) in fetch.asked.iter().filter(|(other, a)| **other != key && a.overtaken && !a.came) {
+            self.pace.beaten(*other);
+            beaten = true;
+        }
         // From now on others of its segment are waited for, and perhaps no longer everybody.
-        let look_at = if self.all_slow { now } else { now + SLOW_AFTER };
+        let look_at = if self.all_slow || beaten { now } else { now + SLOW_AFTER };
         self.overtake_at = Some(self.overtake_at.map_or(look_at, |at| at.min(look_at)));
     }
 
@@ -329,16 +334,25 @@ impl Download {
         if self.overtake_at.is_some_and(|at| now >= at) {
             (self.overtake_at, self.all_slow) = (None, false);
             let mut overtook_all_slow = false;
+            // Of each share one block is tried with others first.
+            let mut tried: BTreeSet<ShareKey> = BTreeSet::new();
+            for fetch in self.segments.values_mut() {
+                tried.extend(fetch.asked.iter().filter(|(_, a)| a.overtaken && !a.came).map(|(key, _)| *key));
+            }
             for fetch in self.segments.values_mut() {
                 for (key, asked) in fetch.asked.iter_mut().filter(|(_, a)| !a.overtaken && !a.came) {
                     let late_at = self.pace.late_at(*key, asked.since, fetch.last_came);
-                    let nobody_gives = self.pace.nobody_gives(*key);
+                    if tried.contains(key) && !self.pace.is_beaten(*key) {
+                        continue;
+                    }
+                    let nobody_gives = self.pace.all_are_slow(*key);
                     if now < late_at {
                         self.all_slow |= nobody_gives;
                         self.overtake_at = Some(self.overtake_at.map_or(late_at, |at| at.min(late_at)));
                         continue;
                     }
                     asked.overtaken = true;
+                    tried.insert(*key);
                     overtook_all_slow |= nobody_gives;
                     if let Some(share) = self.shares.get_mut(key) {
                         share.slow = true;

@@ -37,6 +37,8 @@ struct Lane {
     waiting_since: Instant,
     /// How long a block takes, as a moving average.
     usual: Option<Duration>,
+    /// A block that another share was asked for in its place came from there first.
+    beaten: bool,
 }
 
 impl Pace {
@@ -58,9 +60,22 @@ impl Pace {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let took = now.since(lane.waiting_since);
         lane.usual = Some(lane.usual.map_or(took, |usual| (usual * 3 + took) / 4));
-        lane.waiting_since = now;
+        (lane.waiting_since, lane.beaten) = (now, false);
         lane.under_way = lane.under_way.saturating_sub(1);
         self.last_block = now;
+    }
+
+    /// Another share gave a block in place of this one.
+    pub(super) fn beaten(&mut self, key: ShareKey) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.beaten = true;
+        }
+    }
+
+    /// Whether others were quicker, so that all of its blocks are to be asked of them. Before, only one
+    /// is, to try: on a slow line it would be slower to ask for everything twice.
+    pub(super) fn is_beaten(&self, key: ShareKey) -> bool {
+        self.lanes.get(&key).is_some_and(|lane| lane.beaten)
     }
 
     /// A block is no longer waited for.
@@ -80,10 +95,15 @@ impl Pace {
         self.lanes.get(&key).map_or(0, |lane| lane.under_way)
     }
 
-    /// How long "a while" is.
+    /// How long "a while" is. No longer than the patience with everybody, which grows only when it
+    /// was in vain to ask others: the quickest share may be one of a slow server's.
     pub(super) fn a_while(&self) -> Duration {
         let quickest = self.lanes.values().filter_map(|lane| lane.usual).min().unwrap_or_default();
-        (quickest * TIMES_USUAL).clamp(SLOW_AFTER, LATE_AFTER_MAX)
+        (quickest * TIMES_USUAL).clamp(SLOW_AFTER, self.all_slow_after)
+    }
+
+    fn is_capped(&self) -> bool {
+        self.a_while() == self.all_slow_after
     }
 
     /// When a block that a share was asked for counts as late. `others_came`: when another block of its
@@ -103,9 +123,10 @@ impl Pace {
         self.all_slow_after = (self.all_slow_after * 2).min(LATE_AFTER_MAX);
     }
 
-    /// Whether nobody gave anything since a share was last waited for.
-    pub(super) fn nobody_gives(&self, key: ShareKey) -> bool {
-        self.lanes.get(&key).is_some_and(|lane| self.last_block <= lane.waiting_since)
+    /// Whether a share is waited for with the patience with everybody: nobody gave anything since it
+    /// last did, or all are slow.
+    pub(super) fn all_are_slow(&self, key: ShareKey) -> bool {
+        self.is_capped() || self.lanes.get(&key).is_some_and(|lane| self.last_block <= lane.waiting_since)
     }
 }
 
@@ -128,17 +149,24 @@ mod tests {
             pace.asked(A, at(0));
             pace.asked(B, at(0));
         }
-        // A block every 2 seconds, in turn: none but the first is waited for by itself.
+        // A block every second, in turn: none but the first is waited for by itself.
         for block in 1..=15 {
-            pace.came(A, at(4_000 * block));
-            pace.came(B, at(4_000 * block + 2_000));
-            let now = at(4_000 * block + 3_999);
+            pace.came(A, at(2_000 * block));
+            pace.came(B, at(2_000 * block + 1_000));
+            let now = at(2_000 * block + 1_999);
             assert!(pace.late_at(A, at(0), None) > now && pace.late_at(B, at(0), None) > now);
         }
         // Now B hangs.
-        pace.came(A, at(64_000));
-        assert_eq!(pace.late_at(B, at(0), None), at(62_000) + pace.a_while());
-        assert!(pace.a_while() < Duration::from_secs(13));
+        pace.came(A, at(32_000));
+        assert_eq!(pace.late_at(B, at(0), None), at(31_000) + pace.a_while());
+        assert_eq!(pace.a_while(), ALL_SLOW_AFTER);
+        // With still slower ones patience grows only as it proves in vain to ask others.
+        assert!(pace.all_are_slow(B));
+        (0..2).for_each(|_| pace.all_were_slow());
+        assert_eq!(pace.a_while(), Duration::from_secs(6));
+        pace.came(B, at(33_000));
+        pace.came(A, at(34_000));
+        assert!(!pace.all_are_slow(B));
     }
 
     #[test]

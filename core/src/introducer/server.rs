@@ -182,9 +182,8 @@ mod tests {
         introducer.handle(IntroducerEvent::Request { conn: conn(from), key: from, request }, Now::default());
         while let Some(action) = introducer.poll_action() {
             match action {
-                IntroducerAction::Job(id, work) => {
-                    introducer.handle(IntroducerEvent::JobDone(id, job::run(work)), Now::default())
-                }
+                IntroducerAction::Job(id, work) => introducer
+                    .handle(IntroducerEvent::JobDone(id, job::run(work, &crate::rsa::NoRsa)), Now::default()),
                 other => seen.push(other),
             }
         }

@@ -123,6 +123,7 @@ impl Machine for Node {
         self.wake_parts(now);
         self.settle(now);
         self.drain(now);
+        self.end_stop();
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -130,7 +131,7 @@ impl Machine for Node {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.stopped {
+        if self.stopping {
             return None;
         }
         let settle = (!self.settled).then_some(self.started + SETTLE_PATIENCE);
@@ -316,14 +317,23 @@ impl Node {
         self.introducers.stop(&mut self.io);
         self.peers.stop(&mut self.io);
         self.serving.stop(&mut self.io);
-        self.stopped = true;
-        self.io.report(Report::Stopped);
+    }
+
+    /// It has stopped when its spools are removed.
+    fn end_stop(&mut self) {
+        if self.stopping && !self.stopped && self.operations.has_left_disk() {
+            self.stopped = true;
+            self.io.report(Report::Stopped);
+        }
     }
 
     fn write_cache(&mut self, now: Now) {
         // What was not read yet must not be overwritten.
         if self.config.keeps_cache && self.cache_read {
             self.peers.table.forget_unheard(now.unix);
+            if !self.stopping {
+                self.peers.table_changed(now, &mut self.io);
+            }
             let bytes = cache::write(&self.peers.table);
             let step = DiskStep::Replace(StorePath::AnnouncementCache, Payload::from(bytes));
             self.disk(Owner::WriteCache, [step].into());
@@ -331,7 +341,7 @@ impl Node {
     }
 
     fn wake_parts(&mut self, now: Now) {
-        if self.stopped {
+        if self.stopping {
             return;
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| now.instant >= at);

@@ -101,6 +101,11 @@ impl Operations {
         (self.uploads.len(), self.downloads.len())
     }
 
+    /// Whether no operation, ended ones included, has anything to do at the disk.
+    pub(super) fn has_left_disk(&self) -> bool {
+        self.at_disk.is_empty()
+    }
+
     pub(super) fn wants_servers(&self) -> bool {
         let may_go_on = |(_, index): &(OperationId, StorageIndex)| !self.is_being_stored(index);
         self.waiting.iter().any(may_go_on) || !self.early.is_empty()

@@ -1,19 +1,19 @@
 //! The questions to one server: which were sent, which wait, and how long for.
 //!
 //! A question is given up when its server makes no progress with it for as long as its asker has
-//! patience. Progress is that one asked earlier was answered, that part of the answer to it or to an
-//! earlier one came in, or that it is itself still being sent. So a slow line or a long queue is
-//! waited for as long as it moves, but not for ever: what is asked later never counts, nor do signs of
-//! life, and a server whose disk hangs runs out of patience like a silent one.
+//! patience. Progress is that another was answered, that part of a long answer came in, or that it is
+//! itself still being sent. So a slow line or a long queue is waited for as long as it moves, but not
+//! for ever: what is asked much later does not count, nor do signs of life, and a server whose disk
+//! hangs runs out of patience like a silent one.
 
 use super::asking::{AskToken, Effort};
 use super::link::Link;
 use crate::io::Io;
-use crate::limits::REQUESTS_PER_CONNECTION_MAX;
+use crate::limits::{BULK_LEN_MAX, REQUESTS_PER_CONNECTION_MAX};
 use crate::payload::Payload;
 use crate::storage::protocol::StorageRequest;
 use crate::time::{Instant, Now};
-use crate::wire::Kind;
+use crate::wire::{Kind, PARTIAL_STEP};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -72,8 +72,9 @@ pub(super) struct Questions {
     unsent: VecDeque<u64>,
     /// Those sent and not answered, whether anybody still waits for that or not.
     unanswered: BTreeSet<u64>,
-    /// The reads among them.
-    reads: BTreeSet<u64>,
+    /// The reads among them, and in how many parts the answer to each may still come in. Who sends more
+    /// sends something else.
+    reads: BTreeMap<u64, u64>,
     /// Those that have not left yet, and how many bytes must be gone until they have.
     leaving: VecDeque<(u64, u64)>,
     /// Bytes handed over to be sent on this connection, and bytes that are gone.
@@ -113,8 +114,9 @@ impl Questions {
             self.handed_over += link.send(Kind::Request, id, &question.request, bulk, io);
             self.leaving.push_back((id, self.handed_over));
             self.unanswered.insert(id);
-            if matches!(question.request, StorageRequest::Read { .. }) {
-                self.reads.insert(id);
+            if let StorageRequest::Read { ranges, .. } = &question.request {
+                let len = ranges.iter().fold(0u64, |sum, (_, len)| sum.saturating_add(*len));
+                self.reads.insert(id, len.min(BULK_LEN_MAX as u64) / PARTIAL_STEP as u64 + 1);
             }
         }
     }
@@ -124,7 +126,7 @@ impl Questions {
         if self.unanswered.remove(&id) {
             self.reads.remove(&id);
             let question = self.all.remove(&id);
-            self.progress.note(id, now.instant, self.first());
+            self.progress.note(in_turn_with(id), now.instant, self.first());
             return question;
         }
         None
@@ -132,8 +134,10 @@ impl Questions {
 
     /// Part of a long answer came in.
     pub(super) fn part(&mut self, now: Now) {
-        if let Some(read) = self.reads.first() {
-            self.progress.note(*read, now.instant, self.first());
+        let first = self.first();
+        if let Some((read, parts)) = self.reads.iter_mut().find(|(_, parts)| **parts > 0) {
+            *parts -= 1;
+            self.progress.note(in_turn_with(*read), now.instant, first);
         }
     }
 
@@ -217,6 +221,12 @@ impl Questions {
         self.look_at = ends.min();
         (late, probe)
     }
+}
+
+/// The first question that may have to wait for the answer to this one. A server answers in any order
+/// what it has at once, no matter what was asked first.
+fn in_turn_with(id: u64) -> u64 {
+    id.saturating_sub(REQUESTS_PER_CONNECTION_MAX as u64)
 }
 
 /// When there was progress last, for each question: an entry holds for all questions from a number on.

@@ -466,7 +466,7 @@ impl Rig {
                     self.flights.push_back(Flight { id, steps, done: 0, outputs: Vec::new() });
                 }
                 StorageAction::Job { id, job } => {
-                    let output = job::run(job);
+                    let output = job::run(job, &crate::rsa::NoRsa);
                     self.handle(StorageEvent::JobDone { id, output });
                 }
             }

@@ -271,9 +271,18 @@ impl Placing {
             standing.disproved.insert(share);
             match trouble {
                 Trouble::BadShare { .. } => drop(standing.trouble.get_or_insert(trouble)),
-                other => standing.give_up(other),
+                // Who cannot show one share is not asked to show the others, and they do not count.
+                other => {
+                    standing.existing = ShareSet::EMPTY;
+                    standing.give_up(other);
+                }
             }
         }
+    }
+
+    /// Whether a share is still believed to be there.
+    pub(super) fn is_believed(&self, server: &ServerId, share: u16) -> bool {
+        self.servers.get(server).is_some_and(|standing| standing.existing.contains(share))
     }
 
     /// Every share's place, as it is and as it could be.

@@ -60,6 +60,9 @@ impl Proving {
         while self.asked.len() + self.checking.len() < window
             && let Some(key) = self.queue.pop_front()
         {
+            if !placing.is_believed(&key.0, key.1) {
+                continue;
+            }
             let extension = self.layout.extension_range(trees.extension.len() as u32);
             let ranges = Vec::from([
                 0..self.layout.header().len() as u64,

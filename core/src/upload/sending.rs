@@ -448,6 +448,7 @@ impl Sending {
         tasks: &mut Tasks<Purpose>,
         now: Instant,
     ) -> Option<Next> {
+        self.searching = false;
         if placing.awaits_allocations() {
             return Some(Next::Wait(self.progress(file)));
         }

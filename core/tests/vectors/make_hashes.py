@@ -20,6 +20,8 @@ client_renewal = h.my_renewal_secret_hash(secret)
 client_cancel = h.my_cancel_secret_hash(secret)
 file_renewal = h.file_renewal_secret_hash(client_renewal, index)
 file_cancel = h.file_cancel_secret_hash(client_cancel, index)
+write_key = h.ssk_writekey_hash(data)
+read_key = h.ssk_readkey_hash(write_key)
 leaves = [h.tagged_hash(b"leaf", b"%d" % i) for i in range(5)]
 
 values = {
@@ -39,6 +41,13 @@ values = {
     "file_cancel": file_cancel,
     "bucket_renewal": h.bucket_renewal_secret_hash(file_renewal, tub_id),
     "bucket_cancel": h.bucket_cancel_secret_hash(file_cancel, tub_id),
+    "mutable_write_key": write_key,
+    "mutable_read_key": read_key,
+    "mutable_storage_index": h.ssk_storage_index_hash(read_key),
+    "mutable_fingerprint": h.ssk_pubkey_fingerprint_hash(data),
+    "mutable_data_key": h.ssk_readkey_data_hash(key, read_key),
+    "write_enabler_master": h.ssk_write_enabler_master_hash(write_key),
+    "write_enabler": h.ssk_write_enabler_hash(write_key, tub_id),
     "permute_server": h.permute_server_hash(index, tub_id),
     "tree_of_5": b"".join(hashtree.HashTree(leaves)),
     "tree_of_1": b"".join(hashtree.HashTree(leaves[:1])),

@@ -191,6 +191,15 @@ fn job_duration(job: &Job) -> Duration {
         Job::BuildTrees(trees) => 64 * trees.iter().map(|tree| tree.len() as u64).sum::<u64>(),
         Job::SameContent(a, _) => a.len() / 8,
         Job::CheckAnnouncements(list) => 50_000 * list.len() as u64,
+        Job::GenerateKeys { .. } => 100_000_000,
+        Job::Sign { .. } => 1_000_000,
+        Job::CheckSignature { .. } => 30_000,
+        Job::EncodeMutableSegment { plaintext, .. } => {
+            4 * plaintext.iter().map(|piece| piece.len()).sum::<u64>()
+        }
+        Job::DecodeMutableSegment { blocks, .. } => {
+            4 * blocks.iter().map(|(_, b)| b.payload().len()).sum::<u64>()
+        }
     };
     Duration::from_micros(5) + Duration::from_nanos(bytes)
 }

@@ -142,6 +142,17 @@ impl Gateway {
                 400,
                 "This is a verify capability: it can check the file, but not read it. Reading needs the URI:CHK: capability.",
             ),
+            Ok(Capability::MutableVerify(_)) => self.answer_text(
+                conn,
+                400,
+                "This is a verify capability: it can check the file, but not read it.",
+            ),
+            Ok(Capability::Mutable(_) | Capability::MutableRead(_)) => {
+                self.answer_text(conn, 501, "Mutable files are not there yet.");
+            }
+            Ok(Capability::Directory(_)) => {
+                self.answer_text(conn, 501, "Directories are not there yet.");
+            }
             Ok(Capability::Unknown(unknown)) => self.answer_text(
                 conn,
                 501,

@@ -1,0 +1,167 @@
+//! Edits applied to a table that is not the one their author saw.
+
+use super::*;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+const CHANGED: EditProblem = EditProblem::Changed { found: Found::OtherChild };
+const GONE: EditProblem = EditProblem::Changed { found: Found::Nothing };
+const OTHER_METADATA: EditProblem = EditProblem::Changed { found: Found::OtherMetadata };
+
+/// Applies `edit`, whose author saw `seen`, to `now`; says how that went and what is there then.
+#[track_caller]
+fn check(now: &[(&str, Child)], edit: &Edit, expected: Result<bool, EditProblem>, after: &[(&str, Child)]) {
+    let mut table = table(now);
+    let before = table.pack();
+    let outcome = apply(&mut table, edit.clone());
+    let changed = outcome.map(|outcome| matches!(outcome, Outcome::Done { .. }));
+    assert_eq!(changed, expected);
+    assert_eq!(table.pack() != before, expected == Ok(true));
+    let found: Vec<_> = table.names().map(|name| (name.as_str(), child_at(&table, name.as_str()))).collect();
+    let after: Vec<_> = after.iter().map(|(name, child)| (*name, Some(child.clone()))).collect();
+    assert_eq!(found, after);
+}
+
+#[test]
+fn a_new_link() {
+    let edit = link("x", file(1), Seen::Nothing);
+    check(&[], &edit, Ok(true), &[("x", file(1))]);
+    check(&[("x", file(1))], &edit, Ok(false), &[("x", file(1))]);
+    check(&[("x", file(2))], &edit, Err(CHANGED), &[("x", file(2))]);
+    check(&[("y", file(2))], &edit, Ok(true), &[("x", file(1)), ("y", file(2))]);
+}
+
+#[test]
+fn a_link_in_the_place_of_another() {
+    let edit = link("x", file(1), look(&table(&[("x", file(0))]), "x"));
+    check(&[("x", file(0))], &edit, Ok(true), &[("x", file(1))]);
+    check(&[("x", file(1))], &edit, Ok(false), &[("x", file(1))]);
+    check(&[("x", file(2))], &edit, Err(CHANGED), &[("x", file(2))]);
+    check(&[], &edit, Err(GONE), &[]);
+}
+
+#[test]
+fn an_unlink() {
+    let edit = unlink("x", look(&table(&[("x", file(0))]), "x"));
+    check(&[("x", file(0)), ("y", file(1))], &edit, Ok(true), &[("y", file(1))]);
+    check(&[("y", file(1))], &edit, Ok(false), &[("y", file(1))]);
+    check(&[("x", file(2))], &edit, Err(CHANGED), &[("x", file(2))]);
+}
+
+#[test]
+fn a_rename() {
+    let base = table(&[("x", file(0)), ("y", file(1))]);
+    let edit = rename("x", "y", look(&base, "x"), look(&base, "y"));
+    check(&[("x", file(0)), ("y", file(1))], &edit, Ok(true), &[("y", file(0))]);
+    check(&[("y", file(0))], &edit, Ok(false), &[("y", file(0))]);
+    // It was done, and then somebody used the old name again.
+    check(&[("x", file(5)), ("y", file(0))], &edit, Ok(false), &[("x", file(5)), ("y", file(0))]);
+    check(&[("y", file(1))], &edit, Err(GONE), &[("y", file(1))]);
+    check(&[("x", file(2)), ("y", file(1))], &edit, Err(CHANGED), &[("x", file(2)), ("y", file(1))]);
+    check(&[("x", file(0)), ("y", file(2))], &edit, Err(CHANGED), &[("x", file(0)), ("y", file(2))]);
+    check(&[("x", file(0))], &edit, Err(GONE), &[("x", file(0))]);
+    let nowhere = rename("x", "x", look(&base, "x"), Seen::Unchecked);
+    check(&[("x", file(0))], &nowhere, Ok(false), &[("x", file(0))]);
+    check(&[], &nowhere, Err(GONE), &[]);
+    check(&[], &rename("x", "x", Seen::Unchecked, Seen::Unchecked), Err(EditProblem::NoSuchChild), &[]);
+}
+
+#[test]
+fn new_metadata() {
+    let mut base = table(&[("x", file(0))]);
+    let edit = set_metadata("x", r#"{"a": 1}"#, look(&base, "x"));
+    let late = set_metadata("x", r#"{"a": 2}"#, look(&base, "x"));
+    check(&[("x", file(2))], &edit, Err(CHANGED), &[("x", file(2))]);
+    check(&[], &edit, Err(GONE), &[]);
+    check(&[], &set_metadata("x", "{}", Seen::Unchecked), Err(EditProblem::NoSuchChild), &[]);
+    assert!(matches!(apply(&mut base, edit.clone()), Ok(Outcome::Done { .. })));
+    assert!(matches!(apply(&mut base, edit), Ok(Outcome::Already)));
+    assert_eq!(apply(&mut base, late).err(), Some(OTHER_METADATA));
+    // A link that only set the times anew is no conflict.
+    let edit = set_metadata("x", r#"{"a": 3}"#, look(&base, "x"));
+    assert!(apply(&mut base, link("x", file(0), Seen::Unchecked)).is_ok());
+    assert!(matches!(apply(&mut base, edit), Ok(Outcome::Done { .. })));
+    let narrowing = set_metadata("x", r#"{"no-write": true}"#, look(&base, "x"));
+    assert!(matches!(apply(&mut base, narrowing.clone()), Ok(Outcome::Done { .. })));
+    assert!(matches!(apply(&mut base, narrowing), Ok(Outcome::Already)));
+}
+
+#[test]
+fn who_has_not_looked_means_whatever_is_there() {
+    for there in [&[][..], &[("x", file(1))], &[("x", file(2))], &[("x", folder(2))]] {
+        check(there, &link("x", file(1), Seen::Unchecked), Ok(true), &[("x", file(1))]);
+    }
+    check(&[], &unlink("x", Seen::Unchecked), Err(EditProblem::NoSuchChild), &[]);
+    let maybe =
+        Edit::Unlink { name: name("x"), must_exist: false, only: Only::Anything, seen: Seen::Unchecked };
+    check(&[], &maybe, Ok(false), &[]);
+    check(&[("x", file(1))], &maybe, Ok(true), &[]);
+}
+
+#[test]
+fn what_may_be_replaced() {
+    let edit = |replace| Edit::Link {
+        name: name("x"),
+        child: file(9),
+        metadata: None,
+        replace,
+        seen: Seen::Unchecked,
+    };
+    let unknown = Child::new(None, Some("x-new:r"), DirectoryKind::Mutable).expect("a pair");
+    for (there, only_files) in
+        [(file(1), Ok(true)), (folder(1), Err(EditProblem::WouldReplaceDirectory)), (unknown, Ok(true))]
+    {
+        let after = if only_files.is_ok() { file(9) } else { there.clone() };
+        check(&[("x", there.clone())], &edit(Replace::OnlyFiles), only_files, &[("x", after)]);
+        check(&[("x", there.clone())], &edit(Replace::Nothing), Err(EditProblem::Exists), &[("x", there)]);
+    }
+    // Even the same child: its author wanted the name to be free and did not see who linked it.
+    check(&[("x", file(9))], &edit(Replace::Nothing), Err(EditProblem::Exists), &[("x", file(9))]);
+}
+
+#[test]
+fn a_batch_is_done_as_a_whole() {
+    let mut there = table(&[("a", file(1)), ("b", file(2))]);
+    let before = there.pack();
+    let mut edits = alloc::vec![
+        rename("a", "c", look(&there, "a"), Seen::Nothing),
+        link("a", file(3), Seen::Nothing),
+        unlink("b", look(&there, "b")),
+        unlink("b", Seen::Unchecked),
+    ];
+    let error = there.apply(&edits, NOW).expect_err("b is gone by then");
+    assert_eq!((error.at, &error.name, error.problem), (3, &name("b"), EditProblem::NoSuchChild));
+    assert_eq!(error.to_string(), "there is no \"b\" in the directory");
+    assert_eq!(there.pack(), before);
+
+    edits.pop();
+    there.apply(&edits, NOW).expect("each after the one before");
+    assert_eq!((child_at(&there, "a"), child_at(&there, "b")), (Some(file(3)), None));
+    assert_eq!(child_at(&there, "c"), Some(file(1)));
+    let after = there.pack();
+    let again = there.apply(&edits, NOW).expect("it was done already");
+    assert!(again.iter().all(|outcome| matches!(outcome, Outcome::Already)));
+    assert_eq!(there.pack(), after);
+}
+
+#[test]
+fn a_move_between_directories_can_be_cut_anywhere() {
+    let start = table(&[("x", folder(1))]);
+    let entry = start.get(&name("x")).expect("x");
+    let (put, take) =
+        Edit::moving(name("x"), entry, name("y"), Replace::Nothing, Seen::Nothing).expect("a child");
+    let (mut old, mut new) = (start, table(&[]));
+
+    apply(&mut new, put.clone()).expect("a free name");
+    // Cut here, the child is in both; from the start again, nothing is done twice.
+    assert_eq!((child_at(&old, "x"), child_at(&new, "y")), (Some(folder(1)), Some(folder(1))));
+    assert!(matches!(apply(&mut new, put), Ok(Outcome::Already)));
+    let mut replaced = old.clone();
+    apply(&mut old, take.clone()).expect("still there");
+    assert!(matches!(apply(&mut old, take.clone()), Ok(Outcome::Already)));
+    assert!(old.is_empty());
+    // Somebody put another child into the old place: it stays.
+    apply(&mut replaced, link("x", file(2), Seen::Unchecked)).expect("a link");
+    assert_eq!(apply(&mut replaced, take).err(), Some(CHANGED));
+    assert_eq!(child_at(&replaced, "x"), Some(file(2)));
+}

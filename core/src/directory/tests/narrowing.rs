@@ -1,0 +1,142 @@
+//! What the holders of different rights see of one table.
+
+use super::super::entry::Packed;
+use super::*;
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+
+fn read_view(table: &Table) -> Table {
+    Table::unpack(table.pack().into(), Access::Read).expect("the same table")
+}
+
+#[test]
+fn readers_of_a_directory_get_no_right_to_write() {
+    let unknown = Child::new(Some("x-new:w"), Some("x-new:r"), DirectoryKind::Mutable).expect("a pair");
+    let mdmf = linked(&format!("URI:DIR2-MDMF:{}", key_fields(4)));
+    let children = [("file", file(1)), ("folder", folder(2)), ("mdmf", mdmf), ("unknown", unknown)];
+    let table = table(&children);
+    assert_eq!(read_view(&table).len(), children.len());
+    for ((text, child), (_, seen)) in children.iter().zip(read_view(&table).iter()) {
+        let seen = seen.child.expect("a child");
+        assert!(child.write_cap().is_some() && seen.write_cap().is_none(), "{text}");
+        assert_eq!(seen, child.read_only(), "{text}");
+    }
+}
+
+#[test]
+fn a_write_capability_in_the_open_is_narrowed() {
+    let cap = format!("URI:SSK:{}", key_fields(1));
+    let packed = Packed::new(&name("x"), cap.as_bytes(), b"", "{}");
+    for access in [writer(), Access::Read] {
+        let table = Table::unpack(packed.framed().clone(), access).expect("a table");
+        assert_eq!(child_at(&table, "x"), Some(file(1).read_only()));
+    }
+    let beside = Child::new(Some("x-new:w"), Some(&cap), DirectoryKind::Mutable);
+    assert_eq!(beside, Err(ChildError::NotReadOnly));
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let table = table(&[("x", file(1))]);
+    let other = Access::Write(WriteKey::from_bytes([4; 16]));
+    let entry =
+        Table::unpack(table.pack().into(), other).expect("a table").get(&name("x")).expect("an entry");
+    let leaked = entry
+        .child
+        .is_ok_and(|child| child.write_cap().map(Cap::expose) == file(1).write_cap().map(Cap::expose));
+    assert!(!leaked);
+}
+
+#[test]
+fn only_a_write_key_changes_a_table() {
+    let shown = read_view(&table(&[("x", file(1))]));
+    let children = [(name("x"), linked("URI:LIT:"), Metadata::default())];
+    let frozen = Table::with_children(Access::Immutable, children).expect("an immutable child");
+    for table in [shown, frozen] {
+        let edits = [
+            link("y", linked("URI:LIT:"), Seen::Nothing),
+            unlink("x", Seen::Unchecked),
+            rename("x", "y", Seen::Unchecked, Seen::Unchecked),
+            set_metadata("x", "{}", Seen::Unchecked),
+        ];
+        for edit in edits {
+            assert_eq!(apply(&mut table.clone(), edit).err(), Some(EditProblem::ReadOnly));
+        }
+    }
+}
+
+#[test]
+fn immutable_directories_take_only_what_is_immutable() {
+    for child in [file(1), folder(1), file(1).read_only(), folder(1).read_only()] {
+        let children = [(name("x"), child.clone(), Metadata::default())];
+        let made = Table::with_children(Access::Immutable, children).err();
+        let (name, problem) = (name("x"), ChildError::NotImmutable);
+        assert_eq!(made, Some(NewTableError::Child { name, problem }), "{child:?}");
+        let cap = child.write_cap().or(child.read_cap()).expect("a capability");
+        let direct = Child::new(Some(cap.expose()), None, DirectoryKind::Immutable);
+        assert_eq!(direct, Err(ChildError::NotImmutable));
+    }
+    for (write, read, result) in [
+        (Some("x-new:w"), None, Some(ChildError::UnknownRights)),
+        (Some("ro.x-new:r"), None, Some(ChildError::UnknownRights)),
+        (Some("x-new:w"), Some("x-new:r"), Some(ChildError::NotImmutable)),
+        (Some("imm.x-new:i"), None, None),
+        (None, Some("x-new:r"), None),
+    ] {
+        assert_eq!(Child::new(write, read, DirectoryKind::Immutable).err(), result, "{write:?} {read:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_linked() {
+    use ChildError::*;
+    let chk_verify = "URI:CHK-Verifier:".to_owned() + &key_fields(1) + ":1:1:5";
+    let bad_end = format!("URI:DIR2:{}x", key_fields(1));
+    for (write, read, error) in [
+        (None, None, Nothing),
+        (None, Some(""), Nothing),
+        (Some("URI:CHK:x"), None, Malformed { kind: "URI:CHK:" }),
+        (Some(&*bad_end), Some("x-new:r"), Malformed { kind: "URI:DIR2:" }),
+        (None, Some(&*chk_verify), VerifyOnly),
+        (Some("x-new:w"), None, UnknownRights),
+        (Some("x-new:w"), Some("imm.x-new:i"), WritableImmutable),
+        (Some("x\nnew:w"), None, NotText),
+    ] {
+        assert_eq!(Child::new(write, read, DirectoryKind::Mutable).err(), Some(error));
+    }
+    let long = "x".repeat(crate::capability::CAPABILITY_LEN_MAX + 1);
+    let error = Child::new(None, Some(&long), DirectoryKind::Mutable).err();
+    assert_eq!(error, Some(TooLong { len: long.len() }));
+}
+
+#[test]
+fn no_write_narrows_whatever_sets_it() {
+    let narrowed = Some(file(1).read_only());
+    let mut table = table(&[("x", file(1)), ("y", file(1))]);
+    let set = set_metadata("x", r#"{"no-write": true}"#, look(&table, "x"));
+    apply(&mut table, set).expect("metadata");
+    assert_eq!(child_at(&table, "x"), narrowed);
+    apply(&mut table, link("x", file(1), Seen::Unchecked)).expect("a link under the same metadata");
+    assert_eq!(child_at(&table, "x"), narrowed);
+    let mut hostile = table.get(&name("y")).expect("y");
+    hostile.metadata = Ok(metadata(r#"{"no-write": 1}"#));
+    let (link, _) =
+        Edit::moving(name("y"), hostile, name("z"), Replace::Nothing, Seen::Nothing).expect("a child");
+    apply(&mut table, link).expect("a free name");
+    assert_eq!(child_at(&table, "z"), narrowed);
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let table = table(&[("x", file(1)), ("y", folder(2))]);
+    let entries: Vec<_> = table.iter().collect();
+    let edit = link("z", file(3), look(&table, "x"));
+    let outcome = apply(&mut table.clone(), link("x", file(3), Seen::Unchecked));
+    let error = Child::new(Some("URI:SSK:hunter2"), None, DirectoryKind::Mutable);
+    let printed = format!("{table:?} {entries:?} {edit:?} {outcome:?} {error:?} {table:#?} {entries:#?}");
+    for secret in
+        [base32::encode(&[1; 16]), base32::encode(&[2; 16]), base32::encode(&[3; 16]), "hunter2".into()]
+    {
+        assert!(!printed.contains(&secret), "{printed}");
+    }
+}
