@@ -15,6 +15,9 @@ pub type LeaseSecret = Secret<32>;
 /// Lets its holder write to a share that is being uploaded.
 pub type UploadSecret = Secret<32>;
 
+/// Lets its holder write to a mutable slot.
+pub type WriteEnabler = Secret<32>;
+
 /// `N` bytes that are wiped when dropped, compared in constant time and never printed.
 ///
 /// Serialised (and hashed, for traces) as its bytes: who stores or sends the result must treat

@@ -123,6 +123,7 @@ impl Machine for Node {
         self.wake_parts(now);
         self.settle(now);
         self.drain(now);
+        self.finish_stop();
     }
 
     fn poll_action(&mut self) -> Option<Action> {
@@ -130,7 +131,7 @@ impl Machine for Node {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        if self.stopped {
+        if self.stopping {
             return None;
         }
         let settle = (!self.settled).then_some(self.started + SETTLE_PATIENCE);
@@ -166,7 +167,7 @@ impl Node {
         let mut node = Node {
             server_id: key.server_id(),
             serving: Serving::new(services, config.program.clone()),
-            storage: storage.map(|storage| StorageServer::new(storage.config.clone())),
+            storage: storage.map(|storage| StorageServer::new(storage.config.clone(), config.info.tub_id)),
             introducer: config.introducer.as_ref().map(|_| IntroducerServer::new()),
             introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
             peers: Peers::new(table, config.peers.clone()),
@@ -187,6 +188,7 @@ impl Node {
         }
         node.introducers.wake(now, &mut node.io);
         node.peers.table_changed(now, &mut node.io);
+        node.drain(now);
         node
     }
 
@@ -316,8 +318,16 @@ impl Node {
         self.introducers.stop(&mut self.io);
         self.peers.stop(&mut self.io);
         self.serving.stop(&mut self.io);
-        self.stopped = true;
-        self.io.report(Report::Stopped);
+    }
+
+    /// Stops once no slot is being changed: nobody is to find one half-way in a directory that no
+    /// node uses.
+    fn finish_stop(&mut self) {
+        let changing = self.storage.as_ref().is_some_and(StorageServer::is_changing_slots);
+        if self.stopping && !self.stopped && !changing {
+            self.stopped = true;
+            self.io.report(Report::Stopped);
+        }
     }
 
     fn write_cache(&mut self, now: Now) {
@@ -331,7 +341,7 @@ impl Node {
     }
 
     fn wake_parts(&mut self, now: Now) {
-        if self.stopped {
+        if self.stopping {
             return;
         }
         let due = |deadline: Option<Instant>| deadline.is_some_and(|at| now.instant >= at);

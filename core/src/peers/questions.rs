@@ -58,9 +58,12 @@ impl Question {
         Question { token, request, bulk, effort, patience, sent, attempt, asked_at }
     }
 
-    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent.
+    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent, and a test
+    /// that held does not hold again.
     fn is_repeatable(&self) -> bool {
-        !self.sent || !matches!(self.request, StorageRequest::Write { .. })
+        let once =
+            matches!(self.request, StorageRequest::Write { .. } | StorageRequest::ReadTestWrite { .. });
+        !self.sent || !once
     }
 }
 
@@ -113,7 +116,7 @@ impl Questions {
             self.handed_over += link.send(Kind::Request, id, &question.request, bulk, io);
             self.leaving.push_back((id, self.handed_over));
             self.unanswered.insert(id);
-            if matches!(question.request, StorageRequest::Read { .. }) {
+            if matches!(question.request, StorageRequest::Read { .. } | StorageRequest::ReadSlot { .. }) {
                 self.reads.insert(id);
             }
         }

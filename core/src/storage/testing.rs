@@ -3,6 +3,7 @@
 use super::protocol::{StorageAnswer, StorageError, StorageRequest};
 use super::{RequestKey, StorageAction, StorageConfig, StorageEvent, StorageResult, StorageServer};
 use crate::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::identity::TubId;
 use crate::job;
 use crate::machine::{ActionId, Machine};
 use crate::payload::Payload;
@@ -12,6 +13,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 const SECTOR: u64 = 512;
+/// Who the server says it is in containers of mutable shares.
+pub(super) const NODEID: TubId = TubId([0x6e; 20]);
 
 /// A small generator of chance, enough for choosing.
 pub(super) struct Dice(u64);
@@ -257,6 +260,13 @@ impl MemoryDisk {
                 });
                 outputs.push(DiskOutput::Shares(shares.collect()));
             }
+            DiskStep::ListRedo => {
+                let slots = self.names.keys().filter_map(|path| match path {
+                    StorePath::Redo(index) => Some(*index),
+                    _ => None,
+                });
+                outputs.push(DiskOutput::Slots(slots.collect()));
+            }
             DiskStep::FreeSpace => outputs.push(DiskOutput::Free(self.capacity.saturating_sub(self.used()))),
             DiskStep::Replace(path, data) => {
                 let data = data.bytes().expect("real bytes").clone();
@@ -354,8 +364,8 @@ impl Rig {
     }
 
     pub(super) fn over(disk: MemoryDisk, config: StorageConfig) -> Rig {
-        Rig {
-            server: StorageServer::new(config),
+        let mut rig = Rig {
+            server: StorageServer::new(config, NODEID),
             disk,
             now: Now { instant: Instant(1), unix: UnixTime(1_700_000_000) },
             order: None,
@@ -363,16 +373,21 @@ impl Rig {
             seen: Vec::new(),
             flights: VecDeque::new(),
             next_request: 0,
-        }
+        };
+        rig.take_actions();
+        rig.settle();
+        rig.seen.clear();
+        rig
     }
 
     /// The server starts again over the same disk after a crash.
     pub(super) fn restart(&mut self, dice: &mut Dice) {
         self.disk.crash(dice);
         let config = StorageConfig { reserved_space: 0, read_only: false, program: "test".into() };
-        self.server = StorageServer::new(config);
+        self.server = StorageServer::new(config, NODEID);
         self.flights.clear();
         self.answers.clear();
+        self.take_actions();
     }
 
     /// Hands in a request without waiting for its answer.
@@ -456,6 +471,10 @@ impl Rig {
 
     fn handle(&mut self, event: StorageEvent) {
         self.server.handle(event, self.now);
+        self.take_actions();
+    }
+
+    fn take_actions(&mut self) {
         while let Some(action) = self.server.poll_action() {
             match action {
                 StorageAction::Answer { to, result } => {
