@@ -190,3 +190,97 @@ fn hasher(index: &StorageIndex, list_len: u32, bytes_len: u64) -> TaggedHasher {
     hasher.update(&bytes_len.to_be_bytes());
     hasher
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::{self, Job, JobOutput};
+    use proptest::prelude::*;
+
+    const INDEX: StorageIndex = StorageIndex([3; 16]);
+
+    fn hash((hasher, data): (TaggedHasher, Vec<Payload>)) -> Hash {
+        match job::run(Job::Hash { hasher, data }) {
+            JobOutput::Hashed(hasher) => hasher.finish(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn file(changes: &[(u16, ShareChange)]) -> Vec<u8> {
+        let record = Record::new(changes);
+        let writes = record.writes(&hash(record.to_hash(&INDEX)));
+        let mut file = Vec::new();
+        for (offset, data) in writes {
+            assert_eq!(offset, file.len() as u64, "nothing is left out");
+            file.extend_from_slice(data.bytes().expect("real bytes"));
+        }
+        file
+    }
+
+    fn read(file: &[u8], index: &StorageIndex) -> Option<Vec<(u16, ShareChange)>> {
+        let found = Found::open(&file.to_vec().into())?;
+        found.changes(hash(found.to_hash(index)))
+    }
+
+    fn changes() -> Vec<(u16, ShareChange)> {
+        let writes = vec![(0, Payload::from(b"head".to_vec())), (468, Payload::from(b"data".to_vec()))];
+        vec![
+            (0, ShareChange::Remove),
+            (9, ShareChange::Create(FileChange { writes: writes.clone(), ..FileChange::default() })),
+            (255, ShareChange::Patch(FileChange { cut: Some(1 << 40), writes, file_len: Some(77) })),
+        ]
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        assert_eq!(read(&file(&changes()), &INDEX), Some(changes()));
+        assert_eq!(read(&file(&[]), &INDEX), Some(vec![]));
+    }
+
+    #[test]
+    fn a_torn_record_is_none() {
+        let whole = file(&changes());
+        for len in 0..whole.len() {
+            assert_eq!(read(&whole[..len], &INDEX), None, "{len} bytes");
+            let zeros = [&whole[..len], &vec![0; whole.len() - len]].concat();
+            assert!(zeros == whole || read(&zeros, &INDEX).is_none(), "{len} bytes and zeros");
+        }
+        for bit in 0..whole.len() * 8 {
+            let mut torn = whole.clone();
+            torn[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(read(&torn, &INDEX), None, "bit {bit}");
+        }
+        assert_eq!(read(&[&whole[..], b"!"].concat(), &INDEX), None);
+        assert_eq!(read(&whole, &StorageIndex([4; 16])), None, "another slot's");
+    }
+
+    #[test]
+    fn a_list_that_does_not_fit_its_bytes_is_none() {
+        let small = || Payload::from(b"x".to_vec());
+        let patch = |offset| FileChange { writes: vec![(offset, small())], ..FileChange::default() };
+        for (what, change) in [
+            ("a share past 255", (256, ShareChange::Remove)),
+            ("an offset past any file", (0, ShareChange::Patch(patch(FILE_LEN_MAX)))),
+            ("an offset that overflows", (0, ShareChange::Patch(patch(u64::MAX)))),
+        ] {
+            assert_eq!(read(&file(&[change]), &INDEX), None, "{what}");
+        }
+        let entry = Entry::Create { writes: vec![(0, u64::MAX), (0, 2)] };
+        let list = postcard::to_allocvec(&vec![(0u16, entry)]).expect("a buffer that grows");
+        let record = Record { list: list.into(), bytes: vec![small()], bytes_len: 1 };
+        let hash = hash(record.to_hash(&INDEX));
+        let found = Found { expected: hash, list: record.list, bytes: small() };
+        assert_eq!(found.changes(hash), None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_is_a_surprise(bytes in prop::collection::vec(any::<u8>(), 0..300), magic: bool) {
+            let mut bytes = bytes;
+            if magic && bytes.len() >= 8 {
+                bytes[..8].copy_from_slice(MAGIC);
+            }
+            prop_assert_eq!(read(&bytes, &INDEX), None);
+        }
+    }
+}
