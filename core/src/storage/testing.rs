@@ -57,18 +57,30 @@ struct Content {
 
 impl Content {
     fn write(&mut self, offset: u64, data: &[u8]) {
-        for (at, byte) in (offset..).zip(data) {
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let start = (at % SECTOR) as usize;
+            let (piece, after) = rest.split_at(rest.len().min(SECTOR as usize - start));
             let sector = self.sectors.entry(at / SECTOR).or_insert([0; SECTOR as usize]);
-            sector[(at % SECTOR) as usize] = *byte;
+            sector[start..start + piece.len()].copy_from_slice(piece);
+            (at, rest) = (at + piece.len() as u64, after);
         }
         self.len = self.len.max(offset + data.len() as u64);
     }
 
     fn read(&self, offset: u64, len: u64) -> Vec<u8> {
         let end = offset.saturating_add(len).min(self.len);
-        let byte =
-            |at: u64| self.sectors.get(&(at / SECTOR)).map_or(0, |sector| sector[(at % SECTOR) as usize]);
-        (offset..end).map(byte).collect()
+        let mut bytes = alloc::vec![0; end.saturating_sub(offset) as usize];
+        for (number, sector) in self.sectors.range(offset / SECTOR..end.div_ceil(SECTOR).max(offset / SECTOR))
+        {
+            let start = number * SECTOR;
+            let (from, to) = (start.max(offset), (start + SECTOR).min(end));
+            if from < to {
+                bytes[(from - offset) as usize..(to - offset) as usize]
+                    .copy_from_slice(&sector[(from - start) as usize..(to - start) as usize]);
+            }
+        }
+        bytes
     }
 
     fn truncate(&mut self, len: u64) {
@@ -105,6 +117,7 @@ enum NameChange {
 pub(super) type Fault = (fn(&DiskStep) -> bool, DiskError);
 
 /// A disk in memory.
+#[derive(Clone)]
 pub(super) struct MemoryDisk {
     files: Vec<File>,
     names: BTreeMap<StorePath, usize>,

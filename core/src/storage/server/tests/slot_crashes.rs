@@ -22,6 +22,13 @@ fn state(rig: &mut Rig) -> State {
 
 fn search(lie: Lie) -> Result<u64, String> {
     let mut crashes = 0;
+    let disk = with_a_slot().disk;
+    let with_a_slot = || {
+        let config = StorageConfig { reserved_space: 0, read_only: false, program: "test".into() };
+        let mut rig = Rig::over(disk.clone(), config);
+        rig.now.unix.0 += 1_000;
+        rig
+    };
     for (what, change) in changes() {
         let (request, bulk) = slot_write_as(1, &change, &[]);
         let old = state(&mut with_a_slot());
