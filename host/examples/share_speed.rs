@@ -41,7 +41,7 @@ fn main() {
         );
     }
     for (len, rounds) in [(3_500, 40), (500_000, 40), (100_000_000, 20)] {
-        let [make, patch] = grid.write_slot(StorageIndex([rounds; 16]), len, rounds);
+        let [make, patch] = grid.write_slot(StorageIndex([len.ilog2() as u8; 16]), len, rounds);
         println!("a slot of {len} bytes: make {make:?}, change 1,000 bytes {patch:?}");
     }
 }

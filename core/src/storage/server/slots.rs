@@ -186,7 +186,7 @@ impl StorageServer {
             SlotStage::Survey => self.slot_surveyed(task, result),
             SlotStage::Headers(shares) => self.slot_measured(task, shares, result),
             SlotStage::Vectors => self.slot_read(task, result),
-            SlotStage::Storing(storing) => self.stored(task, storing, result),
+            SlotStage::Storing(storing) => self.stored(task, *storing, result),
         }
     }
 

@@ -188,8 +188,8 @@ impl StorageServer {
         self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
     }
 
-    pub(super) fn stored(&mut self, task: Box<SlotTask>, storing: Box<Storing>, result: DiskResult) {
-        let Storing { plan, stage } = *storing;
+    pub(super) fn stored(&mut self, task: Box<SlotTask>, storing: Storing, result: DiskResult) {
+        let Storing { plan, stage } = storing;
         match (stage, result) {
             (Stage::Copying, Ok(outputs)) => {
                 let Some((share, ShareChange::Patch(change))) = plan.changes.first().cloned() else {

@@ -4,7 +4,7 @@
 //! the write or as it is after it, all shares and leases; after it, if the write was acknowledged. The
 //! same search over disks that lie about durability must find a violation.
 
-use super::slots::{changes, opened, slot_write_as, with_a_slot};
+use super::slots::{changes, opened, share, slot_write_as, with_a_slot};
 use super::*;
 use crate::storage::slot::container::SlotLease;
 use crate::storage::testing::Lie;
@@ -77,6 +77,23 @@ fn search(lie: Lie) -> Result<u64, String> {
 fn a_crash_leaves_the_old_or_the_new_and_never_a_mix() {
     let crashes = search(Lie::None).expect("no promise is broken");
     assert!(crashes > 500, "{crashes}");
+}
+
+/// A record that came back after it was removed would undo what was written since.
+#[test]
+fn what_was_written_after_a_record_is_not_undone_by_it() {
+    let (what, several) = changes().pop().expect("the last of them changes several shares");
+    for seed in 0..40 {
+        let mut rig = with_a_slot();
+        assert!(matches!(rig.slot_write(&several, &[]), Ok((true, _))), "{what}");
+        assert!(rig.seen.iter().flatten().any(|step| *step == DiskStep::Create(StorePath::Redo(INDEX))));
+        assert!(matches!(rig.slot_write(&[share(0, &[(0, b"later")])], &[]), Ok((true, _))));
+        let expected = state(&mut rig);
+        rig.restart(&mut Dice::new(seed));
+        rig.settle();
+        assert!(state(&mut rig) == expected, "seed {seed}");
+        assert_eq!(rig.server.stats().slot_writes_completed, 0);
+    }
 }
 
 #[test]

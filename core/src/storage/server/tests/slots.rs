@@ -11,6 +11,8 @@ use serde_json::Value;
 
 /// What is written to one share, and its bytes.
 pub(super) type Pieces<'a> = &'a [(u64, &'a [u8])];
+/// What is tested and written to shares, and the bytes.
+pub(super) type Change = Vec<(ShareVectors, Vec<u8>)>;
 /// The bytes of each range of each share.
 type Read = Vec<(u16, Vec<Vec<u8>>)>;
 
@@ -560,7 +562,7 @@ fn growth_needs_room_and_leave() {
 }
 
 /// Every kind of change of a slot, with the shares that must be there before.
-pub(super) fn changes() -> Vec<(&'static str, Vec<(ShareVectors, Vec<u8>)>)> {
+pub(super) fn changes() -> Vec<(&'static str, Change)> {
     let large = vec![3; SMALL_CONTAINER as usize];
     vec![
         ("small, copied", vec![share(0, &[(1, b"BCDEFGH")])]),
@@ -599,7 +601,8 @@ pub(super) fn with_a_slot() -> Rig {
 
 #[test]
 fn a_failure_of_the_disk_is_an_error_and_leaves_the_old_or_shuts_the_slot() {
-    let kinds: [(&str, fn(&DiskStep) -> bool, DiskError, StorageError); 6] = [
+    type Kind = (&'static str, fn(&DiskStep) -> bool, DiskError, StorageError);
+    let kinds: [Kind; 6] = [
         ("full", |s| matches!(s, DiskStep::Write { .. }), DiskError::Full, StorageError::Full),
         ("create", |s| matches!(s, DiskStep::Create(_)), DiskError::Full, StorageError::Full),
         (
