@@ -40,7 +40,7 @@ fn main() {
              durably {finish:?}, read {read:?}, add a lease {lease:?}"
         );
     }
-    for (len, rounds) in [(3_500, 40), (500_000, 40), (100_000_000, 20)] {
+    for (len, rounds) in [(3_500usize, 40), (500_000, 40), (100_000_000, 20)] {
         let [make, patch] = grid.write_slot(StorageIndex([len.ilog2() as u8; 16]), len, rounds);
         println!("a slot of {len} bytes: make {make:?}, change 1,000 bytes {patch:?}");
     }
