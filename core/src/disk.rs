@@ -18,6 +18,9 @@ pub enum StorePath {
     Share(StorageIndex, u16),
     /// A share in progress: unlisted, unreadable, removed when the node starts.
     Incoming(StorageIndex, u16),
+    /// The record of a write to a mutable slot that is about to happen. Not removed when the node
+    /// starts: what was begun is completed from it.
+    Redo(StorageIndex),
     /// What a client reported about a share: one file per report, named by its time in microseconds
     /// since 1970, which the server makes unique.
     Advisory(StorageIndex, u16, u64),
@@ -62,12 +65,15 @@ pub enum DiskStep {
     /// Give a file another name, replacing what had it, making directories as needed. Not durable
     /// before [`DiskStep::SyncName`] of the new name.
     Rename(StorePath, StorePath),
-    /// Make a name durable: the directory that holds it, and those above it in the store.
+    /// Make a name, or its absence, durable: the directory that holds it, and those above it in the
+    /// store.
     SyncName(StorePath),
     /// Remove a file, and its directory if that is then empty. A missing file is no failure.
     Remove(StorePath),
     /// The numbers of the whole shares of a storage index. Yields [`DiskOutput::Shares`].
     ListShares(StorageIndex),
+    /// The slots that have a [`StorePath::Redo`]. Yields [`DiskOutput::Slots`].
+    ListRedo,
     /// Bytes free for the node's user. Yields [`DiskOutput::Free`].
     FreeSpace,
     /// Replace the whole content of a small file atomically and durably (written beside, synced,
@@ -84,6 +90,8 @@ pub enum DiskOutput {
     Length(u64),
     /// Share numbers, ascending.
     Shares(Vec<u16>),
+    /// Storage indexes, ascending.
+    Slots(Vec<StorageIndex>),
     /// Bytes free.
     Free(u64),
 }

@@ -33,6 +33,14 @@ pub const WRITTEN_PIECES_MAX: usize = 1_024;
 pub const SYNC_EARLY: u64 = 32 * 1024 * 1024;
 /// Leases a server adds to one share. Anybody who knows the file can add one.
 pub const LEASES_MAX: u32 = 4_096;
+/// Tests of one share in a write to a slot, as the HTTP storage protocol bounds them.
+pub const SLOT_TESTS_MAX: usize = 30;
+/// Ranges that a request reads of each share of a slot, as the HTTP storage protocol bounds them.
+pub const SLOT_READS_MAX: usize = 30;
+/// Pieces that one request writes to all shares of a slot.
+pub const SLOT_WRITES_MAX: usize = 4_096;
+/// Leases a server adds to one mutable share: those of 256 shares are in memory at once.
+pub const SLOT_LEASES_MAX: usize = 512;
 /// Bytes of one announcement.
 pub const ANNOUNCEMENT_LEN_MAX: usize = 8 * 1024;
 /// Announcements a node keeps in its table.

@@ -8,7 +8,7 @@ use crate::introducer::{IntroducerError, IntroducerRequest};
 use crate::io::Io;
 use crate::limits::{
     ANSWER_BACKLOG, BULK_LEN_MAX, CLIENTS_MEMORY_MAX, HELLO_LEN_MAX, INBOUND_MAX, PEER_WINDOW,
-    READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX,
+    READ_RANGES_MAX, REQUESTS_PER_CONNECTION_MAX, SLOT_READS_MAX,
 };
 use crate::machine::ConnId;
 use crate::nurl::Swissnum;
@@ -379,13 +379,21 @@ impl Serving {
 /// The bytes to set aside for an answer.
 fn answer_len(request: &StorageRequest) -> u64 {
     match request {
-        StorageRequest::Read { ranges, .. } => {
-            let lens = ranges.iter().take(READ_RANGES_MAX).map(|(_, len)| *len);
-            // No answer is longer than a frame may be.
-            lens.fold(0u64, u64::saturating_add).min(BULK_LEN_MAX as u64)
+        StorageRequest::Read { ranges, .. } => read_len(ranges.iter().take(READ_RANGES_MAX), 1),
+        StorageRequest::ReadSlot { shares, ranges, .. } => {
+            let shares = if shares.is_empty() { 256 } else { shares.len() as u64 };
+            read_len(ranges.iter().take(SLOT_READS_MAX), shares)
         }
+        StorageRequest::ReadTestWrite { reads, .. } => read_len(reads.iter().take(SLOT_READS_MAX), 256),
         _ => 0,
     }
+}
+
+/// The most bytes that reading these ranges of so many shares gives. No answer is longer than a frame
+/// may be.
+fn read_len<'a>(ranges: impl Iterator<Item = &'a (u64, u64)>, shares: u64) -> u64 {
+    let each = ranges.fold(0u64, |sum, (_, len)| sum.saturating_add(*len));
+    each.saturating_mul(shares).min(BULK_LEN_MAX as u64)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@
 //! The shares stay in NODEDIR, which must exist, for other programs to look at.
 
 use std::time::{Duration, Instant as Clock};
+use tallac_core::identity::TubId;
 use tallac_core::job;
 use tallac_core::machine::Machine;
 use tallac_core::payload::Payload;
 use tallac_core::secret::Secret;
-use tallac_core::storage::protocol::{StorageAnswer, StorageRequest};
+use tallac_core::storage::protocol::{ShareVectors, StorageAnswer, StorageRequest};
 use tallac_core::storage::{
     RequestKey, StorageAction, StorageConfig, StorageEvent, StorageResult, StorageServer,
 };
@@ -21,7 +22,7 @@ fn main() {
     let disk = Disk::open(node_dir, DiskOptions::default()).expect("the directory can be opened");
     disk.clean().expect("what was left can be removed");
     let config = StorageConfig { reserved_space: 0, read_only: false, program: "share_speed".into() };
-    let mut grid = Driver { server: StorageServer::new(config), disk, next: 0 };
+    let mut grid = Driver { server: StorageServer::new(config, TubId([b'n'; 20])), disk, next: 0 };
     for (len, piece, rounds) in [(3_500, 3_500, 100), (350_000, 350_000, 40), (100_000_000, 350_000, 3)] {
         let mut times: [Vec<Duration>; 5] = Default::default();
         for round in 0..rounds {
@@ -38,6 +39,10 @@ fn main() {
             "{len} bytes: allocate {allocate:?}, write all but the last piece {write:?}, write the last piece \
              durably {finish:?}, read {read:?}, add a lease {lease:?}"
         );
+    }
+    for (len, rounds) in [(3_500usize, 40), (500_000, 40), (100_000_000, 20)] {
+        let [make, patch] = grid.write_slot(StorageIndex([len.ilog2() as u8; 16]), len, rounds);
+        println!("a slot of {len} bytes: make {make:?}, change 1,000 bytes {patch:?}");
     }
 }
 
@@ -86,6 +91,38 @@ impl Driver {
         self.ask(lease, Payload::empty()).expect("is there");
         let leased = Clock::now();
         [allocated - start, last_began - allocated, finished - last_began, read - finished, leased - read]
+    }
+
+    /// Makes a slot of one share and changes it again and again.
+    fn write_slot(&mut self, storage_index: StorageIndex, len: usize, rounds: u8) -> [Duration; 2] {
+        let data = Payload::from((0..len).map(|at| (at * 7 + at / 251) as u8).collect::<Vec<u8>>());
+        let begun = Clock::now();
+        for offset in (0..len as u64).step_by(16_000_000) {
+            let piece = data.slice(offset..(offset + 16_000_000).min(len as u64));
+            self.patch_slot(storage_index, b'r', offset, piece);
+        }
+        let made = begun.elapsed();
+        let begun = Clock::now();
+        for round in 0..rounds {
+            // A new lease now and then, so that some are behind the data.
+            let renew = b'r' + round / 8;
+            self.patch_slot(storage_index, renew, u64::from(round) * 50, Payload::from(vec![round; 1_000]));
+        }
+        [made, begun.elapsed() / u32::from(rounds)]
+    }
+
+    fn patch_slot(&mut self, storage_index: StorageIndex, renew: u8, offset: u64, data: Payload) {
+        let writes = vec![(offset, data.len())];
+        let request = StorageRequest::ReadTestWrite {
+            storage_index,
+            write_enabler: Secret::from_bytes([b'w'; 32]),
+            renew_secret: Secret::from_bytes([renew; 32]),
+            cancel_secret: Secret::from_bytes([b'c'; 32]),
+            shares: vec![ShareVectors { share: 0, tests: vec![], writes, new_length: None }],
+            reads: vec![],
+        };
+        let answer = self.ask(request, data).expect("there is room").0;
+        assert!(matches!(answer, StorageAnswer::Tested { success: true, .. }));
     }
 
     fn ask(&mut self, request: StorageRequest, bulk: Payload) -> StorageResult {

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tallac_core::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
 use tallac_core::payload::Payload;
+use tallac_core::storage_index::StorageIndex;
 
 /// What can be chosen about a disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -94,7 +95,8 @@ impl Disk {
 
     /// Makes the directories above a file, as far as they are missing.
     fn make_dirs(&self, directory: &Path) -> io::Result<()> {
-        let private = directory == self.layout.spool || directory == self.layout.private;
+        let layout = &self.layout;
+        let private = [&layout.spool, &layout.private, &layout.redo].into_iter().any(|of| directory == of);
         let mode = if private { Mode::Private } else { Mode::Usual };
         let mut made = unix::create_dir(directory, mode);
         if made.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
@@ -141,7 +143,10 @@ impl Disk {
     fn sync_name(&self, file: &Path) -> io::Result<()> {
         let mut synced = Vec::new();
         for directory in file.ancestors().skip(1) {
-            unix::sync_dir(directory)?;
+            // A directory that was removed with the last name in it: its own name is in the next.
+            if !missing_is_fine(unix::sync_dir(directory).map(|()| true), false)? {
+                continue;
+            }
             if directory == self.layout.node || self.durable().contains(directory) {
                 break;
             }
@@ -247,6 +252,10 @@ impl Action<'_> {
                 let shares = list_shares(&layout.shares_of(&index))?;
                 self.outputs.push(DiskOutput::Shares(shares));
             }
+            DiskStep::ListRedo => {
+                let slots = list_redo(&layout.redo)?;
+                self.outputs.push(DiskOutput::Slots(slots));
+            }
             DiskStep::FreeSpace => self.outputs.push(DiskOutput::Free(self.disk.free_space()?)),
             DiskStep::Replace(path, data) => {
                 self.disk.replace(&path, real(&data)?)?;
@@ -312,6 +321,20 @@ fn list_shares(directory: &Path) -> io::Result<Vec<u16>> {
     }
     shares.sort_unstable();
     Ok(shares)
+}
+
+fn list_redo(directory: &Path) -> io::Result<Vec<StorageIndex>> {
+    let Some(entries) = missing_is_fine(fs::read_dir(directory).map(Some), None)? else {
+        return Ok(Vec::new());
+    };
+    let mut slots = Vec::new();
+    for entry in entries {
+        if let Some(index) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) {
+            slots.push(index);
+        }
+    }
+    slots.sort_unstable();
+    Ok(slots)
 }
 
 fn missing_is_fine<T>(result: io::Result<T>, otherwise: T) -> io::Result<T> {

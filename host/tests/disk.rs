@@ -164,6 +164,42 @@ fn removing_takes_the_empty_directories_along() {
 }
 
 #[test]
+fn the_last_share_of_a_slot_is_removed_durably() {
+    let (dir, disk) = disk();
+    for number in 0..2 {
+        disk.run(vec![DiskStep::Create(share(number)), DiskStep::SyncName(share(number))]).expect("creates");
+    }
+    for number in 0..2 {
+        let steps = vec![DiskStep::Remove(share(number)), DiskStep::SyncName(share(number))];
+        assert_eq!(disk.run(steps), Ok(vec![]));
+    }
+    assert_eq!(tree(dir.path()), ["storage/shares/ce"]);
+}
+
+#[test]
+fn records_outlive_the_process_and_are_listed() {
+    let (dir, disk) = disk();
+    let slots = |disk: &Disk| disk.run(vec![DiskStep::ListRedo]);
+    assert_eq!(slots(&disk), Ok(vec![DiskOutput::Slots(vec![])]));
+    let redo = StorePath::Redo(INDEX);
+    let steps = vec![
+        DiskStep::Create(redo.clone()),
+        write(redo.clone(), 0, b"record"),
+        DiskStep::Sync(redo.clone()),
+        DiskStep::SyncName(redo.clone()),
+    ];
+    assert_eq!(disk.run(steps), Ok(vec![]));
+    let place = dir.path().join("storage/redo/ceirceirceirceirceirceirce");
+    assert_eq!(fs::metadata(&place).expect("it is there").permissions().mode() & 0o777, 0o600);
+    fs::write(dir.path().join("storage/redo/lost+found"), b"").expect("writes");
+    disk.clean().expect("cleans");
+    assert_eq!(slots(&disk), Ok(vec![DiskOutput::Slots(vec![INDEX])]));
+    assert_eq!(disk.run(vec![read(redo.clone(), 0, 9)]), Ok(vec![data(b"record")]));
+    assert_eq!(disk.run(vec![DiskStep::Remove(redo.clone()), DiskStep::SyncName(redo)]), Ok(vec![]));
+    assert_eq!(slots(&disk), Ok(vec![DiskOutput::Slots(vec![])]));
+}
+
+#[test]
 fn only_canonical_numbers_are_shares() {
     let (dir, disk) = disk();
     let shares = dir.path().join("storage/shares").join(INDEX_DIR);

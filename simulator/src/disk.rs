@@ -104,6 +104,7 @@ impl NameChange {
 enum Directory {
     Shares(StorageIndex),
     Incoming(StorageIndex),
+    Redo,
     Advisories,
     Spool,
     Private,
@@ -114,6 +115,7 @@ impl Directory {
         match path {
             StorePath::Share(index, _) => Directory::Shares(*index),
             StorePath::Incoming(index, _) => Directory::Incoming(*index),
+            StorePath::Redo(_) => Directory::Redo,
             StorePath::Advisory(..) => Directory::Advisories,
             StorePath::Spool(_) => Directory::Spool,
             StorePath::AnnouncementCache | StorePath::AnnouncementSequence => Directory::Private,
@@ -298,6 +300,13 @@ impl Disk {
                     _ => None,
                 });
                 Ok(Some(DiskOutput::Shares(shares.collect())))
+            }
+            DiskStep::ListRedo => {
+                let slots = self.names.keys().filter_map(|path| match path {
+                    StorePath::Redo(index) => Some(*index),
+                    _ => None,
+                });
+                Ok(Some(DiskOutput::Slots(slots.collect())))
             }
             DiskStep::FreeSpace => {
                 Ok(Some(DiskOutput::Free(self.settings.capacity.saturating_sub(self.used))))

@@ -159,7 +159,7 @@ impl Run {
             for (path, len) in grid.world.disk(node).list() {
                 match path {
                     StorePath::Share(index, _) if !known.contains(index) => drop(orphans.insert(*index)),
-                    StorePath::Incoming(..) | StorePath::Spool(_) => {
+                    StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         self.wrong.push(format!("{node:?} keeps {path:?} of {len} bytes"));
                     }
                     _ => {}

@@ -167,6 +167,13 @@ impl MemoryDisk {
                 });
                 return Ok(Some(DiskOutput::Shares(shares.collect())));
             }
+            ListRedo => {
+                let slots = self.files.keys().filter_map(|path| match path {
+                    StorePath::Redo(index) => Some(*index),
+                    _ => None,
+                });
+                return Ok(Some(DiskOutput::Slots(slots.collect())));
+            }
             FreeSpace => return Ok(Some(DiskOutput::Free(self.free))),
             Replace(path, data) => {
                 self.files.insert(path, data.bytes().expect("real bytes").to_vec());

@@ -167,7 +167,7 @@ impl Node {
         let mut node = Node {
             server_id: key.server_id(),
             serving: Serving::new(services, config.program.clone()),
-            storage: storage.map(|storage| StorageServer::new(storage.config.clone())),
+            storage: storage.map(|storage| StorageServer::new(storage.config.clone(), config.info.tub_id)),
             introducer: config.introducer.as_ref().map(|_| IntroducerServer::new()),
             introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
             peers: Peers::new(table, config.peers.clone()),
@@ -188,6 +188,7 @@ impl Node {
         }
         node.introducers.wake(now, &mut node.io);
         node.peers.table_changed(now, &mut node.io);
+        node.drain(now);
         node
     }
 
@@ -319,9 +320,11 @@ impl Node {
         self.serving.stop(&mut self.io);
     }
 
-    /// It has stopped when its spools are removed.
+    /// It has stopped once its spools are removed and no slot is being changed: nobody is to find one
+    /// half-way in a directory that no node uses.
     fn end_stop(&mut self) {
-        if self.stopping && !self.stopped && self.operations.has_left_disk() {
+        let changing = self.storage.as_ref().is_some_and(StorageServer::is_changing_slots);
+        if self.stopping && !self.stopped && !changing && self.operations.has_left_disk() {
             self.stopped = true;
             self.io.report(Report::Stopped);
         }

@@ -58,9 +58,12 @@ impl Question {
         Question { token, request, bulk, effort, patience, sent, attempt, asked_at }
     }
 
-    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent.
+    /// Whether it does no harm to ask twice. The bulk of a write is gone once it was sent, and a test
+    /// that held does not hold again.
     fn is_repeatable(&self) -> bool {
-        !self.sent || !matches!(self.request, StorageRequest::Write { .. })
+        let once =
+            matches!(self.request, StorageRequest::Write { .. } | StorageRequest::ReadTestWrite { .. });
+        !self.sent || !once
     }
 }
 
@@ -114,9 +117,16 @@ impl Questions {
             self.handed_over += link.send(Kind::Request, id, &question.request, bulk, io);
             self.leaving.push_back((id, self.handed_over));
             self.unanswered.insert(id);
-            if let StorageRequest::Read { ranges, .. } = &question.request {
+            // How many shares of a slot there are is for the server to say, up to a frame.
+            let ranges = match &question.request {
+                StorageRequest::Read { ranges, .. } => Some((ranges, 1)),
+                StorageRequest::ReadSlot { ranges, .. } => Some((ranges, u64::MAX)),
+                _ => None,
+            };
+            if let Some((ranges, times)) = ranges {
                 let len = ranges.iter().fold(0u64, |sum, (_, len)| sum.saturating_add(*len));
-                self.reads.insert(id, len.min(BULK_LEN_MAX as u64) / PARTIAL_STEP as u64 + 1);
+                let len = len.saturating_mul(times).min(BULK_LEN_MAX as u64);
+                self.reads.insert(id, len / PARTIAL_STEP as u64 + 1);
             }
         }
     }

@@ -75,6 +75,7 @@ impl ContainerHeader {
         let schema = match version {
             1 => Schema::Plain,
             2 => Schema::Hashed,
+            MUTABLE => return Err(ContainerError::Mutable),
             other => return Err(ContainerError::UnknownVersion(other)),
         };
         Ok(ContainerHeader { schema, stated_len, lease_count })
@@ -168,8 +169,10 @@ pub(super) fn file_offset(data_offset: u64) -> Option<u64> {
     data_offset.checked_add(HEADER_LEN).filter(|offset| *offset <= FILE_LEN_MAX)
 }
 
+/// How the magic of mutable containers begins ([`super::slot::container`]).
+const MUTABLE: u32 = u32::from_be_bytes(*b"Taho");
 /// Offsets are signed 64-bit numbers to operating systems.
-const FILE_LEN_MAX: u64 = i64::MAX as u64;
+pub(super) const FILE_LEN_MAX: u64 = i64::MAX as u64;
 
 /// A lease as a container stores it.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -230,6 +233,8 @@ pub enum ContainerError {
     TooShort,
     /// It is of a kind this server does not know.
     UnknownVersion(u32),
+    /// It holds a mutable share.
+    Mutable,
 }
 
 impl fmt::Display for ContainerError {
@@ -239,6 +244,7 @@ impl fmt::Display for ContainerError {
             ContainerError::UnknownVersion(version) => {
                 write!(f, "the share's file has the unknown version {version}")
             }
+            ContainerError::Mutable => f.write_str("the share's file holds a mutable share"),
         }
     }
 }
@@ -250,7 +256,8 @@ pub(super) fn saturated(data_len: u64) -> u32 {
     u32::try_from(data_len).unwrap_or(LENGTH_SATURATED)
 }
 
-fn stored(schema: Schema, secret: &LeaseSecret) -> Secret<32> {
+/// A lease secret as containers of a schema store it.
+pub(super) fn stored(schema: Schema, secret: &LeaseSecret) -> Secret<32> {
     match schema {
         Schema::Plain => secret.clone(),
         Schema::Hashed => Secret::from_bytes(Blake2b256::digest(secret.expose()).into()),
@@ -284,7 +291,7 @@ mod tests {
         for len in 0..12 {
             assert_eq!(ContainerHeader::decode(&header.encode()[..len]), Err(ContainerError::TooShort));
         }
-        for version in [0, 3, u32::from_be_bytes(*b"Taho")] {
+        for version in [0, 3, u32::MAX] {
             let mut bytes = header.encode();
             bytes[..4].copy_from_slice(&version.to_be_bytes());
             assert_eq!(ContainerHeader::decode(&bytes), Err(ContainerError::UnknownVersion(version)));

@@ -7,6 +7,7 @@ mod leases;
 pub mod protocol;
 mod ranges;
 mod server;
+pub mod slot;
 #[cfg(test)]
 mod testing;
 

@@ -1,10 +1,14 @@
 //! The vocabulary of the storage service.
 //!
-//! It has the meaning of Tahoe-LAFS's HTTP storage protocol for immutable shares; the postcard
-//! bodies of [`crate::wire`] are one codec for it. Bulk bytes ride beside: `Write` carries the data
-//! to write, the answer to `Read` the bytes of its ranges, one after another.
+//! It has the meaning of Tahoe-LAFS's HTTP storage protocol; the postcard bodies of [`crate::wire`]
+//! are one codec for it. Bulk bytes ride beside: `Write` and `ReadTestWrite` carry the data to write,
+//! the answers to `Read`, `ReadSlot` and `ReadTestWrite` the bytes of the ranges, one after another.
+//!
+//! A storage index is that of an immutable file or of a mutable slot, never of both. `List`,
+//! `AddLease` and `AdviseCorrupt` are for either.
 
-use crate::secret::{LeaseSecret, UploadSecret};
+use crate::identity::TubId;
+use crate::secret::{LeaseSecret, UploadSecret, WriteEnabler};
 use crate::share_set::ShareSet;
 use crate::storage_index::StorageIndex;
 use alloc::string::String;
@@ -85,6 +89,64 @@ pub enum StorageRequest {
         /// What was found.
         reason: String,
     },
+    /// Writes to shares of a slot if all tests hold, all of it or nothing, and adds or renews the
+    /// leases of these shares. Reads all shares of the slot, as they were before, in any case.
+    ReadTestWrite {
+        /// Which slot.
+        storage_index: StorageIndex,
+        /// The right to write to the slot; that of its first write.
+        write_enabler: WriteEnabler,
+        /// Renews the lease.
+        renew_secret: LeaseSecret,
+        /// Would cancel the lease; stored, never honoured.
+        cancel_secret: LeaseSecret,
+        /// What is tested and written, each share once.
+        shares: Vec<ShareVectors>,
+        /// Offset and length of each range to read of every share, at most
+        /// [`crate::limits::SLOT_READS_MAX`]. A range that reaches past the end is cut there.
+        reads: Vec<(u64, u64)>,
+    },
+    /// Reads ranges of shares of a slot. A share whose file is damaged is left out.
+    ReadSlot {
+        /// Which slot.
+        storage_index: StorageIndex,
+        /// Which shares; all there are, if empty.
+        shares: ShareSet,
+        /// Offset and length of each range to read of each share, at most
+        /// [`crate::limits::SLOT_READS_MAX`]. A range that reaches past the end is cut there.
+        ranges: Vec<(u64, u64)>,
+    },
+}
+
+/// What a request tests and writes of one share of a slot.
+///
+/// A share that is named here and not there is made. The writes are carried out in their order, and
+/// one behind the end of the data fills the gap with zeros.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct ShareVectors {
+    /// Which share, 0 to 255.
+    pub share: u16,
+    /// What must hold for anything to be written; at most [`crate::limits::SLOT_TESTS_MAX`].
+    pub tests: Vec<SlotTest>,
+    /// Offset and length of each piece to write. The bytes are in the bulk, share after share and
+    /// piece after piece; at most [`crate::limits::SLOT_WRITES_MAX`] in a request.
+    pub writes: Vec<(u64, u64)>,
+    /// Cut the data to this length after the writes, if it is longer. 0 removes the share, whatever
+    /// is written.
+    pub new_length: Option<u64>,
+}
+
+/// A test of a share's data: the range, cut at the end of the data, holds exactly these bytes. A
+/// share that is not there is as one without data, so no bytes expected of one byte at 0 means that
+/// there is nothing.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct SlotTest {
+    /// Where the range begins.
+    pub offset: u64,
+    /// How long it is.
+    pub len: u64,
+    /// What it must hold.
+    pub expected: Vec<u8>,
 }
 
 /// What a storage server answers.
@@ -118,6 +180,16 @@ pub enum StorageAnswer {
     Data(Vec<u64>),
     /// To the rest: it is done.
     Done,
+    /// To `ReadTestWrite`.
+    Tested {
+        /// All tests held, and what was to be written is durable. If not, nothing was written.
+        success: bool,
+        /// Every share of the slot, ascending, and the length of each range that the bulk holds.
+        shares: Vec<(u16, Vec<u64>)>,
+    },
+    /// To `ReadSlot`: the shares that were read, ascending, and the length of each range that the
+    /// bulk holds.
+    Slot(Vec<(u16, Vec<u64>)>),
 }
 
 /// Why a storage server could not do what it was asked.
@@ -143,6 +215,14 @@ pub enum StorageError {
     Unsupported,
     /// The disk failed. What was written is lost.
     Disk(String),
+    /// The slot has another write enabler.
+    WrongWriteEnabler {
+        /// The server that recorded it: another one if the share was moved here.
+        recorded_by: TubId,
+    },
+    /// The storage index is that of an immutable file and the request is for a slot, or the other
+    /// way round.
+    WrongKind,
 }
 
 impl StorageError {
@@ -171,6 +251,10 @@ impl fmt::Display for StorageError {
             StorageError::BadRequest(why) => write!(f, "it refused the request: {why}"),
             StorageError::Unsupported => f.write_str("it does not know the request"),
             StorageError::Disk(why) => write!(f, "its disk failed: {why}"),
+            StorageError::WrongWriteEnabler { recorded_by } => {
+                write!(f, "the slot has another write enabler, recorded by the server {recorded_by}")
+            }
+            StorageError::WrongKind => f.write_str("immutable and mutable shares do not mix"),
         }
     }
 }

@@ -8,29 +8,40 @@
 //!   its final name, and that name is synced, in this order. So a crash leaves all of it or nothing.
 //! - After a failed write or sync nothing is known about the file, so it is removed. Nothing is
 //!   tried again: the next sync would succeed and prove nothing.
+//!
+//! Mutable slots have rules of their own: [`super::slot`].
 
 mod leasing;
 mod reading;
+mod recovery;
+mod slots;
+mod storing;
 mod writing;
 
 pub(super) use leasing::LeaseTask;
+pub(super) use slots::SlotTask;
 
-use super::gate::{Gate, Task};
+use super::container::HEADER_LEN;
+use super::gate::{Alone, Gate, Task};
 use super::incoming::{Incoming, OwnerRequest, PendingWrite};
 use super::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::disk::{DiskError, DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::identity::TubId;
 use crate::job::{Job, JobOutput};
 use crate::limits::{ADVISORY_REASON_MAX, INCOMING_IDLE_MAX, READ_RANGES_MAX};
 use crate::machine::{ActionId, Machine};
 use crate::payload::Payload;
 use crate::storage_index::StorageIndex;
 use crate::time::{Instant, Now};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
 use leasing::LeaseStage;
 use reading::ReadTask;
+use recovery::{Recovery, RedoStage};
+use slots::SlotStage;
 
 /// Names a request, so that its answer finds the way back. Chosen by the parent, never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -58,7 +69,7 @@ pub enum StorageEvent {
         from: RequestKey,
         /// What is asked for.
         request: StorageRequest,
-        /// The bytes of a `Write`; empty for any other request.
+        /// The bytes of a `Write` or `ReadTestWrite`; empty for any other request.
         bulk: Payload,
     },
     /// A disk action is over.
@@ -129,6 +140,16 @@ pub struct StorageStats {
     pub leases_changed: u64,
     /// Reports of damage that were kept.
     pub advisories: u64,
+    /// Test-and-set writes to slots whose tests held and that are durable.
+    pub slot_writes: u64,
+    /// Bytes that these wrote.
+    pub slot_bytes_written: u64,
+    /// Test-and-set writes to slots whose tests did not hold.
+    pub slot_tests_failed: u64,
+    /// Writes to slots that a crash interrupted and that were completed at start.
+    pub slot_writes_completed: u64,
+    /// Slots that are shut until the server starts again, since the disk failed a write half-way.
+    pub slots_shut: u64,
 }
 
 /// Keeps shares. See [`Machine`] for how to drive it.
@@ -150,6 +171,8 @@ pub struct StorageServer {
     consumed: u64,
     /// Shares with leases of which nobody knows whether they are on the disk.
     doubtful: BTreeSet<ShareKey>,
+    nodeid: TubId,
+    recovery: Recovery,
     stats: StorageStats,
 }
 
@@ -191,6 +214,16 @@ enum Running {
         index: StorageIndex,
         stage: LeaseStage,
     },
+    Slot {
+        task: Box<SlotTask>,
+        stage: SlotStage,
+    },
+    /// Which slots have a record of an unfinished write.
+    ListRedo,
+    Redo {
+        index: StorageIndex,
+        stage: RedoStage,
+    },
     Create {
         key: ShareKey,
     },
@@ -217,9 +250,13 @@ enum Running {
 }
 
 impl StorageServer {
-    /// A server over a disk that holds no share in progress.
-    pub fn new(config: StorageConfig) -> StorageServer {
-        StorageServer {
+    /// A server over a disk that holds no share in progress. `nodeid` is what containers of mutable
+    /// shares name as the server that recorded their secrets.
+    ///
+    /// It begins by completing what a crash interrupted; requests wait until it knows which slots
+    /// that concerns.
+    pub fn new(config: StorageConfig, nodeid: TubId) -> StorageServer {
+        let mut server = StorageServer {
             config,
             now: Now::default(),
             actions: VecDeque::new(),
@@ -231,8 +268,21 @@ impl StorageServer {
             promised: 0,
             consumed: 0,
             doubtful: BTreeSet::new(),
+            nodeid,
+            recovery: Recovery::default(),
             stats: StorageStats::default(),
-        }
+        };
+        server.disk(Running::ListRedo, vec![DiskStep::ListRedo]);
+        server
+    }
+
+    /// Whether slots are being changed. A server that stops now leaves work to its next start.
+    pub fn is_changing_slots(&self) -> bool {
+        self.running.values().any(|running| match running {
+            Running::Slot { task, .. } => task.changes(),
+            Running::Redo { .. } => true,
+            _ => false,
+        })
     }
 
     /// What it has done and is at.
@@ -240,6 +290,7 @@ impl StorageServer {
         StorageStats {
             shares_in_progress: self.incoming.values().filter(|share| share.has_file()).count() as u64,
             bytes_promised: self.promised,
+            slots_shut: self.recovery.shut_count(),
             ..self.stats
         }
     }
@@ -256,7 +307,9 @@ impl Machine for StorageServer {
             StorageEvent::Wake => {}
             StorageEvent::Request { from, request, bulk } => {
                 self.stats.requests += 1;
-                self.handle_request(from, request, bulk);
+                if let Some((request, bulk)) = self.recovery.hold(from, request, bulk) {
+                    self.handle_request(from, request, bulk);
+                }
             }
             StorageEvent::DiskDone { id, result } => {
                 let running = self.running.remove(&id).expect("an action ends once, and was asked for");
@@ -267,6 +320,12 @@ impl Machine for StorageServer {
                 match (running, output) {
                     (Running::Compare { to, key, write }, JobOutput::Same(same)) => {
                         self.compared(to, key, write, same);
+                    }
+                    (Running::Slot { task, stage }, JobOutput::Hashed(hasher)) => {
+                        self.record_hashed(task, stage, hasher.finish());
+                    }
+                    (Running::Redo { index, stage }, JobOutput::Hashed(hasher)) => {
+                        self.redo_hashed(index, stage, hasher.finish());
                     }
                     (running, output) => panic!("{output:?} is no outcome of {running:?}"),
                 }
@@ -286,7 +345,8 @@ impl Machine for StorageServer {
 
 impl StorageServer {
     fn handle_request(&mut self, from: RequestKey, request: StorageRequest, bulk: Payload) {
-        if !bulk.is_empty() && !matches!(request, StorageRequest::Write { .. }) {
+        let writes = matches!(request, StorageRequest::Write { .. } | StorageRequest::ReadTestWrite { .. });
+        if !bulk.is_empty() && !writes {
             return self.refuse(from, "only a write carries data");
         }
         match request {
@@ -331,6 +391,27 @@ impl StorageServer {
             StorageRequest::AdviseCorrupt { storage_index, share, reason } => {
                 self.enter(storage_index, Task::Advise { to: from, share, reason });
             }
+            StorageRequest::ReadTestWrite {
+                storage_index,
+                write_enabler,
+                renew_secret,
+                cancel_secret,
+                shares,
+                reads,
+            } => {
+                let secrets = (write_enabler, renew_secret, cancel_secret);
+                let date = self.now.unix;
+                match SlotTask::write(from, storage_index, secrets, date, (shares, bulk), reads) {
+                    Ok(task) => self.enter(storage_index, Task::Slot(task.into())),
+                    Err(why) => self.refuse(from, why),
+                }
+            }
+            StorageRequest::ReadSlot { storage_index, shares, ranges } => {
+                match SlotTask::read(from, storage_index, shares, ranges) {
+                    Ok(task) => self.enter(storage_index, Task::Slot(task.into())),
+                    Err(why) => self.refuse(from, why),
+                }
+            }
         }
     }
 
@@ -353,6 +434,9 @@ impl StorageServer {
                 self.leave(key.0);
             }
             Running::Leases { index, stage } => self.lease_step_done(index, stage, result),
+            Running::Slot { task, stage } => self.slot_step_done(task, stage, result),
+            Running::ListRedo => self.redo_listed(result),
+            Running::Redo { index, stage } => self.redo_step_done(index, stage, result),
             Running::Create { key } => self.created(key, result),
             Running::Write { to, key, write } => self.wrote(to, key, write, result),
             Running::Compare { to, key, write } => self.reread(to, key, write, result),
@@ -386,8 +470,12 @@ impl StorageServer {
             };
             match task {
                 Task::Leases(task) => {
-                    gate.alone = Some(task);
+                    gate.alone = Some(Alone::Leases(task));
                     self.start_leases(index);
+                }
+                Task::Slot(task) if task.changes() => {
+                    gate.alone = Some(Alone::Slot);
+                    self.start_slot(task);
                 }
                 task => {
                     gate.shared += 1;
@@ -411,7 +499,8 @@ impl StorageServer {
                     self.answer(to, Err(StorageError::NoSuchShare));
                     return Progress::Over;
                 }
-                let step = DiskStep::Length(StorePath::Share(index, share));
+                let path = StorePath::Share(index, share);
+                let step = DiskStep::Read { path, offset: 0, len: HEADER_LEN };
                 self.disk(Running::Advise { to, key, reason }, vec![step]);
             }
             Task::Owner { to, share, secret, request } => {
@@ -424,9 +513,16 @@ impl StorageServer {
                 self.disk(Running::Owner { to, key }, vec![step]);
             }
             Task::Finish { share } => self.start_finish((index, share)),
+            Task::Slot(task) => self.start_slot(task),
             Task::Leases(_) => unreachable!("goes in alone"),
         }
         Progress::UnderWay
+    }
+
+    /// The task that was alone inside is over.
+    fn leave_alone(&mut self, index: StorageIndex) {
+        self.gates.get_mut(&index).expect("the task inside keeps its gate").alone = None;
+        self.admit(index);
     }
 
     /// Whether a share may have its final name already without being acknowledged.
@@ -516,6 +612,13 @@ impl Outputs {
         match self.0.next() {
             Some(DiskOutput::Shares(shares)) => shares,
             other => panic!("shares were asked for, not {other:?}"),
+        }
+    }
+
+    fn slots(&mut self) -> Vec<StorageIndex> {
+        match self.0.next() {
+            Some(DiskOutput::Slots(slots)) => slots,
+            other => panic!("the slots with records were asked for, not {other:?}"),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::protocol::{StorageAnswer, StorageError, StorageRequest};
 use super::{RequestKey, StorageAction, StorageConfig, StorageEvent, StorageResult, StorageServer};
 use crate::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::identity::TubId;
 use crate::job;
 use crate::machine::{ActionId, Machine};
 use crate::payload::Payload;
@@ -12,6 +13,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 const SECTOR: u64 = 512;
+/// Who the server says it is in containers of mutable shares.
+pub(super) const NODEID: TubId = TubId([0x6e; 20]);
 
 /// A small generator of chance, enough for choosing.
 pub(super) struct Dice(u64);
@@ -54,18 +57,30 @@ struct Content {
 
 impl Content {
     fn write(&mut self, offset: u64, data: &[u8]) {
-        for (at, byte) in (offset..).zip(data) {
+        let (mut at, mut rest) = (offset, data);
+        while !rest.is_empty() {
+            let start = (at % SECTOR) as usize;
+            let (piece, after) = rest.split_at(rest.len().min(SECTOR as usize - start));
             let sector = self.sectors.entry(at / SECTOR).or_insert([0; SECTOR as usize]);
-            sector[(at % SECTOR) as usize] = *byte;
+            sector[start..start + piece.len()].copy_from_slice(piece);
+            (at, rest) = (at + piece.len() as u64, after);
         }
         self.len = self.len.max(offset + data.len() as u64);
     }
 
     fn read(&self, offset: u64, len: u64) -> Vec<u8> {
         let end = offset.saturating_add(len).min(self.len);
-        let byte =
-            |at: u64| self.sectors.get(&(at / SECTOR)).map_or(0, |sector| sector[(at % SECTOR) as usize]);
-        (offset..end).map(byte).collect()
+        let mut bytes = alloc::vec![0; end.saturating_sub(offset) as usize];
+        for (number, sector) in self.sectors.range(offset / SECTOR..end.div_ceil(SECTOR).max(offset / SECTOR))
+        {
+            let start = number * SECTOR;
+            let (from, to) = (start.max(offset), (start + SECTOR).min(end));
+            if from < to {
+                bytes[(from - offset) as usize..(to - offset) as usize]
+                    .copy_from_slice(&sector[(from - start) as usize..(to - start) as usize]);
+            }
+        }
+        bytes
     }
 
     fn truncate(&mut self, len: u64) {
@@ -102,6 +117,7 @@ enum NameChange {
 pub(super) type Fault = (fn(&DiskStep) -> bool, DiskError);
 
 /// A disk in memory.
+#[derive(Clone)]
 pub(super) struct MemoryDisk {
     files: Vec<File>,
     names: BTreeMap<StorePath, usize>,
@@ -257,6 +273,13 @@ impl MemoryDisk {
                 });
                 outputs.push(DiskOutput::Shares(shares.collect()));
             }
+            DiskStep::ListRedo => {
+                let slots = self.names.keys().filter_map(|path| match path {
+                    StorePath::Redo(index) => Some(*index),
+                    _ => None,
+                });
+                outputs.push(DiskOutput::Slots(slots.collect()));
+            }
             DiskStep::FreeSpace => outputs.push(DiskOutput::Free(self.capacity.saturating_sub(self.used()))),
             DiskStep::Replace(path, data) => {
                 let data = data.bytes().expect("real bytes").clone();
@@ -354,8 +377,8 @@ impl Rig {
     }
 
     pub(super) fn over(disk: MemoryDisk, config: StorageConfig) -> Rig {
-        Rig {
-            server: StorageServer::new(config),
+        let mut rig = Rig {
+            server: StorageServer::new(config, NODEID),
             disk,
             now: Now { instant: Instant(1), unix: UnixTime(1_700_000_000) },
             order: None,
@@ -363,16 +386,21 @@ impl Rig {
             seen: Vec::new(),
             flights: VecDeque::new(),
             next_request: 0,
-        }
+        };
+        rig.take_actions();
+        rig.settle();
+        rig.seen.clear();
+        rig
     }
 
     /// The server starts again over the same disk after a crash.
     pub(super) fn restart(&mut self, dice: &mut Dice) {
         self.disk.crash(dice);
         let config = StorageConfig { reserved_space: 0, read_only: false, program: "test".into() };
-        self.server = StorageServer::new(config);
+        self.server = StorageServer::new(config, NODEID);
         self.flights.clear();
         self.answers.clear();
+        self.take_actions();
     }
 
     /// Hands in a request without waiting for its answer.
@@ -456,6 +484,10 @@ impl Rig {
 
     fn handle(&mut self, event: StorageEvent) {
         self.server.handle(event, self.now);
+        self.take_actions();
+    }
+
+    fn take_actions(&mut self) {
         while let Some(action) = self.server.poll_action() {
             match action {
                 StorageAction::Answer { to, result } => {

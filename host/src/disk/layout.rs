@@ -11,6 +11,7 @@ pub(super) struct Layout {
     pub(super) node: PathBuf,
     pub(super) shares: PathBuf,
     pub(super) incoming: PathBuf,
+    pub(super) redo: PathBuf,
     pub(super) advisories: PathBuf,
     pub(super) spool: PathBuf,
     pub(super) private: PathBuf,
@@ -24,6 +25,7 @@ impl Layout {
             node: node.into(),
             incoming: shares.join("incoming"),
             shares,
+            redo: storage.join("redo"),
             advisories: storage.join("corruption-advisories"),
             spool: node.join("spool"),
             private: node.join("private"),
@@ -34,6 +36,8 @@ impl Layout {
         match path {
             StorePath::Share(index, share) => self.shares_of(index).join(share.to_string()),
             StorePath::Incoming(index, share) => index_dir(&self.incoming, index).join(share.to_string()),
+            // The peer looks at nothing in this directory.
+            StorePath::Redo(index) => self.redo.join(index.to_string()),
             StorePath::Advisory(index, share, micros) => {
                 self.advisories.join(format!("{}--{index}-{share}", compact_date(*micros)))
             }
@@ -60,7 +64,8 @@ impl Layout {
             // The two-letter directory of whole shares stays, as the peer leaves it.
             StorePath::Share(..) => 1,
             StorePath::Incoming(..) => 2,
-            StorePath::Advisory(..)
+            StorePath::Redo(_)
+            | StorePath::Advisory(..)
             | StorePath::Spool(_)
             | StorePath::AnnouncementCache
             | StorePath::AnnouncementSequence => 0,
@@ -70,9 +75,10 @@ impl Layout {
     pub(super) fn mode(&self, path: &StorePath) -> Mode {
         match path {
             StorePath::Share(..) | StorePath::Incoming(..) | StorePath::Advisory(..) => Mode::Usual,
-            StorePath::Spool(_) | StorePath::AnnouncementCache | StorePath::AnnouncementSequence => {
-                Mode::Private
-            }
+            StorePath::Redo(_)
+            | StorePath::Spool(_)
+            | StorePath::AnnouncementCache
+            | StorePath::AnnouncementSequence => Mode::Private,
         }
     }
 }
@@ -118,6 +124,7 @@ mod tests {
                 StorePath::Advisory(index, 12, 1_700_000_000_000_042),
                 "storage/corruption-advisories/2023-11-14T221320.000042--ceirceirceirceirceirceirce-12",
             ),
+            (StorePath::Redo(index), "storage/redo/ceirceirceirceirceirceirce"),
             (StorePath::Spool(3), "spool/3"),
             (StorePath::AnnouncementCache, "private/introducer_default_cache.yaml"),
             (StorePath::AnnouncementSequence, "announcement-seqnum"),

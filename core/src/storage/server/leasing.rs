@@ -4,6 +4,7 @@
 //! its lease added or renewed. Both are alone at the file's gate until they are answered.
 
 use super::reading::container_layout;
+use super::slots::SlotTask;
 use super::{Outputs, RequestKey, Running, ShareKey, StorageServer, failed, lost};
 use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::limits::{INCOMING_MAX, LEASE_SECONDS, LEASES_MAX};
@@ -11,8 +12,10 @@ use crate::payload::Payload;
 use crate::secret::{LeaseSecret, UploadSecret};
 use crate::share_set::ShareSet;
 use crate::storage::container::{
-    ContainerHeader, ContainerLayout, HEADER_LEN, LEASE_LEN, Lease, Schema, container_len, find_lease,
+    ContainerError, ContainerHeader, ContainerLayout, HEADER_LEN, LEASE_LEN, Lease, Schema, container_len,
+    find_lease,
 };
+use crate::storage::gate::Alone;
 use crate::storage::incoming::Stage;
 use crate::storage::leases::{LeaseChange, addition, renewal};
 use crate::storage::protocol::{StorageAnswer, StorageError};
@@ -34,6 +37,8 @@ pub(in crate::storage) struct LeaseTask {
     whole: ShareSet,
     /// Those of them that are sound and have the lease.
     leased: ShareSet,
+    /// There are mutable shares among them.
+    slot: bool,
     /// Bytes that were free when `consumed` had its value, less those of leases added since.
     free: u64,
     consumed: u64,
@@ -70,10 +75,11 @@ impl LeaseTask {
             to,
             renew: secrets.0,
             cancel: secrets.1,
-            expiration: u32::try_from(date.0.saturating_add(LEASE_SECONDS)).unwrap_or(u32::MAX),
+            expiration: lease_end(date),
             upload: None,
             whole: ShareSet::EMPTY,
             leased: ShareSet::EMPTY,
+            slot: false,
             free: 0,
             consumed: 0,
             outstanding: 0,
@@ -99,6 +105,11 @@ impl LeaseTask {
     fn fail(&mut self, error: StorageError) {
         self.error.get_or_insert(error);
     }
+}
+
+/// When a lease of this date ends, in seconds since 1970.
+pub(super) fn lease_end(date: UnixTime) -> u32 {
+    u32::try_from(date.0.saturating_add(LEASE_SECONDS)).unwrap_or(u32::MAX)
 }
 
 impl StorageServer {
@@ -148,6 +159,7 @@ impl StorageServer {
             // A damaged container has no lease to renew. The file stays for its owner to look at.
             Ok(outputs) => match container_layout(&mut Outputs::new(outputs)) {
                 Ok(layout) => layout,
+                Err(ContainerError::Mutable) => return self.task(index).slot = true,
                 Err(_) => return,
             },
             Err(DiskFailure { error, .. }) => return self.task(index).fail(lost(error)),
@@ -220,6 +232,9 @@ impl StorageServer {
         if let Some(error) = task.error.take() {
             return self.end_leases(index, Err(error));
         }
+        if task.slot {
+            return self.leave_to_slots(index);
+        }
         match task.upload.take() {
             Some(wanted) => self.take_shares(index, wanted),
             None if task.whole.is_empty() => self.end_leases(index, Err(StorageError::NoSuchShare)),
@@ -229,6 +244,18 @@ impl StorageServer {
             }
             None => self.end_leases(index, Ok(StorageAnswer::Done)),
         }
+    }
+
+    /// The file turned out to be a slot.
+    fn leave_to_slots(&mut self, index: StorageIndex) {
+        let task = self.task(index);
+        if task.upload.is_some() || !task.leased.is_empty() {
+            return self.end_leases(index, Err(StorageError::WrongKind));
+        }
+        let lease =
+            SlotTask::lease(task.to, index, (task.renew.clone(), task.cancel.clone()), task.expiration);
+        self.gates.get_mut(&index).expect("the task inside keeps its gate").alone = Some(Alone::Slot);
+        self.start_slot(lease.into());
     }
 
     /// Makes room for the shares of an upload, as far as there is room.
@@ -303,18 +330,22 @@ impl StorageServer {
     }
 
     fn end_leases(&mut self, index: StorageIndex, result: Result<StorageAnswer, StorageError>) {
-        let gate = self.gates.get_mut(&index).expect("the task inside keeps its gate");
-        let task = gate.alone.take().expect("it was inside");
-        self.answer(task.to, result);
-        self.admit(index);
+        let to = self.task(index).to;
+        self.answer(to, result);
+        self.leave_alone(index);
     }
 
     fn task(&mut self, index: StorageIndex) -> &mut LeaseTask {
-        let gate = self.gates.get_mut(&index).expect("the task inside keeps its gate");
-        gate.alone.as_mut().expect("it is inside")
+        match self.gates.get_mut(&index).and_then(|gate| gate.alone.as_mut()) {
+            Some(Alone::Leases(task)) => task,
+            other => unreachable!("it is inside, not {other:?}"),
+        }
     }
 
     fn task_ref(&self, index: StorageIndex) -> &LeaseTask {
-        self.gates[&index].alone.as_ref().expect("it is inside")
+        match self.gates[&index].alone.as_ref() {
+            Some(Alone::Leases(task)) => task,
+            other => unreachable!("it is inside, not {other:?}"),
+        }
     }
 }

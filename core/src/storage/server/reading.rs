@@ -4,7 +4,9 @@ use super::{Outputs, RequestKey, Running, ShareKey, StorageServer, failed};
 use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::limits::{ADVISORIES_MAX, BULK_LEN_MAX};
 use crate::payload::Payload;
-use crate::storage::container::{ContainerHeader, ContainerLayout, HEADER_LEN, LEASE_LEN, file_offset};
+use crate::storage::container::{
+    ContainerError, ContainerHeader, ContainerLayout, HEADER_LEN, LEASE_LEN, file_offset,
+};
 use crate::storage::protocol::{StorageAnswer, StorageError};
 use crate::storage_index::StorageIndex;
 use alloc::format;
@@ -83,7 +85,10 @@ impl StorageServer {
         };
         let result = outputs.and_then(|outputs| {
             let mut outputs = Outputs::new(outputs);
-            let layout = container_layout(&mut outputs)?;
+            let layout = container_layout(&mut outputs).map_err(|error| match error {
+                ContainerError::Mutable => StorageError::WrongKind,
+                error => StorageError::Disk(error.to_string()),
+            })?;
             match task.stage {
                 ReadStage::Measuring => {
                     for (offset, len) in &mut task.ranges {
@@ -115,13 +120,19 @@ impl StorageServer {
             Err(DiskFailure { error, .. }) => self.answer(to, Err(failed(error))),
             // Reports are for a person, who has enough of them by now.
             Ok(_) if self.stats.advisories >= ADVISORIES_MAX => self.answer(to, Ok(StorageAnswer::Done)),
-            Ok(_) => {
+            Ok(outputs) => {
+                let header = Outputs::new(outputs).data();
+                let header = header.bytes().map_or(&[][..], |bytes| bytes);
+                let kind = match ContainerHeader::decode(header) {
+                    Err(ContainerError::Mutable) => "mutable",
+                    _ => "immutable",
+                };
                 // The peer names these files by their time, to the microsecond; counting on makes
                 // the names of one second different.
                 let number = self.now.unix.0.saturating_mul(1_000_000).saturating_add(self.stats.advisories);
                 self.stats.advisories += 1;
                 let text = format!(
-                    "report: Share Corruption\ntype: immutable\nstorage_index: {index}\nshare_number: {share}\n\n{reason}\n\n"
+                    "report: Share Corruption\ntype: {kind}\nstorage_index: {index}\nshare_number: {share}\n\n{reason}\n\n"
                 );
                 let path = StorePath::Advisory(index, share, number);
                 let step = DiskStep::Replace(path, Payload::from(text.into_bytes()));
@@ -134,14 +145,12 @@ impl StorageServer {
 
 /// Reads where things are from the outputs of [`DiskStep::Length`] and the header's
 /// [`DiskStep::Read`].
-pub(super) fn container_layout(outputs: &mut Outputs) -> Result<ContainerLayout, StorageError> {
+pub(super) fn container_layout(outputs: &mut Outputs) -> Result<ContainerLayout, ContainerError> {
     let file_len = outputs.length();
     let header = outputs.data();
     // A stand-in is no header: nobody writes headers that are not real bytes.
     let header = header.bytes().map_or(&[][..], |bytes| bytes);
-    ContainerHeader::decode(header)
-        .and_then(|header| header.layout(file_len))
-        .map_err(|error| StorageError::Disk(error.to_string()))
+    ContainerHeader::decode(header).and_then(|header| header.layout(file_len))
 }
 
 /// What was read, without a byte of what lies behind the data.

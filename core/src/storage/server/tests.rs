@@ -1,8 +1,11 @@
 //! What a server answers, request by request. Crashes are in [`crashes`], any order of writes in
-//! [`against_a_model`].
+//! [`against_a_model`]; mutable slots are in [`slots`], their crashes in [`slot_crashes`].
 
 mod against_a_model;
 mod crashes;
+mod slot_crashes;
+mod slot_model;
+mod slots;
 
 use super::*;
 use crate::limits::{BULK_LEN_MAX, INCOMING_IDLE_MAX, LEASE_SECONDS, WRITTEN_PIECES_MAX};
@@ -310,7 +313,7 @@ fn an_answer_has_a_greatest_length() {
 fn damaged_containers_are_errors_and_are_left_alone() {
     let mut rig = Rig::new();
     rig.disk.put(share_path(0), 5, &[(0, b"\0\0\0\x02\0")]);
-    rig.disk.put(share_path(1), 100, &[(0, b"Tahoe mutable container v1\n")]);
+    rig.disk.put(share_path(1), 100, &[(0, b"a container of another kind")]);
     rig.disk.put(share_path(2), 0, &[]);
     assert_eq!(rig.ask(list(), b""), Ok(Shares(set(&[0, 1, 2]))));
     for share in 0..3 {

@@ -1,0 +1,104 @@
+//! The power fails at every step of a write to a slot, and at every step of completing it.
+//!
+//! After each crash the server starts again over what is left and must show the slot as it was before
+//! the write or as it is after it, all shares and leases; after it, if the write was acknowledged. The
+//! same search over disks that lie about durability must find a violation.
+
+use super::slots::{changes, opened, share, slot_write_as, with_a_slot};
+use super::*;
+use crate::storage::slot::container::SlotLease;
+use crate::storage::testing::Lie;
+use alloc::string::String;
+
+/// Everything that a slot holds.
+#[derive(PartialEq, Eq)]
+struct State(Vec<(u16, Vec<u8>, Vec<SlotLease>)>);
+
+fn state(rig: &mut Rig) -> State {
+    let shares = rig.slot();
+    let leases = |share| opened(&rig.disk, share).1.iter().map(|(_, lease)| lease.clone()).collect();
+    State(shares.into_iter().map(|(share, data)| (share, data, leases(share))).collect())
+}
+
+fn search(lie: Lie) -> Result<u64, String> {
+    let mut crashes = 0;
+    let disk = with_a_slot().disk;
+    let with_a_slot = || {
+        let config = StorageConfig { reserved_space: 0, read_only: false, program: "test".into() };
+        let mut rig = Rig::over(disk.clone(), config);
+        rig.now.unix.0 += 1_000;
+        rig
+    };
+    for (what, change) in changes() {
+        let (request, bulk) = slot_write_as(1, &change, &[]);
+        let old = state(&mut with_a_slot());
+        let mut rig = with_a_slot();
+        let key = rig.send(request.clone(), &bulk);
+        rig.settle();
+        assert!(rig.answers[&key].is_ok());
+        let new = state(&mut rig);
+        for power in 1.. {
+            let mut ended = false;
+            for seed in 0..6 {
+                let mut rig = with_a_slot();
+                (rig.disk.lie, rig.disk.power) = (lie, power);
+                let key = rig.send(request.clone(), &bulk);
+                rig.settle();
+                let acknowledged = rig.answers.contains_key(&key);
+                ended = rig.disk.power > 0;
+                let mut dice = Dice::new(seed * 1_000 + power);
+                rig.restart(&mut dice);
+                // The power fails again while the server starts, more than once.
+                for power in [seed, seed + 3, 2 * seed + 7] {
+                    rig.disk.power = power;
+                    rig.settle();
+                    rig.restart(&mut dice);
+                }
+                rig.disk.lie = Lie::None;
+                rig.settle();
+                let found = state(&mut rig);
+                if found != new && (acknowledged || found != old) {
+                    return Err(format!("{what}, power {power}, seed {seed}, acknowledged: {acknowledged}"));
+                }
+                if !rig.disk.paths().all(|path| matches!(path, StorePath::Share(..))) {
+                    return Err(format!("{what}, power {power}: something is left"));
+                }
+                crashes += 1;
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+    Ok(crashes)
+}
+
+#[test]
+fn a_crash_leaves_the_old_or_the_new_and_never_a_mix() {
+    let crashes = search(Lie::None).expect("no promise is broken");
+    assert!(crashes > 500, "{crashes}");
+}
+
+/// A record that came back after it was removed would undo what was written since.
+#[test]
+fn what_was_written_after_a_record_is_not_undone_by_it() {
+    let (what, several) = changes().pop().expect("the last of them changes several shares");
+    for seed in 0..40 {
+        let mut rig = with_a_slot();
+        assert!(matches!(rig.slot_write(&several, &[]), Ok((true, _))), "{what}");
+        assert!(rig.seen.iter().flatten().any(|step| *step == DiskStep::Create(StorePath::Redo(INDEX))));
+        assert!(matches!(rig.slot_write(&[share(0, &[(0, b"later")])], &[]), Ok((true, _))));
+        let expected = state(&mut rig);
+        rig.restart(&mut Dice::new(seed));
+        rig.settle();
+        assert!(state(&mut rig) == expected, "seed {seed}");
+        assert_eq!(rig.server.stats().slot_writes_completed, 0);
+    }
+}
+
+#[test]
+fn the_search_notices_a_disk_that_lies() {
+    for lie in [Lie::Sync, Lie::SyncName] {
+        assert!(search(lie).is_err(), "{lie:?} went unnoticed");
+    }
+}
