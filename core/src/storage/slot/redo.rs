@@ -200,7 +200,7 @@ mod tests {
     const INDEX: StorageIndex = StorageIndex([3; 16]);
 
     fn hash((hasher, data): (TaggedHasher, Vec<Payload>)) -> Hash {
-        match job::run(Job::Hash { hasher, data }) {
+        match job::run(Job::Hash { hasher, data }, &crate::rsa::NoRsa) {
             JobOutput::Hashed(hasher) => hasher.finish(),
             other => panic!("{other:?}"),
         }
