@@ -32,6 +32,7 @@ pub mod identity;
 pub mod introducer;
 mod io;
 pub mod job;
+mod lease;
 pub mod limits;
 pub mod machine;
 pub mod mutable;

@@ -18,10 +18,12 @@ mod check;
 mod encoding;
 mod error;
 mod layout;
+mod making;
 mod quorum;
 mod segment;
 mod share;
 mod version;
+mod writing;
 
 pub use check::{
     block_tree, check_public_key, check_share, check_share_hashes, decrypt_private_key, encrypt_private_key,
@@ -30,6 +32,7 @@ pub use check::{
 pub use encoding::{MDMF_SEGMENT_SIZE, MUTABLE_SHARES_MAX, MutableEncoding};
 pub use error::{MutableSection, MutableShareError};
 pub use layout::{HEADER_LEN_MAX, HEADER_LEN_MDMF, HEADER_LEN_SDMF, MutableLayout, parse_header};
+pub use making::MakeError;
 pub use segment::{MutableCoding, SegmentError, decode_segment, encode_segment};
 pub use share::{Parts, build_all, pack, sections, share_chain};
 pub use version::{SALT_LEN, Salt, Version};

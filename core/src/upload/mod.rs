@@ -30,8 +30,9 @@ use crate::encoding::{Encoding, EncodingParams};
 use crate::entropy::Entropy;
 use crate::happiness;
 use crate::hash::{self, Hash, TaggedHasher};
-use crate::identity::{ServerId, TubId};
+use crate::identity::ServerId;
 use crate::job::FileCoding;
+use crate::lease::LeaseSecrets;
 use crate::limits::CANDIDATES_PER_SHARE;
 use crate::machine::Machine;
 use crate::operation::KeyChoice;
@@ -183,19 +184,11 @@ impl File {
 /// The secrets of one file towards its servers; each server gets its own.
 #[derive(Clone, Debug)]
 struct Secrets {
-    renewal: LeaseSecret,
-    cancel: LeaseSecret,
+    leases: LeaseSecrets,
     upload: Secret<32>,
 }
 
 impl Secrets {
-    fn leases(&self, tub_id: &TubId) -> (LeaseSecret, LeaseSecret) {
-        (
-            hash::bucket_renewal_secret(&self.renewal, &tub_id.0),
-            hash::bucket_cancel_secret(&self.cancel, &tub_id.0),
-        )
-    }
-
     /// A server that learns its secret can do nothing with it at another.
     fn upload(&self, server: &ServerId) -> UploadSecret {
         let hash = hash::tagged_pair_hash(b"tallac_upload_secret_v1", self.upload.expose(), &server.0);
@@ -422,8 +415,7 @@ impl Upload {
         let upload =
             hash::tagged_pair_hash(b"tallac_file_upload_secret_v1", secret.expose(), &storage_index.0);
         let secrets = Secrets {
-            renewal: hash::file_renewal_secret(&hash::client_renewal_secret(secret), &storage_index),
-            cancel: hash::file_cancel_secret(&hash::client_cancel_secret(secret), &storage_index),
+            leases: LeaseSecrets::new(secret, &storage_index),
             upload: Secret::from_bytes(upload.0),
         };
         self.actions.push_back(UploadAction::WantServers(storage_index));

@@ -177,7 +177,7 @@ impl Placing {
             let standing = self.servers.get_mut(server).expect("assigned to a server that was asked");
             standing.renewed = true;
             shares.iter().for_each(|share| standing.asked.insert(share));
-            let (renew_secret, cancel_secret) = file.secrets.leases(&self.ring[standing.candidate].tub_id);
+            let (renew_secret, cancel_secret) = file.secrets.leases.of(&self.ring[standing.candidate].tub_id);
             let request = StorageRequest::Allocate {
                 storage_index: file.storage_index,
                 renew_secret,

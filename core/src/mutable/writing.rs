@@ -1,0 +1,176 @@
+//! Writing a version of a mutable file to servers: who gets which share, and what each must still
+//! have for that.
+
+use super::making::Made;
+use crate::hash;
+use crate::identity::ServerId;
+use crate::lease::LeaseSecrets;
+use crate::limits::BULK_LEN_MAX;
+use crate::payload::Payload;
+use crate::peers::{Answer, Candidate, Effort};
+use crate::secret::{WriteEnabler, WriteKey};
+use crate::storage::protocol::{ShareVectors, SlotTest, StorageAnswer, StorageRequest};
+use crate::storage_index::StorageIndex;
+use crate::task::{Task, Tasks, Trouble};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+/// How long a server may take for a write, without its length.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How fast the slowest disk is taken to be: bytes per second, added to the patience above.
+const SLOWEST_DISK: u64 = 4 * 1024 * 1024;
+
+/// A server that is to be written to.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) candidate: Candidate,
+    /// The shares that are there and how they begin: it must be so still.
+    pub(super) there: BTreeMap<u16, Vec<u8>>,
+}
+
+/// What a server said to a write.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// It has taken these shares.
+    Taken(BTreeSet<u16>),
+    /// Something else is there than was seen. This is it: the shares and their ranges, in the bulk.
+    Beaten(Vec<(u16, Vec<u64>)>, Payload),
+    /// It did not say.
+    Failed(Trouble),
+}
+
+/// Who may write, and how.
+#[derive(Debug)]
+pub(super) struct WriteRights {
+    storage_index: StorageIndex,
+    enabler_master: WriteEnabler,
+    leases: LeaseSecrets,
+}
+
+impl WriteRights {
+    pub(super) fn new(write_key: &WriteKey, leases: LeaseSecrets) -> WriteRights {
+        let storage_index = hash::mutable_storage_index(&hash::mutable_read_key(write_key));
+        WriteRights { storage_index, enabler_master: hash::write_enabler_master(write_key), leases }
+    }
+}
+
+/// Which shares each server gets. What a server has it keeps; the rest goes where there is least, in
+/// the order of the targets. `room`: the most shares that one server can take in a request.
+pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<ServerId, BTreeSet<u16>> {
+    let mut homes: BTreeMap<ServerId, BTreeSet<u16>> = BTreeMap::new();
+    for target in targets {
+        let kept = target.there.keys().copied().filter(|share| *share < total).take(room);
+        homes.insert(target.candidate.server, kept.collect());
+    }
+    let placed: BTreeSet<u16> = homes.values().flatten().copied().collect();
+    for share in (0..total).filter(|share| !placed.contains(share)) {
+        let open = targets.iter().filter(|target| !target.candidate.read_only);
+        let least = open.map(|target| target.candidate.server).min_by_key(|server| homes[server].len());
+        if let Some(server) = least.filter(|server| homes[server].len() < room) {
+            homes.entry(server).or_default().insert(share);
+        }
+    }
+    homes
+}
+
+/// Writes of one version under way.
+#[derive(Debug)]
+pub(super) struct Writing {
+    pub(super) made: Made,
+    waiting: BTreeMap<ServerId, BTreeSet<u16>>,
+    pub(super) verdicts: BTreeMap<ServerId, Verdict>,
+}
+
+impl Writing {
+    /// Sends every target what it is to have. The answers carry `reads` of every share there.
+    pub(super) fn new<P: From<ServerId>>(
+        made: Made,
+        targets: &[Target],
+        rights: &WriteRights,
+        reads: &[(u64, u64)],
+        tasks: &mut Tasks<P>,
+    ) -> Writing {
+        let room = (BULK_LEN_MAX as u64 / made.share_len().max(1)).max(1) as usize;
+        let total = u16::from(made.version.total);
+        let homes = assign(targets, total, room);
+        let mut waiting = BTreeMap::new();
+        for target in targets {
+            let (server, shares) = (target.candidate.server, &homes[&target.candidate.server]);
+            if shares.is_empty() {
+                continue;
+            }
+            let (vectors, bulk) = vectors(&made, target, shares);
+            let tub_id = &target.candidate.tub_id;
+            let (renew_secret, cancel_secret) = rights.leases.of(tub_id);
+            let request = StorageRequest::ReadTestWrite {
+                storage_index: rights.storage_index,
+                write_enabler: hash::write_enabler(&rights.enabler_master, &tub_id.0),
+                renew_secret,
+                cancel_secret,
+                shares: vectors,
+                reads: reads.to_vec(),
+            };
+            let len = made.share_len() * shares.len() as u64;
+            let patience = PATIENCE + Duration::from_secs(len / SLOWEST_DISK);
+            tasks.start(server.into(), Task::Ask { server, request, bulk, patience, effort: Effort::Normal });
+            waiting.insert(server, shares.clone());
+        }
+        Writing { made, waiting, verdicts: BTreeMap::new() }
+    }
+
+    pub(super) fn answered(&mut self, server: ServerId, answer: Answer) {
+        let Some(shares) = self.waiting.remove(&server) else { return };
+        let verdict = match answer {
+            Ok((StorageAnswer::Tested { success: true, .. }, _)) => Verdict::Taken(shares),
+            Ok((StorageAnswer::Tested { success: false, shares }, bulk)) => Verdict::Beaten(shares, bulk),
+            Ok(_) => Verdict::Failed(Trouble::Nonsense("no answer to a write")),
+            Err(error) => Verdict::Failed(Trouble::Ask(error)),
+        };
+        self.verdicts.insert(server, verdict);
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// The shares that were taken, by server.
+    pub(super) fn taken(&self) -> BTreeMap<ServerId, BTreeSet<u16>> {
+        let taken = |(server, verdict): (&ServerId, &Verdict)| match verdict {
+            Verdict::Taken(shares) => Some((*server, shares.clone())),
+            Verdict::Beaten(..) | Verdict::Failed(_) => None,
+        };
+        self.verdicts.iter().filter_map(taken).collect()
+    }
+}
+
+/// What is tested and written at one server. Everything there is tested, and that there is nothing
+/// else: so a server takes one version only of those that are written over what it has now.
+fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVectors>, Vec<Payload>) {
+    let (mut vectors, mut bulk) = (Vec::new(), Vec::new());
+    let total = u16::from(made.version.total);
+    let named: BTreeSet<u16> = target.there.keys().copied().chain(0..total).collect();
+    for share in named {
+        let test = match target.there.get(&share) {
+            Some(begins) => SlotTest { offset: 0, len: begins.len() as u64, expected: begins.clone() },
+            None => SlotTest { offset: 0, len: 1, expected: Vec::new() },
+        };
+        let tests = Vec::from([test]);
+        if shares.contains(&share) {
+            let mut offset = 0;
+            let mut writes = Vec::new();
+            for piece in made.share(share).iter().filter(|piece| !piece.is_empty()) {
+                bulk.push(piece.clone());
+                offset += piece.len();
+            }
+            writes.push((0, offset));
+            vectors.push(ShareVectors { share, tests, writes, new_length: Some(offset) });
+        } else if !target.there.contains_key(&share) {
+            // Named only to be tested: a share that is cut to nothing is not made.
+            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: Some(0) });
+        } else {
+            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: None });
+        }
+    }
+    (vectors, bulk)
+}
