@@ -18,6 +18,7 @@ mod check;
 mod encoding;
 mod error;
 mod layout;
+mod map;
 mod quorum;
 mod segment;
 mod share;
