@@ -215,7 +215,7 @@ impl Encoding {
 }
 
 /// Why some numbers are not the encoding of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EncodingError {
     /// Not `1 <= needed <= total <= 256`.
     Shares {

@@ -229,7 +229,7 @@ pub fn first_leaf(num_leaves: u64) -> u64 {
 }
 
 /// Why hashes were not taken in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HashTreeError {
     /// The hash of this node contradicts what lies below it, or what is known: something given is
     /// wrong.

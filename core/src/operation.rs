@@ -2,6 +2,7 @@
 
 use crate::capability::ChkCap;
 use crate::download::DownloadError;
+use crate::mutable::{Change, ChangeError, Changed, Consent, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
 use alloc::boxed::Box;
@@ -63,7 +64,18 @@ pub enum Command {
         /// How many more bytes.
         bytes: u64,
     },
-    /// Give an upload or download up. Nothing more is reported about it.
+    /// Change a mutable file, or make one. Answered by `Changed`.
+    Change {
+        /// Names the change.
+        id: OperationId,
+        /// Which file.
+        subject: Subject,
+        /// What becomes of it.
+        change: Change,
+        /// When that counts.
+        consent: Consent,
+    },
+    /// Give an operation up. Nothing more is reported about it. A change may take effect all the same.
     Cancel {
         /// Which.
         id: OperationId,
@@ -116,6 +128,13 @@ pub enum Report {
         id: OperationId,
         /// How.
         result: Result<(), Box<DownloadError>>,
+    },
+    /// The change is over.
+    Changed {
+        /// The change.
+        id: OperationId,
+        /// The new version and where it is, or why it was not made.
+        result: Result<Box<Changed>, Box<ChangeError>>,
     },
     /// Something worth a line in a log. Holds no secrets.
     Notice(Notice),

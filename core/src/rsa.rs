@@ -169,7 +169,7 @@ impl fmt::Debug for PublicKey {
 }
 
 /// Why bytes are not a key that can sign a mutable file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum KeyError {
     /// Longer than any such key.
     TooLong,

@@ -4,13 +4,16 @@
 use crate::disk::{DiskResult, DiskStep};
 use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
+use crate::mutable::MutableShareError;
 use crate::payload::Payload;
 use crate::peers::{Answer, Effort};
+use crate::share_set::ShareSet;
 use crate::storage::protocol::{StorageAnswer, StorageRequest};
 use crate::storage_index::StorageIndex;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use bytes::Bytes;
 use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
@@ -42,6 +45,13 @@ pub enum Trouble {
         /// What was found.
         how: &'static str,
     },
+    /// Its share of a mutable file is damaged, or is none of it.
+    BadMutableShare {
+        /// Which share.
+        share: u16,
+        /// What was found.
+        why: MutableShareError,
+    },
     /// It answered something that does not fit the question.
     Nonsense(&'static str),
 }
@@ -53,6 +63,7 @@ impl fmt::Display for Trouble {
             Trouble::NoSpace => f.write_str("it has no space for a share"),
             Trouble::NoShares => f.write_str("it has no share of the file"),
             Trouble::BadShare { share, how } => write!(f, "its share {share} is damaged: {how}"),
+            Trouble::BadMutableShare { share, why } => write!(f, "its share {share} cannot be used: {why}"),
             Trouble::Nonsense(how) => write!(f, "its answer makes no sense: {how}"),
         }
     }
@@ -163,4 +174,53 @@ pub(crate) fn pieces(answer: Answer, ranges: &[Range<u64>]) -> Result<Vec<Payloa
         return Err(Trouble::Nonsense("other bytes than were asked for"));
     }
     Ok(lengths.into_iter().map(|len| bulk.take_front(len)).collect())
+}
+
+/// A request for ranges of shares of a slot; of all that are there, if none is named.
+pub(crate) fn read_slot(
+    storage_index: StorageIndex,
+    shares: ShareSet,
+    ranges: &[Range<u64>],
+) -> StorageRequest {
+    let ranges = ranges.iter().map(|range| (range.start, range.end - range.start)).collect();
+    StorageRequest::ReadSlot { storage_index, shares, ranges }
+}
+
+/// What a question about a slot brought: for each share, the pieces of the ranges asked for.
+pub(crate) type SlotPieces = Vec<(u16, Vec<Payload>)>;
+
+/// Cuts the bulk of an answer about a slot into shares, and these into the ranges asked for. A share
+/// may end within a range or before it.
+pub(crate) fn slot_pieces(
+    shares: Vec<(u16, Vec<u64>)>,
+    mut bulk: Payload,
+    ranges: &[Range<u64>],
+) -> Result<SlotPieces, Trouble> {
+    let mut total = Some(0u64);
+    for (_, lengths) in &shares {
+        let too_long = lengths.iter().zip(ranges).any(|(len, range)| *len > range.end - range.start);
+        if lengths.len() != ranges.len() || too_long {
+            return Err(Trouble::Nonsense("other bytes than were asked for"));
+        }
+        total = lengths.iter().fold(total, |sum, len| sum?.checked_add(*len));
+    }
+    if total != Some(bulk.len()) {
+        return Err(Trouble::Nonsense("other bytes than were asked for"));
+    }
+    let ascending = shares.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    if !ascending || shares.last().is_some_and(|(share, _)| *share > 255) {
+        return Err(Trouble::Nonsense("impossible share numbers"));
+    }
+    let cut =
+        |lengths: Vec<u64>, bulk: &mut Payload| lengths.into_iter().map(|len| bulk.take_front(len)).collect();
+    Ok(shares.into_iter().map(|(share, lengths)| (share, cut(lengths, &mut bulk))).collect())
+}
+
+/// The bytes of a range, if one piece (its place and its bytes) holds all of it.
+pub(crate) fn covered(pieces: &[(u64, Bytes)], range: &Range<u64>) -> Option<Bytes> {
+    pieces.iter().find_map(|(start, bytes)| {
+        let end = start + bytes.len() as u64;
+        (*start <= range.start && range.end <= end)
+            .then(|| bytes.slice((range.start - start) as usize..(range.end - start) as usize))
+    })
 }

@@ -58,6 +58,7 @@ mod schedule;
 pub mod shrink;
 pub mod trace;
 mod world;
+pub mod writers;
 
 pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};

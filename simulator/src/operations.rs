@@ -323,7 +323,7 @@ impl Operations {
             | Report::Uploaded { id, .. }
             | Report::DownloadData { id, .. }
             | Report::Downloaded { id, .. } => *id,
-            Report::Notice(_) | Report::Stopped => return,
+            Report::Notice(_) | Report::Stopped | Report::Changed { .. } => return,
         };
         let Some(operation) = self.operations.get_mut(&id.0) else {
             return self.violations.push(format!("{node:?} reports of an operation nobody began"));

@@ -7,6 +7,7 @@ use super::child::{Child, ChildError};
 use super::entry::Entry;
 use super::metadata::Metadata;
 use super::name::{Name, NameError};
+use super::table::Table;
 
 /// A change to a directory.
 ///
@@ -111,6 +112,28 @@ impl Edit {
         let seen = Seen::Entry(Box::new(entry));
         let unlink = Edit::Unlink { name: from, must_exist: true, only: Only::Anything, seen };
         Ok((link, unlink))
+    }
+}
+
+impl Edit {
+    /// Notes what there is now as what the author saw, where he did not look and it makes a difference
+    /// for a second application: so that an edit whose first writing may have succeeded is not taken for
+    /// somebody else's.
+    pub fn pin(&mut self, table: &Table) {
+        let look = |name: &Name, seen: &mut Seen| {
+            if matches!(seen, Seen::Unchecked) {
+                *seen = table.get(name).into();
+            }
+        };
+        match self {
+            // Whoever links last means to win.
+            Edit::Link { replace: Replace::Anything, .. } | Edit::SetMetadata { .. } => {}
+            Edit::Link { name, seen, .. } | Edit::Unlink { name, seen, .. } => look(name, seen),
+            Edit::Rename { from, to, seen_from, seen_to, .. } => {
+                look(from, seen_from);
+                look(to, seen_to);
+            }
+        }
     }
 }
 

@@ -210,6 +210,16 @@ impl Table {
         self.entries.iter().map(|(name, packed)| (name, Entry::open(packed, &self.access)))
     }
 
+    /// Takes over the entries that another version of the same directory has under names that this one
+    /// has not. What they have both stays as it is here.
+    pub fn absorb(&mut self, other: &Table) {
+        for (name, entry) in &other.entries {
+            if !self.entries.contains_key(name) && self.has_room_for(entry.framed().len()) {
+                self.put(name.clone(), entry.clone());
+            }
+        }
+    }
+
     /// Whether another entry of `len` bytes is within the bounds.
     pub(super) fn has_room_for(&self, len: usize) -> bool {
         self.entries.len() < DIRECTORY_ENTRIES_MAX && self.len + len <= DIRECTORY_LEN_MAX

@@ -8,6 +8,7 @@ use crate::hash::{self, Hash};
 use crate::hashtree::IncompleteHashTree;
 use crate::payload::Payload;
 use crate::share::{EXTENSION_LEN_MAX, Extension, HEADER_LEN_V2, ShareLayout, parse_share_hashes};
+use crate::task::covered;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -282,15 +283,6 @@ fn metadata(layout: &ShareLayout, pieces: &[(u64, Bytes)]) -> Result<Option<(Byt
     let Some(length) = covered(pieces, &layout.extension_length_range()) else { return Ok(None) };
     let length = layout.parse_extension_length(&length).map_err(|_| "its extension block is too long")?;
     Ok(covered(pieces, &layout.extension_range(length)).map(|extension| (share_hashes, extension)))
-}
-
-/// The bytes of a range, if one piece holds all of it.
-fn covered(pieces: &[(u64, Bytes)], range: &Range<u64>) -> Option<Bytes> {
-    pieces.iter().find_map(|(start, bytes)| {
-        let end = start + bytes.len() as u64;
-        (*start <= range.start && range.end <= end)
-            .then(|| bytes.slice((range.start - start) as usize..(range.end - start) as usize))
-    })
 }
 
 /// The hashes of consecutive nodes.

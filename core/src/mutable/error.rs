@@ -37,7 +37,7 @@ impl fmt::Display for MutableSection {
 }
 
 /// What is wrong with a share of a mutable file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MutableShareError {
     /// Fewer bytes than needed.
     TooShort {

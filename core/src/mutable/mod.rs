@@ -14,17 +14,22 @@
 //! [`share_tree`] and [`check_share_hashes`] lead to the root of a share's [`block_tree`], and that
 //! to each block, which [`Job::CheckBlock`](crate::job::Job::CheckBlock) looks at as it is stored.
 
+mod change;
 mod check;
 mod encoding;
 mod error;
+mod gather;
 mod layout;
 mod making;
+mod map;
 mod quorum;
 mod segment;
 mod share;
 mod version;
 mod writing;
 
+pub use change::{Change, ChangeError, ChangeSetup, Changed, Consent, Edits, Placed, Subject};
+pub(crate) use change::{ChangeAction, ChangeEvent, ChangeFile};
 pub use check::{
     block_tree, check_public_key, check_share, check_share_hashes, decrypt_private_key, encrypt_private_key,
     share_tree,

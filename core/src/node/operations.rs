@@ -9,6 +9,7 @@ use crate::identity::ServerId;
 use crate::io::Io;
 use crate::job::Job;
 use crate::machine::Machine;
+use crate::mutable::{ChangeAction, ChangeError, ChangeEvent, ChangeFile, ChangeSetup};
 use crate::operation::{Command, OperationId, Report};
 use crate::payload::Payload;
 use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
@@ -56,9 +57,10 @@ pub(super) struct Operations {
     entropy: Entropy,
     uploads: BTreeMap<OperationId, Box<Upload>>,
     downloads: BTreeMap<OperationId, Box<Download>>,
-    /// Uploads that wait for their servers.
+    changes: BTreeMap<OperationId, Box<ChangeFile>>,
+    /// Uploads and changes that wait for their servers.
     waiting: Vec<(OperationId, StorageIndex)>,
-    /// The files that the uploads under way store. Two uploads of one file would get in each
+    /// The files that the uploads and changes under way write. Two of one file would get in each
     /// other's way, so the second waits for the first.
     storing: BTreeMap<OperationId, StorageIndex>,
     /// Downloads that came before the servers were known.
@@ -83,6 +85,7 @@ impl Operations {
             entropy,
             uploads: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            changes: BTreeMap::new(),
             waiting: Vec::new(),
             storing: BTreeMap::new(),
             early: Vec::new(),
@@ -142,10 +145,17 @@ impl Operations {
                     self.early.push(command);
                 }
             }
+            Command::Change { id, subject, change, consent } => {
+                let (params, lease_secret) = (config.encoding, config.lease_secret.clone());
+                let setup = ChangeSetup { subject, change, consent, params, lease_secret };
+                self.changes.insert(id, Box::new(ChangeFile::new(setup, self.entropy.child())));
+                self.drain_change(id);
+            }
             Command::Cancel { id } => {
                 self.early.retain(|early| operation_of(early) != Some(id));
                 self.upload(id, UploadEvent::Cancel, now);
                 self.download(id, DownloadEvent::Cancel, now);
+                self.change(id, ChangeEvent::Cancel, now);
                 self.forget(id);
             }
             Command::Stop => {}
@@ -161,6 +171,9 @@ impl Operations {
             Command::Download { id, .. } => {
                 io.report(Report::Downloaded { id, result: Err(Box::new(DownloadError::Stopping)) });
             }
+            Command::Change { id, .. } => {
+                io.report(Report::Changed { id, result: Err(Box::new(ChangeError::Stopping)) });
+            }
             _ => {}
         }
     }
@@ -174,6 +187,10 @@ impl Operations {
         for id in self.downloads.keys().copied().collect::<Vec<_>>() {
             let result = Err(Box::new(DownloadError::Stopping));
             self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
+        }
+        for id in core::mem::take(&mut self.changes).into_keys() {
+            let result = Err(Box::new(ChangeError::Stopping));
+            self.wishes.push_back(Wish::Report(Report::Changed { id, result }));
         }
         self.uploads.clear();
         for command in core::mem::take(&mut self.early) {
@@ -196,6 +213,10 @@ impl Operations {
             }
             self.storing.insert(id, storage_index);
             let ring = table.ring(&storage_index, RING_MAX);
+            if self.changes.contains_key(&id) {
+                self.change(id, ChangeEvent::Servers(ring), now);
+                continue;
+            }
             let happy = happy(config, table, now.unix);
             self.upload(id, UploadEvent::Servers { ring, happy }, now);
         }
@@ -236,6 +257,7 @@ impl Operations {
         match owner.asker {
             Asker::Upload(id) => self.upload(id, UploadEvent::Finished(owner.id, outcome), now),
             Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
+            Asker::Change(id) => self.change(id, ChangeEvent::Finished(owner.id, outcome), now),
             Asker::Node(_) => {}
         }
     }
@@ -288,12 +310,17 @@ impl Operations {
         for id in downloads.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.download(id, DownloadEvent::Wake, now);
         }
+        let changes = self.changes.iter().filter(|(_, change)| due(change.deadline()));
+        for id in changes.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.change(id, ChangeEvent::Wake, now);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let uploads = self.uploads.values().filter_map(|upload| upload.deadline());
         let downloads = self.downloads.values().filter_map(|download| download.deadline());
-        uploads.chain(downloads).min()
+        let changes = self.changes.values().filter_map(|change| change.deadline());
+        uploads.chain(downloads).chain(changes).min()
     }
 
     fn upload(&mut self, id: OperationId, event: UploadEvent, now: Now) {
@@ -360,10 +387,39 @@ impl Operations {
         }
     }
 
+    fn change(&mut self, id: OperationId, event: ChangeEvent, now: Now) {
+        if let Some(change) = self.changes.get_mut(&id) {
+            change.handle(event, now);
+            self.drain_change(id);
+        }
+    }
+
+    fn drain_change(&mut self, id: OperationId) {
+        let mut over = false;
+        while let Some(action) = self.changes.get_mut(&id).and_then(|change| change.poll_action()) {
+            match action {
+                ChangeAction::Task(task_id, task) => self.wish_for(Asker::Change(id), task_id, *task),
+                ChangeAction::WantServers(storage_index) => self.waiting.push((id, storage_index)),
+                ChangeAction::Done(result) => {
+                    over = true;
+                    self.wishes.push_back(Wish::Report(Report::Changed { id, result }));
+                }
+            }
+        }
+        if over {
+            self.changes.remove(&id);
+            self.storing.remove(&id);
+            self.waiting.retain(|(waiting, _)| *waiting != id);
+        }
+    }
+
     fn forget(&mut self, id: OperationId) {
         self.waiting.retain(|(waiting, _)| *waiting != id);
         self.uploads.remove(&id);
         self.storing.remove(&id);
+        if self.changes.remove(&id).is_some() {
+            self.wishes.push_back(Wish::ForgetAsker(Asker::Change(id)));
+        }
         if self.downloads.remove(&id).is_some() {
             self.wishes.push_back(Wish::ForgetAsker(Asker::Download(id)));
         }
@@ -391,6 +447,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::UploadEnd { id }
         | Command::Download { id, .. }
         | Command::DownloadGrant { id, .. }
+        | Command::Change { id, .. }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
     }

@@ -35,6 +35,7 @@ const VERSION_EVERY: Duration = Duration::from_secs(60);
 pub(crate) enum Asker {
     Upload(OperationId),
     Download(OperationId),
+    Change(OperationId),
     /// The node itself wants to know what a server is.
     Node(ServerId),
 }

@@ -395,6 +395,8 @@ impl Gateway {
                 }
                 self.actions.push_back(Action::Report(Report::Stopped));
             }
+            // The web side asks for no changes yet.
+            Report::Changed { .. } => {}
             notice @ Report::Notice(_) => self.actions.push_back(Action::Report(notice)),
         }
     }

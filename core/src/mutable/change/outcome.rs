@@ -1,0 +1,154 @@
+//! How a change of a mutable file went, for the person who wanted it.
+
+use super::super::{MakeError, Version};
+use crate::capability::MutableCap;
+use crate::directory::{EditError, Outcome, TableError};
+use crate::identity::ServerId;
+use crate::task::ServerTrouble;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// A change that was made.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The file.
+    pub cap: MutableCap,
+    /// Its new version.
+    pub version: Version,
+    /// How many shares there are to be.
+    pub total: u8,
+    /// Who has taken the new version.
+    pub placed: Vec<Placed>,
+    /// How many servers had a say.
+    pub voters: usize,
+    /// What became of each edit of a directory.
+    pub outcomes: Vec<Outcome>,
+    /// Servers that were no help, and why.
+    pub trouble: Vec<ServerTrouble>,
+}
+
+/// The shares of a new version that a server has taken.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Placed {
+    /// Which server.
+    pub server: ServerId,
+    /// Which shares.
+    pub shares: BTreeSet<u16>,
+}
+
+impl Changed {
+    /// How many different shares have a place.
+    pub fn shares_placed(&self) -> usize {
+        let all: BTreeSet<u16> =
+            self.placed.iter().flat_map(|placed| placed.shares.iter().copied()).collect();
+        all.len()
+    }
+}
+
+/// For traces.
+impl core::hash::Hash for Changed {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        (&self.version, &self.placed, self.voters).hash(state);
+    }
+}
+
+/// Why a change was not made. Unless it says otherwise, nothing was written.
+#[derive(Clone, Debug)]
+pub enum ChangeError {
+    /// No server is known.
+    NoServers,
+    /// No keys could be made.
+    NoKeys,
+    /// Nobody has anything of the file.
+    NotFound {
+        /// What the servers said.
+        trouble: Vec<ServerTrouble>,
+    },
+    /// Too few servers answered or accepted. Those that accepted have it: it may still show up.
+    TooFew {
+        /// How many must accept.
+        needed: usize,
+        /// Of how many.
+        voters: usize,
+        /// How many did.
+        accepted: usize,
+        /// What the others said.
+        trouble: Vec<ServerTrouble>,
+    },
+    /// What is there cannot be read, so it must not be overwritten.
+    Unreadable {
+        /// What the servers said.
+        trouble: Vec<ServerTrouble>,
+    },
+    /// No share has the private key that belongs to the capability.
+    NoPrivateKey {
+        /// What the servers said.
+        trouble: Vec<ServerTrouble>,
+    },
+    /// What is there is no directory.
+    NoDirectory(TableError),
+    /// The edits cannot be made.
+    Edit(EditError),
+    /// The new version cannot be made.
+    Make(MakeError),
+    /// Others were faster every time. It may show up all the same.
+    Beaten {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The node is stopping.
+    Stopping,
+}
+
+impl core::hash::Hash for ChangeError {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        core::mem::discriminant(self).hash(state);
+    }
+}
+
+impl fmt::Display for ChangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ChangeError::NoServers => f.write_str(
+                "no storage server is known: check that the node has an introducers.furl and that the introducer runs, or configure servers by hand",
+            ),
+            ChangeError::NoKeys => f.write_str("no keys could be made for the file"),
+            ChangeError::NotFound { trouble } => {
+                f.write_str("no server has anything of the file")?;
+                list(trouble, f)
+            }
+            ChangeError::TooFew { needed, voters, accepted, trouble } => {
+                write!(f, "the change needs {needed} of {voters} servers, {accepted} took part")?;
+                list(trouble, f)?;
+                f.write_str(". Try again when more of the servers are up")
+            }
+            ChangeError::Unreadable { trouble } => {
+                f.write_str("what is there cannot be read now, so it is not overwritten")?;
+                list(trouble, f)?;
+                f.write_str(". Try again when more of the servers are up")
+            }
+            ChangeError::NoPrivateKey { trouble } => {
+                f.write_str("no server has the key that is needed to change the file")?;
+                list(trouble, f)
+            }
+            ChangeError::NoDirectory(error) => error.fmt(f),
+            ChangeError::Edit(error) => error.fmt(f),
+            ChangeError::Make(error) => error.fmt(f),
+            ChangeError::Beaten { attempts } => write!(
+                f,
+                "others changed it at the same time, {attempts} times in a row; look what is there now and try again"
+            ),
+            ChangeError::Stopping => f.write_str("the node is stopping"),
+        }
+    }
+}
+
+impl core::error::Error for ChangeError {}
+
+fn list(trouble: &[ServerTrouble], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for one in trouble {
+        write!(f, "; {} ({}): {}", one.nickname, one.server.short(), one.trouble)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! What a map shows, as readers and writers ask it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::{HeldShare, Map, ServerView, ShareState, Version};
+use crate::identity::ServerId;
+use crate::peers::Candidate;
+use crate::task::{ServerTrouble, Trouble};
+use crate::time::Instant;
+
+/// Where the good shares of one version are.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sighting {
+    /// For each share, the servers that have it.
+    pub(crate) shares: BTreeMap<u16, BTreeSet<ServerId>>,
+}
+
+impl Sighting {
+    /// The servers that have any share of it.
+    pub(crate) fn servers(&self) -> BTreeSet<ServerId> {
+        self.shares.values().flatten().copied().collect()
+    }
+}
+
+impl Map {
+    /// The signed versions seen, and where their shares are.
+    pub(crate) fn versions(&self) -> BTreeMap<Version, Sighting> {
+        let mut versions: BTreeMap<Version, Sighting> = BTreeMap::new();
+        for (server, number, version) in self.good_shares() {
+            let sighting = versions.entry(*version).or_default();
+            sighting.shares.entry(number).or_default().insert(server);
+        }
+        versions
+    }
+
+    /// Whether enough distinct shares of a version were seen to read it.
+    pub(crate) fn recoverable(&self, version: &Version) -> bool {
+        let numbers: BTreeSet<u16> =
+            self.good_shares().filter(|(.., of)| *of == version).map(|(_, number, _)| number).collect();
+        numbers.len() >= usize::from(version.needed)
+    }
+
+    /// The versions of which enough shares were seen, the one to be read first: the highest number,
+    /// then the one on more servers, then the greater.
+    pub(crate) fn readable(&self) -> Vec<Version> {
+        let versions = self.versions();
+        let enough =
+            |(version, seen): &(&Version, &Sighting)| seen.shares.len() >= usize::from(version.needed);
+        let rank =
+            |(version, seen): (&Version, &Sighting)| (version.sequence, seen.servers().len(), *version);
+        let mut ranked: Vec<_> = versions.iter().filter(enough).map(rank).collect();
+        ranked.sort_unstable();
+        ranked.into_iter().rev().map(|(_, _, version)| version).collect()
+    }
+
+    /// The version that a reader should have, of those that can be read.
+    pub(crate) fn newest_readable(&self) -> Option<Version> {
+        self.readable().first().copied()
+    }
+
+    /// The highest sequence number of any signed version seen; 0 if there is none.
+    pub(crate) fn highest_sequence(&self) -> u64 {
+        self.good_shares().map(|(.., version)| version.sequence).max().unwrap_or(0)
+    }
+
+    /// For each server that answered, its signed versions with their sequence numbers: what the rule
+    /// for writers wants to know.
+    pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
+        let of = |shares: &BTreeMap<u16, HeldShare>| {
+            let good = shares.values().filter_map(HeldShare::good);
+            good.map(|(version, _)| (*version, version.sequence)).collect()
+        };
+        self.answered().map(|(server, shares)| (server, of(shares))).collect()
+    }
+
+    /// The servers that answered, with their shares, good or bad.
+    pub(crate) fn answered(&self) -> impl Iterator<Item = (ServerId, &BTreeMap<u16, HeldShare>)> {
+        self.servers.iter().filter_map(|(server, view)| match view {
+            ServerView::Answered(shares) => Some((*server, shares)),
+            ServerView::Waiting { .. } | ServerView::Failed(_) => None,
+        })
+    }
+
+    /// The servers still waited for, and since when.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (ServerId, Instant)> {
+        self.servers.iter().filter_map(|(server, view)| match view {
+            ServerView::Waiting { since } => Some((*server, *since)),
+            ServerView::Answered(_) | ServerView::Failed(_) => None,
+        })
+    }
+
+    /// The servers that have shares in the file's slot, good or bad.
+    pub(crate) fn holders(&self) -> BTreeSet<ServerId> {
+        self.answered().filter(|(_, shares)| !shares.is_empty()).map(|(server, _)| server).collect()
+    }
+
+    /// What is known of a server; `None` if it was not asked.
+    pub(crate) fn server(&self, server: ServerId) -> Option<&ServerView> {
+        self.servers.get(&server)
+    }
+
+    /// One share of a server.
+    pub(crate) fn share(&self, server: ServerId, share: u16) -> Option<&HeldShare> {
+        match self.servers.get(&server)? {
+            ServerView::Answered(shares) => shares.get(&share),
+            ServerView::Waiting { .. } | ServerView::Failed(_) => None,
+        }
+    }
+
+    /// Whether nothing is under way that may show further shares to be good or bad: no answer is
+    /// awaited and no signature being checked.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.waiting().next().is_none() && !self.is_checking()
+    }
+
+    /// Whether it has yet to be found out if some share is good.
+    pub(crate) fn is_checking(&self) -> bool {
+        let open = |share: &HeldShare| !matches!(share.state(), ShareState::Good | ShareState::Bad(_));
+        self.answered().any(|(_, shares)| shares.values().any(open))
+    }
+
+    /// The servers in the order of the ring.
+    pub(crate) fn ring(&self) -> &[Candidate] {
+        &self.ring
+    }
+
+    /// The servers that were asked, in the order of the ring.
+    pub(crate) fn asked_servers(&self) -> impl Iterator<Item = &Candidate> {
+        self.ring[..self.asked].iter()
+    }
+
+    /// Whether every server was asked.
+    pub(crate) fn asked_all(&self) -> bool {
+        self.asked == self.ring.len()
+    }
+
+    /// The servers that were no help, and why: of a server with several bad shares, the first.
+    pub(crate) fn troubles(&self) -> Vec<ServerTrouble> {
+        let trouble = |candidate: &Candidate| {
+            let trouble = match self.servers.get(&candidate.server)? {
+                ServerView::Waiting { .. } => return None,
+                ServerView::Failed(trouble) => trouble.clone(),
+                ServerView::Answered(shares) if shares.is_empty() => Trouble::NoShares,
+                ServerView::Answered(shares) => {
+                    let bad = |(share, held): (&u16, &HeldShare)| Some((*share, held.bad()?));
+                    let (share, why) = shares.iter().find_map(bad)?;
+                    Trouble::BadMutableShare { share, why }
+                }
+            };
+            let Candidate { server, nickname, .. } = candidate;
+            Some(ServerTrouble { server: *server, nickname: nickname.clone(), trouble })
+        };
+        self.asked_servers().filter_map(trouble).collect()
+    }
+
+    /// Every share seen, good or bad: its server and its number.
+    pub(crate) fn shares(&self) -> impl Iterator<Item = (ServerId, u16, &HeldShare)> {
+        self.answered()
+            .flat_map(|(server, shares)| shares.iter().map(move |(number, share)| (server, *number, share)))
+    }
+
+    fn good_shares(&self) -> impl Iterator<Item = (ServerId, u16, &Version)> {
+        self.shares().filter_map(|(server, number, share)| Some((server, number, share.good()?.0)))
+    }
+}

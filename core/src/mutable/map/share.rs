@@ -1,0 +1,104 @@
+//! One share at one server, as far as it has been read.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::ops::Range;
+
+use crate::mutable::{MutableLayout, MutableShareError, Version, parse_header};
+use crate::task::covered;
+
+/// How far a share is trusted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ShareState {
+    /// Its header makes sense. Its version has not been looked at yet.
+    Unchecked,
+    /// The rest of what is needed to check its version is being read.
+    Reading,
+    /// Its signature is being checked, by the check with this number.
+    Checking(u64),
+    /// Its version is signed by the file's key. That says nothing of its blocks, nor of where its
+    /// header says that they are.
+    Good,
+    /// It is of no use.
+    Bad(MutableShareError),
+}
+
+/// One share at one server: what was read of it, and what it is.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldShare {
+    /// What was read: where it begins, and the bytes. The first piece is the first bytes.
+    pieces: Vec<(u64, Bytes)>,
+    header: Option<(Version, MutableLayout)>,
+    state: ShareState,
+}
+
+impl HeldShare {
+    /// A share of which the first bytes were read.
+    pub(super) fn new(number: u16, first: Bytes) -> HeldShare {
+        let (header, state) = match parse_header(&first) {
+            Ok((version, _)) if number >= version.total.into() => {
+                (None, ShareState::Bad(MutableShareError::NoSuchShare { share: number }))
+            }
+            Ok(header) => (Some(header), ShareState::Unchecked),
+            Err(why) => (None, ShareState::Bad(why)),
+        };
+        // The bytes of junk are not worth keeping, but for what a writer tests.
+        let first = match header {
+            Some(_) => first,
+            None => Bytes::copy_from_slice(&first[..first.len().min(crate::mutable::HEADER_LEN_MAX)]),
+        };
+        HeldShare { pieces: Vec::from([(0, first)]), header, state }
+    }
+
+    /// How far it is trusted.
+    pub(crate) fn state(&self) -> ShareState {
+        self.state
+    }
+
+    /// Its version and where its parts are, if the version is signed.
+    pub(crate) fn good(&self) -> Option<(&Version, &MutableLayout)> {
+        match (self.state, &self.header) {
+            (ShareState::Good, Some((version, layout))) => Some((version, layout)),
+            _ => None,
+        }
+    }
+
+    /// Why it is of no use.
+    pub(crate) fn bad(&self) -> Option<MutableShareError> {
+        match self.state {
+            ShareState::Bad(why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Its first bytes, as the server gave them: what is there, up to
+    /// [`FIRST_BYTES`](super::FIRST_BYTES), of a share whose header makes no sense up to
+    /// [`HEADER_LEN_MAX`](crate::mutable::HEADER_LEN_MAX).
+    pub(crate) fn first_bytes(&self) -> &Bytes {
+        let (_, first) = &self.pieces[0];
+        first
+    }
+
+    /// The bytes of a range, if they have been read.
+    pub(crate) fn bytes(&self, range: &Range<u64>) -> Option<Bytes> {
+        covered(&self.pieces, range)
+    }
+
+    /// Everything read: where each piece begins, and its bytes.
+    pub(crate) fn pieces(&self) -> &[(u64, Bytes)] {
+        &self.pieces
+    }
+
+    /// What its header says, signed or not.
+    pub(super) fn header(&self) -> Option<&(Version, MutableLayout)> {
+        self.header.as_ref()
+    }
+
+    pub(super) fn set(&mut self, state: ShareState) {
+        self.state = state;
+    }
+
+    pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
+        self.pieces.push((start, bytes));
+    }
+}
