@@ -5,23 +5,28 @@
 //! tallac-simulator trace --seed 7
 //! tallac-simulator hash --seed 7
 //! tallac-simulator shrink --seed 7
+//! tallac-simulator writers --seeds 0..1000 --writers 5
 //! ```
 
 use core::ops::Range;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Instant;
+use tallac_core::mutable::Consent;
 use tallac_simulator::disk::Lie;
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::run::{run_plan, run_seed};
 use tallac_simulator::shrink::shrink;
+use tallac_simulator::writers::{self, Writers};
 
 const USAGE: &str = "usage: tallac-simulator run --seeds A..B [--lie none|no-sync|no-content-sync|no-name-sync|late] [--blind]
        tallac-simulator trace --seed N [the same options]
        tallac-simulator hash --seed N [the same options]
        tallac-simulator plan --seed N [the same options]
        tallac-simulator shrink --seed N [the same options]
---lie: how the disks lie about syncing; --blind: do not look at the disks when an upload is acknowledged";
+       tallac-simulator writers --seeds A..B [--writers N] [--names N] [--faults N] [--accept N]
+--lie: how the disks lie about syncing; --blind: do not look at the disks when an upload is acknowledged
+--accept: how many servers must accept a change, instead of more than half";
 
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1).collect()) {
@@ -41,6 +46,7 @@ fn main() -> ExitCode {
                 }
                 ExitCode::SUCCESS
             }
+            Task::Writers(spec) => write_together(seeds, &spec),
             Task::Plan => {
                 println!("{:#?}", Plan::draw(seeds.start, &profile));
                 ExitCode::SUCCESS
@@ -59,6 +65,7 @@ enum Task {
     Hash,
     Plan,
     Shrink,
+    Writers(Writers),
 }
 
 struct Arguments {
@@ -75,6 +82,7 @@ fn arguments(words: Vec<String>) -> Option<Arguments> {
         "hash" => Task::Hash,
         "plan" => Task::Plan,
         "shrink" => Task::Shrink,
+        "writers" => Task::Writers(Writers::default()),
         _ => return None,
     };
     let mut arguments = Arguments { task, seeds: 0..100, profile: Profile::default() };
@@ -97,6 +105,16 @@ fn arguments(words: Vec<String>) -> Option<Arguments> {
                     "no-name-sync" => Lie::NoNameSync,
                     "late" => Lie::Late,
                     _ => return None,
+                }
+            }
+            option @ ("--writers" | "--names" | "--faults" | "--accept") => {
+                let Task::Writers(spec) = &mut arguments.task else { return None };
+                let number: u16 = rest.next()?.parse().ok()?;
+                match option {
+                    "--writers" => spec.writers = number,
+                    "--names" => spec.names = number.into(),
+                    "--faults" => spec.faults = number.into(),
+                    _ => spec.consent = Consent::Servers(number.into()),
                 }
             }
             "--blind" => arguments.profile.looks_under_acks = false,
@@ -140,6 +158,32 @@ fn run(seeds: Range<u64>, profile: &Profile) -> ExitCode {
     for (what, count) in counts {
         println!("{count:>14} {what}");
     }
+    if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Several writers of one directory.
+fn write_together(seeds: Range<u64>, spec: &Writers) -> ExitCode {
+    let (began, mut bad, mut names, mut refused, mut crashes) = (Instant::now(), 0, 0, 0, 0);
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let total = seeds.end.saturating_sub(seeds.start);
+    for seed in seeds {
+        let written = writers::run(seed, spec);
+        if !written.wrong.is_empty() {
+            bad += 1;
+            println!("{written}");
+        }
+        names += written.acknowledged;
+        refused += written.refused;
+        crashes += written.crashes;
+        for (why, count) in written.reasons {
+            *reasons.entry(why).or_default() += count;
+        }
+    }
+    println!("{total} seeds, {bad} of them bad, in {:.1} s", began.elapsed().as_secs_f64());
+    println!("{} writers: {names} names acknowledged, {refused} refused, {crashes} crashes", spec.writers);
+    let mut reasons: Vec<(usize, String)> = reasons.into_iter().map(|(why, count)| (count, why)).collect();
+    reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    reasons.iter().take(10).for_each(|(count, why)| println!("{count:>8} {why}"));
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
