@@ -284,21 +284,30 @@ impl Run {
         for acknowledged in self.acknowledged.clone() {
             // Removing one after the other tells each that is missing.
             let edits = Edits(vec![unlink(&acknowledged)]);
-            let id = self.change(self.grid.clients[0], Change::Edit(edits), Consent::Majority);
-            let end = self.grid.world.now() + Duration::from_secs(600);
-            loop {
-                match self.step(end) {
-                    Some(Happened::Changed(of, Ok(_))) if of == id => break,
-                    Some(Happened::Changed(of, Err(error))) if of == id => {
-                        self.written.wrong.push(format!("{acknowledged:?} was acknowledged: {error}"));
-                        break;
+            // Servers that were down are connected to again after a while.
+            let mut left = 10;
+            let error = loop {
+                let id = self.change(self.grid.clients[0], Change::Edit(edits.clone()), Consent::Majority);
+                let end = self.grid.world.now() + Duration::from_secs(600);
+                let result = loop {
+                    match self.step(end) {
+                        Some(Happened::Changed(of, result)) if of == id => break result,
+                        Some(_) => {}
+                        None => return self.written.wrong.push("hangs at the end".into()),
                     }
-                    Some(_) => {}
-                    None => {
-                        self.written.wrong.push("hangs at the end".into());
-                        return;
+                };
+                left -= 1;
+                match result {
+                    Ok(_) => break None,
+                    Err(error) if matches!(*error, ChangeError::Edit(_)) || left == 0 => break Some(error),
+                    Err(_) => {
+                        let pause = self.grid.world.now() + Duration::from_secs(30);
+                        while self.step(pause).is_some() {}
                     }
                 }
+            };
+            if let Some(error) = error {
+                self.written.wrong.push(format!("{acknowledged:?} was acknowledged: {error}"));
             }
         }
     }

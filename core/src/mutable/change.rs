@@ -44,6 +44,8 @@ use core::time::Duration;
 
 /// How often a change is tried when others are faster each time.
 const ATTEMPTS_MAX: u32 = 20;
+/// How often a change waits for another that is under way, before it competes with it.
+const WAITS_MAX: u32 = 3;
 /// The first pause after having been beaten; doubled each time up to the longest, jittered.
 const PAUSE_FIRST: Duration = Duration::from_millis(40);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
@@ -216,6 +218,10 @@ pub(crate) struct ChangeFile {
     map: Option<Map>,
     stage: Stage,
     attempts: u32,
+    /// How often it was waited for somebody who is writing.
+    waits: u32,
+    /// The contents of versions that were made here. Shares of them may be anywhere, too few to read.
+    own: BTreeMap<Version, Payload>,
     /// What edits saw under their names when they were first applied.
     pinned: bool,
     outcomes: Vec<EditOutcome>,
@@ -283,8 +289,23 @@ impl ChangeFile {
                 (Some(key.clone()), Some(cap), Stage::Awaiting)
             }
         };
-        let (map, attempts, pinned, outcomes) = (None, 0, false, Vec::new());
-        ChangeFile { setup, entropy, key, cap, map, stage, attempts, pinned, outcomes, tasks, actions }
+        let (map, attempts, waits, own) = (None, 0, 0, BTreeMap::new());
+        let (pinned, outcomes) = (false, Vec::new());
+        ChangeFile {
+            setup,
+            entropy,
+            key,
+            cap,
+            map,
+            stage,
+            attempts,
+            waits,
+            own,
+            pinned,
+            outcomes,
+            tasks,
+            actions,
+        }
     }
 
     fn servers(&mut self, ring: Vec<Candidate>, now: Instant) {
@@ -326,7 +347,7 @@ impl ChangeFile {
             (Purpose::Make(task), Outcome::Job(output)) => self.made(task, output),
             (Purpose::Write(server), Outcome::Answer(answer)) => {
                 if let Stage::Writing { writing } = &mut self.stage {
-                    writing.answered(server, answer);
+                    writing.answered(server, answer, &mut self.tasks);
                 }
             }
             (purpose, outcome) => debug_assert!(false, "{purpose:?} cannot end with {outcome:?}"),
@@ -422,7 +443,9 @@ impl ChangeFile {
         let voters = self.voters();
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| voters.contains(server)).collect();
-        let readable: BTreeSet<Version> = map.readable().into_iter().collect();
+        let readable: BTreeSet<Version> =
+            map.readable().into_iter().chain(self.own.keys().copied()).collect();
+        let highest = map.highest_sequence();
         let decision = match self.setup.consent {
             Consent::Majority => quorum::decide(&answers, voters.len(), &readable, known),
             Consent::Servers(needed) if answers.len() < needed => Decision::TooFew { needed },
@@ -436,6 +459,12 @@ impl ChangeFile {
             Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
                 let trouble = map.troubles();
                 self.fail(ChangeError::Unreadable { trouble });
+            }
+            Decision::Write { sequence, .. } if sequence == highest && self.waits < WAITS_MAX => {
+                // Somebody has begun to write this version; better let him finish than compete.
+                self.waits += 1;
+                let pause = self.entropy.jitter(PAUSE_FIRST * 2);
+                self.stage = Stage::Pausing { until: now.instant + pause };
             }
             Decision::Write { sequence, bases, targets } => {
                 let plan = Plan { sequence, bases, targets };
@@ -481,6 +510,10 @@ impl ChangeFile {
         }
         let matters = matches!(self.setup.change, Change::Edit(_));
         if matters && let Some(version) = plan.bases.get(contents.len()) {
+            if let Some(content) = self.own.get(version).and_then(|content| content.bytes().cloned()) {
+                contents.push(content);
+                return true;
+            }
             *gather = Some(Box::new(Gather::new(&cap.read_cap(), *version)));
             return true;
         }
@@ -564,7 +597,10 @@ impl ChangeFile {
         let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
         let targets: Vec<Target> = chosen.filter_map(target).collect();
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
-        let writing = Writing::new(made, &targets, &rights, &reads, &mut self.tasks);
+        // Nobody else writes to a file that is new, or has only one writer.
+        let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();
+        self.own.insert(made.version, made.content.clone());
+        let writing = Writing::new(made, &targets, &rights, &reads, gated, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing) };
     }
 

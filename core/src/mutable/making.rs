@@ -74,6 +74,7 @@ pub(super) struct Making {
     encoding: MutableEncoding,
     layout: MutableLayout,
     sequence: u64,
+    content: Payload,
     iv: Option<Salt>,
     encoding_now: BTreeSet<u64>,
     /// For each share the blocks as stored, and their hashes, by segment.
@@ -85,6 +86,8 @@ pub(super) struct Making {
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) version: Version,
+    /// What it holds.
+    pub(super) content: Payload,
     shares: Vec<Vec<Payload>>,
 }
 
@@ -135,7 +138,17 @@ impl Making {
         let no_block = (Payload::from(Vec::new()), Hash([0; 32]));
         let blocks = vec![vec![no_block; segments as usize]; encoding.total().into()];
         let encoding_now: BTreeSet<u64> = (0..segments).collect();
-        let mut making = Making { key, encoding, layout, sequence, iv, encoding_now, blocks, signing: None };
+        let mut making = Making {
+            key,
+            encoding,
+            layout,
+            sequence,
+            content: content.clone(),
+            iv,
+            encoding_now,
+            blocks,
+            signing: None,
+        };
         making.build_trees(tasks);
         Ok(making)
     }
@@ -200,6 +213,7 @@ impl Making {
             let blocks = blocks.into_iter().map(|(block, _)| block);
             [Payload::from(front)].into_iter().chain(blocks).chain([Payload::from(tail)]).collect()
         });
-        Some(Made { version, shares: shares.collect() })
+        let content = self.content.clone();
+        Some(Made { version, content, shares: shares.collect() })
     }
 }

@@ -12,12 +12,12 @@ use crate::secret::{WriteEnabler, WriteKey};
 use crate::storage::protocol::{ShareVectors, SlotTest, StorageAnswer, StorageRequest};
 use crate::storage_index::StorageIndex;
 use crate::task::{Task, Tasks, Trouble};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 /// How long a server may take for a write, without its length.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How fast the slowest disk is taken to be: bytes per second, added to the patience above.
 const SLOWEST_DISK: u64 = 4 * 1024 * 1024;
 
@@ -78,23 +78,33 @@ pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<Se
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) made: Made,
+    /// What is sent once the gate is open.
+    queue: VecDeque<(ServerId, BTreeSet<u16>, Task)>,
     waiting: BTreeMap<ServerId, BTreeSet<u16>>,
+    /// One server has accepted, so it makes sense to ask the others.
+    is_open: bool,
     pub(super) verdicts: BTreeMap<ServerId, Verdict>,
 }
 
 impl Writing {
     /// Sends every target what it is to have. The answers carry `reads` of every share there.
+    ///
+    /// With `gated` the first target is asked first, and the others only if it accepts. Writers of the
+    /// same file have the same order of targets, so that of several at once all but one are turned away
+    /// there, before they have overwritten anything: shares of many versions, of none of them enough,
+    /// would be worse than being late.
     pub(super) fn new<P: From<ServerId>>(
         made: Made,
         targets: &[Target],
         rights: &WriteRights,
         reads: &[(u64, u64)],
+        gated: bool,
         tasks: &mut Tasks<P>,
     ) -> Writing {
         let room = (BULK_LEN_MAX as u64 / made.share_len().max(1)).max(1) as usize;
         let total = u16::from(made.version.total);
         let homes = assign(targets, total, room);
-        let mut waiting = BTreeMap::new();
+        let mut queue = VecDeque::new();
         for target in targets {
             let (server, shares) = (target.candidate.server, &homes[&target.candidate.server]);
             if shares.is_empty() {
@@ -113,13 +123,30 @@ impl Writing {
             };
             let len = made.share_len() * shares.len() as u64;
             let patience = PATIENCE + Duration::from_secs(len / SLOWEST_DISK);
-            tasks.start(server.into(), Task::Ask { server, request, bulk, patience, effort: Effort::Normal });
-            waiting.insert(server, shares.clone());
+            let task = Task::Ask { server, request, bulk, patience, effort: Effort::Normal };
+            queue.push_back((server, shares.clone(), task));
         }
-        Writing { made, waiting, verdicts: BTreeMap::new() }
+        let (waiting, verdicts) = (BTreeMap::new(), BTreeMap::new());
+        let mut writing = Writing { made, queue, waiting, is_open: !gated, verdicts };
+        writing.send(tasks);
+        writing
     }
 
-    pub(super) fn answered(&mut self, server: ServerId, answer: Answer) {
+    /// Sends what may be sent: one request while the gate is shut.
+    fn send<P: From<ServerId>>(&mut self, tasks: &mut Tasks<P>) {
+        while self.is_open || self.waiting.is_empty() {
+            let Some((server, shares, task)) = self.queue.pop_front() else { return };
+            tasks.start(server.into(), task);
+            self.waiting.insert(server, shares);
+        }
+    }
+
+    pub(super) fn answered<P: From<ServerId>>(
+        &mut self,
+        server: ServerId,
+        answer: Answer,
+        tasks: &mut Tasks<P>,
+    ) {
         let Some(shares) = self.waiting.remove(&server) else { return };
         let verdict = match answer {
             Ok((StorageAnswer::Tested { success: true, .. }, _)) => Verdict::Taken(shares),
@@ -127,11 +154,17 @@ impl Writing {
             Ok(_) => Verdict::Failed(Trouble::Nonsense("no answer to a write")),
             Err(error) => Verdict::Failed(Trouble::Ask(error)),
         };
+        match &verdict {
+            Verdict::Taken(_) => self.is_open = true,
+            Verdict::Beaten(..) if !self.is_open => self.queue.clear(),
+            Verdict::Beaten(..) | Verdict::Failed(_) => {}
+        }
         self.verdicts.insert(server, verdict);
+        self.send(tasks);
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.queue.is_empty()
     }
 
     /// The shares that were taken, by server.
