@@ -20,6 +20,7 @@ mod error;
 mod layout;
 mod map;
 mod quorum;
+mod read;
 mod segment;
 mod share;
 mod version;
@@ -31,6 +32,7 @@ pub use check::{
 pub use encoding::{MDMF_SEGMENT_SIZE, MUTABLE_SHARES_MAX, MutableEncoding};
 pub use error::{MutableSection, MutableShareError};
 pub use layout::{HEADER_LEN_MAX, HEADER_LEN_MDMF, HEADER_LEN_SDMF, MutableLayout, parse_header};
+pub use read::{Found, Read, ReadAction, ReadError, ReadEvent, ReadSetup};
 pub use segment::{MutableCoding, SegmentError, decode_segment, encode_segment};
 pub use share::{Parts, build_all, pack, sections, share_chain};
 pub use version::{SALT_LEN, Salt, Version};
