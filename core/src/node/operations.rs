@@ -1,7 +1,7 @@
 //! The uploads and downloads under way.
 
 use super::config::NodeConfig;
-use crate::capability::ChkCap;
+use crate::capability::{ChkCap, MutableReadCap};
 use crate::disk::DiskStep;
 use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
 use crate::entropy::Entropy;
@@ -9,6 +9,7 @@ use crate::identity::ServerId;
 use crate::io::Io;
 use crate::job::Job;
 use crate::machine::Machine;
+use crate::mutable::{Read, ReadAction, ReadError, ReadEvent, ReadSetup};
 use crate::operation::{Command, OperationId, Report};
 use crate::payload::Payload;
 use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
@@ -56,6 +57,8 @@ pub(super) struct Operations {
     entropy: Entropy,
     uploads: BTreeMap<OperationId, Box<Upload>>,
     downloads: BTreeMap<OperationId, Box<Download>>,
+    /// Downloads of mutable files.
+    reads: BTreeMap<OperationId, Box<Read>>,
     /// Uploads that wait for their servers.
     waiting: Vec<(OperationId, StorageIndex)>,
     /// The files that the uploads under way store. Two uploads of one file would get in each
@@ -83,6 +86,7 @@ impl Operations {
             entropy,
             uploads: BTreeMap::new(),
             downloads: BTreeMap::new(),
+            reads: BTreeMap::new(),
             waiting: Vec::new(),
             storing: BTreeMap::new(),
             early: Vec::new(),
@@ -98,7 +102,7 @@ impl Operations {
 
     /// How many uploads and downloads are under way.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.uploads.len(), self.downloads.len())
+        (self.uploads.len(), self.downloads.len() + self.reads.len())
     }
 
     /// Whether no operation, ended ones included, has anything to do at the disk.
@@ -133,11 +137,16 @@ impl Operations {
             }
             Command::UploadData { id, data } => self.upload(id, UploadEvent::Data(data), now),
             Command::UploadEnd { id } => self.upload(id, UploadEvent::End, now),
-            Command::Download { .. } if table.is_empty() => self.early.push(command),
+            Command::Download { .. } | Command::ReadMutable { .. } if table.is_empty() => {
+                self.early.push(command);
+            }
             Command::Download { id, cap, range } => self.start_download(id, cap, range, config, table, now),
+            Command::ReadMutable { id, cap, range } => self.start_read(id, cap, range, config, table, now),
             Command::DownloadGrant { id, bytes } => {
                 if self.downloads.contains_key(&id) {
                     self.download(id, DownloadEvent::Grant(bytes), now);
+                } else if self.reads.contains_key(&id) {
+                    self.read(id, ReadEvent::Grant(bytes), now);
                 } else if self.early.iter().any(|early| operation_of(early) == Some(id)) {
                     self.early.push(command);
                 }
@@ -146,6 +155,7 @@ impl Operations {
                 self.early.retain(|early| operation_of(early) != Some(id));
                 self.upload(id, UploadEvent::Cancel, now);
                 self.download(id, DownloadEvent::Cancel, now);
+                self.read(id, ReadEvent::Cancel, now);
                 self.forget(id);
             }
             Command::Stop => {}
@@ -161,6 +171,9 @@ impl Operations {
             Command::Download { id, .. } => {
                 io.report(Report::Downloaded { id, result: Err(Box::new(DownloadError::Stopping)) });
             }
+            Command::ReadMutable { id, .. } => {
+                io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
+            }
             _ => {}
         }
     }
@@ -175,14 +188,25 @@ impl Operations {
             let result = Err(Box::new(DownloadError::Stopping));
             self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
         }
+        for id in self.reads.keys().copied() {
+            let result = Err(Box::new(ReadError::Stopping));
+            self.wishes.push_back(Wish::Report(Report::MutableRead { id, result }));
+        }
         self.uploads.clear();
         for command in core::mem::take(&mut self.early) {
-            if let Command::Download { id, .. } = command {
-                let result = Err(Box::new(DownloadError::Stopping));
-                self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
-            }
+            let report = match command {
+                Command::Download { id, .. } => {
+                    Report::Downloaded { id, result: Err(Box::new(DownloadError::Stopping)) }
+                }
+                Command::ReadMutable { id, .. } => {
+                    Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) }
+                }
+                _ => continue,
+            };
+            self.wishes.push_back(Wish::Report(report));
         }
         self.downloads.clear();
+        self.reads.clear();
         self.waiting.clear();
         self.storing.clear();
     }
@@ -200,10 +224,14 @@ impl Operations {
             self.upload(id, UploadEvent::Servers { ring, happy }, now);
         }
         for command in core::mem::take(&mut self.early) {
-            if let Command::Download { id, cap, range } = command {
-                self.start_download(id, cap, range, config, table, now);
-            } else {
-                self.command(command, config, table, now);
+            match command {
+                Command::Download { id, cap, range } => {
+                    self.start_download(id, cap, range, config, table, now);
+                }
+                Command::ReadMutable { id, cap, range } => {
+                    self.start_read(id, cap, range, config, table, now);
+                }
+                command => self.command(command, config, table, now),
             }
         }
     }
@@ -224,6 +252,21 @@ impl Operations {
         self.drain_download(id);
     }
 
+    fn start_read(
+        &mut self,
+        id: OperationId,
+        cap: MutableReadCap,
+        range: Option<Range<u64>>,
+        config: &NodeConfig,
+        table: &ServerTable,
+        now: Now,
+    ) {
+        let ring = table.ring(&cap.storage_index(), RING_MAX);
+        let batch = config.encoding.total().into();
+        self.reads.insert(id, Box::new(Read::new(ReadSetup { cap, range, ring, batch }, now)));
+        self.drain_read(id);
+    }
+
     pub(super) fn answered(&mut self, token: AskToken, answer: Answer, now: Now) {
         let owner = TaskOwner { asker: token.asker, id: token.id };
         self.finished(owner, Outcome::Answer(answer), now);
@@ -236,6 +279,7 @@ impl Operations {
         match owner.asker {
             Asker::Upload(id) => self.upload(id, UploadEvent::Finished(owner.id, outcome), now),
             Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
+            Asker::Read(id) => self.read(id, ReadEvent::Finished(owner.id, outcome), now),
             Asker::Node(_) => {}
         }
     }
@@ -288,12 +332,17 @@ impl Operations {
         for id in downloads.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.download(id, DownloadEvent::Wake, now);
         }
+        let reads = self.reads.iter().filter(|(_, read)| due(read.deadline()));
+        for id in reads.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.read(id, ReadEvent::Wake, now);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let uploads = self.uploads.values().filter_map(|upload| upload.deadline());
         let downloads = self.downloads.values().filter_map(|download| download.deadline());
-        uploads.chain(downloads).min()
+        let reads = self.reads.values().filter_map(|read| read.deadline());
+        uploads.chain(downloads).chain(reads).min()
     }
 
     fn upload(&mut self, id: OperationId, event: UploadEvent, now: Now) {
@@ -360,12 +409,44 @@ impl Operations {
         }
     }
 
+    fn read(&mut self, id: OperationId, event: ReadEvent, now: Now) {
+        if let Some(read) = self.reads.get_mut(&id) {
+            read.handle(event, now);
+            self.drain_read(id);
+        }
+    }
+
+    fn drain_read(&mut self, id: OperationId) {
+        let mut over = false;
+        while let Some(action) = self.reads.get_mut(&id).and_then(|read| read.poll_action()) {
+            let report = match action {
+                ReadAction::Task(task_id, task) => {
+                    self.wish_for(Asker::Read(id), task_id, *task);
+                    continue;
+                }
+                ReadAction::Found(found) => Report::MutableFound { id, found },
+                ReadAction::Data(data) => Report::DownloadData { id, data },
+                ReadAction::Done(result) => {
+                    over = true;
+                    Report::MutableRead { id, result }
+                }
+            };
+            self.wishes.push_back(Wish::Report(report));
+        }
+        if over {
+            self.reads.remove(&id);
+        }
+    }
+
     fn forget(&mut self, id: OperationId) {
         self.waiting.retain(|(waiting, _)| *waiting != id);
         self.uploads.remove(&id);
         self.storing.remove(&id);
         if self.downloads.remove(&id).is_some() {
             self.wishes.push_back(Wish::ForgetAsker(Asker::Download(id)));
+        }
+        if self.reads.remove(&id).is_some() {
+            self.wishes.push_back(Wish::ForgetAsker(Asker::Read(id)));
         }
     }
 }
@@ -390,6 +471,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::UploadData { id, .. }
         | Command::UploadEnd { id }
         | Command::Download { id, .. }
+        | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
