@@ -199,7 +199,7 @@ fn a_share_under_another_number() {
         grid.disk(server).place(file.index, server as u16, &file.shares[(server + 1) % 5]);
     }
     let error = error(grid.read(&file.cap));
-    let ReadError::NotEnoughShares { found: 0, needed: 3, trouble, .. } = &error else { panic!("{error}") };
+    let ReadError::NotFound { asked: 5, trouble } = &error else { panic!("{error}") };
     let damaged = |trouble: &Trouble| {
         matches!(trouble, Trouble::BadMutableShare { why: MutableShareError::ShareHashes, .. })
     };
@@ -241,8 +241,16 @@ fn a_damaged_newest_version_gives_way_to_an_older_one() {
     old.assert_read(&got);
     let found = got.found.expect("told");
     assert_eq!((found.is_newest(), found.highest_sequence), (false, 2));
-    // Once part of the new version has been delivered it is too late.
-    damaged[3_000] ^= 1;
+}
+
+#[test]
+fn damage_that_shows_late_is_told() {
+    let (old, new) = (version(Mdmf, (3, 10), 400_000, 1), version(Mdmf, (3, 10), 9_000_000, 2));
+    let mut grid = grid(10);
+    old.spread(&mut grid);
+    (0..3).for_each(|share| new.place(&mut grid, share, share));
+    let mut damaged = new.shares[2].clone();
+    // Part of the new version has been delivered by then.
     let data = parse_header(&damaged).expect("good").1.data_range();
     damaged[data.end as usize - 1] ^= 1;
     grid.disk(2).place(new.index, 2, &damaged);

@@ -175,10 +175,17 @@ impl Map {
                 self.put_rest(server, share, &ranges, answer);
             }
             (MapTask::Check(check), Outcome::Job(JobOutput::SignatureGood(is_good))) => {
-                self.trust.checked(check, is_good);
-                let (good, bad) = (ShareState::Good, ShareState::Bad(MutableShareError::Signature));
-                for share in self.shares_mut().filter(|share| share.state() == ShareState::Checking(check)) {
-                    share.set(if is_good { good } else { bad });
+                let version = self.trust.checked(check, is_good);
+                let bad = ShareState::Bad(MutableShareError::Signature);
+                for share in self.shares_mut() {
+                    let state = share.state();
+                    let of_version = share.header().map(|(of, _)| *of) == version;
+                    if is_good && of_version && (state == bad || matches!(state, ShareState::Checking(_))) {
+                        // Also if its own copy of the signature is damaged.
+                        share.set(ShareState::Good);
+                    } else if state == ShareState::Checking(check) {
+                        share.set(bad);
+                    }
                 }
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),

@@ -26,6 +26,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use self::fetch::{Fetch, FetchTask, Hunger};
 use super::Version;
@@ -38,6 +39,8 @@ use crate::peers::Candidate;
 use crate::task::{Outcome, Task, Tasks};
 use crate::time::{Instant, Now};
 
+/// Servers that have not told what they have by then are not waited for, if there is a version to read.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 /// How often a file that changes while it is read is begun anew.
 const TRIES_MAX: u32 = 4;
 
@@ -167,12 +170,13 @@ impl Machine for Read {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        // Whether servers are slow to tell what they have is looked at once, when the time has come.
-        let slow_at = self.asked_at + SLOW_AFTER;
-        let slow_at = Some(slow_at).filter(|at| *at > self.now && self.map.waiting().next().is_some());
+        // Whether servers are slow to tell what they have is looked at when the time has come.
+        let times = [self.asked_at + SLOW_AFTER, self.asked_at + GIVE_UP_AFTER];
+        let waits = self.map.waiting().next().is_some();
+        let slow_at = times.into_iter().filter(|at| waits && *at > self.now);
         match &self.stage {
-            Stage::Mapping => slow_at,
-            Stage::Fetching { fetch, .. } => slow_at.into_iter().chain(fetch.look_at()).min(),
+            Stage::Mapping => slow_at.min(),
+            Stage::Fetching { fetch, .. } => slow_at.chain(fetch.look_at()).min(),
             Stage::Over => None,
         }
     }
@@ -246,7 +250,7 @@ impl Read {
 
     /// Whether those that have not answered are not likely to have a newer version among themselves:
     /// all have answered; or too few have not, if shares are spread as writers spread them; or they
-    /// are slow, and less than half of all.
+    /// are slow, and less than half of all; or they are silent.
     fn is_clear(&self, best: &Version) -> bool {
         if self.map.is_checking() {
             return false;
@@ -257,6 +261,7 @@ impl Read {
         let shares_each = usize::from(best.total).div_ceil(asked);
         missing * shares_each < usize::from(best.needed)
             || (2 * answered > asked && self.now >= self.asked_at + SLOW_AFTER)
+            || self.now >= self.asked_at + GIVE_UP_AFTER
     }
 
     /// Asks as many servers again as were asked before, unless answers may come any moment. `false` if
@@ -300,8 +305,6 @@ impl Read {
     /// Goes on fetching. Another stage follows if that is over or of no use.
     fn fetch(&mut self) -> Option<Stage> {
         let Stage::Fetching { found, fetch, position, told } = &mut self.stage else { return None };
-        fetch.advance(&mut self.map, &mut self.tasks, self.now);
-
         let encoding = found.version.encoding().ok();
         let cut = encoding.as_ref().and_then(|encoding| encoding.cut());
         while *position < found.range.end {
@@ -332,6 +335,7 @@ impl Read {
             self.end();
             return None;
         }
+        fetch.advance(&mut self.map, &mut self.tasks, self.now);
         if let Some(segment) = fetch.inconsistent() {
             return Some(self.failed(ReadError::Inconsistent { segment }));
         }
