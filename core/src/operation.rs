@@ -1,8 +1,8 @@
 //! What the embedding program asks of a node, and what the node tells it.
 
-use crate::capability::ChkCap;
+use crate::capability::{ChkCap, MutableReadCap};
 use crate::download::DownloadError;
-use crate::mutable::{Change, ChangeError, Changed, Consent, Subject};
+use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
 use alloc::boxed::Box;
@@ -56,6 +56,17 @@ pub enum Command {
         cap: ChkCap,
         /// Which bytes; within the file's size.
         range: Range<u64>,
+    },
+    /// Fetch a range of a mutable file. Answered by `MutableFound`, then by `DownloadData` as far as
+    /// granted, then by `MutableRead`.
+    ReadMutable {
+        /// Names the download.
+        id: OperationId,
+        /// The file.
+        cap: MutableReadCap,
+        /// Which bytes, as far as the file has them; all of them, if `None`. If there are none, the
+        /// newest version is found, but none of it fetched.
+        range: Option<Range<u64>>,
     },
     /// Allow this many more bytes of `DownloadData`. It starts with nothing granted.
     DownloadGrant {
@@ -135,6 +146,20 @@ pub enum Report {
         id: OperationId,
         /// The new version and where it is, or why it was not made.
         result: Result<Box<Changed>, Box<ChangeError>>,
+    },
+    /// Which version of a mutable file is being read, and how long it is.
+    MutableFound {
+        /// The download.
+        id: OperationId,
+        /// What was found.
+        found: Box<Found>,
+    },
+    /// The download of a mutable file is over. After an error the bytes so far are good, but not all.
+    MutableRead {
+        /// The download.
+        id: OperationId,
+        /// How.
+        result: Result<(), Box<ReadError>>,
     },
     /// Something worth a line in a log. Holds no secrets.
     Notice(Notice),

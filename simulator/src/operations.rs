@@ -322,7 +322,9 @@ impl Operations {
             | Report::UploadProgress { id, .. }
             | Report::Uploaded { id, .. }
             | Report::DownloadData { id, .. }
-            | Report::Downloaded { id, .. } => *id,
+            | Report::Downloaded { id, .. }
+            | Report::MutableFound { id, .. }
+            | Report::MutableRead { id, .. } => *id,
             Report::Notice(_) | Report::Stopped | Report::Changed { .. } => return,
         };
         let Some(operation) = self.operations.get_mut(&id.0) else {

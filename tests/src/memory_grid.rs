@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 use tallac_core::announcement::{AnnouncementKey, ServerInfo};
-use tallac_core::capability::{Capability, ChkCap};
+use tallac_core::capability::{Capability, ChkCap, MutableReadCap};
 use tallac_core::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
 use tallac_core::download::DownloadError;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job;
 use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
+use tallac_core::mutable::{Found, ReadError};
 use tallac_core::node::{Node, NodeConfig, StorageSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
@@ -22,6 +23,8 @@ use tallac_core::payload::Payload;
 use tallac_core::peers::PeersConfig;
 use tallac_core::secret::Secret;
 use tallac_core::storage::StorageConfig;
+use tallac_core::storage::slot::container::{DATA_OFFSET, SlotHeader};
+use tallac_core::storage_index::StorageIndex;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_core::upload::{UploadError, Uploaded};
 use tallac_core::wire::{Frame, Hello, Kind, Message};
@@ -109,6 +112,15 @@ impl MemoryDisk {
             StorePath::Share(_, share) => Some((*share, file)),
             _ => None,
         })
+    }
+
+    /// Puts a mutable share there, in a container without leases, in place of what was there.
+    pub fn place(&mut self, index: StorageIndex, share: u16, data: &[u8]) {
+        let mut header = SlotHeader::new(TubId([0; 20]), Secret::from_bytes([0; 32]));
+        header.data_len = data.len() as u64;
+        header.extra_offset = DATA_OFFSET + header.data_len;
+        let file = [&header.encode(), data, &[0; 4]].concat();
+        self.files.insert(StorePath::Share(index, share), file);
     }
 
     /// Runs steps as a runtime would.
@@ -258,6 +270,19 @@ pub struct Got {
     pub took: Duration,
 }
 
+/// What came of reading a mutable file.
+#[derive(Debug)]
+pub struct GotMutable {
+    /// What was found, if anything was.
+    pub found: Option<Box<Found>>,
+    /// The bytes that came, even if it failed then.
+    pub content: Vec<u8>,
+    /// Its result.
+    pub result: Result<(), Box<ReadError>>,
+    /// How long it took.
+    pub took: Duration,
+}
+
 /// A connection to a server that is made by hand.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Stranger(ConnId);
@@ -401,6 +426,47 @@ impl<T: Tamper> MemoryGrid<T> {
                 }
                 Report::Downloaded { id: of, result } if of == id => {
                     return Got { content, result, took: self.now.instant.since(begun) };
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads a whole mutable file.
+    pub fn read(&mut self, cap: &MutableReadCap) -> GotMutable {
+        self.read_range(cap, None)
+    }
+
+    /// Reads a range of a mutable file.
+    pub fn read_range(&mut self, cap: &MutableReadCap, range: Option<Range<u64>>) -> GotMutable {
+        let id = self.begin_read(cap, range);
+        self.end_read(id)
+    }
+
+    /// Begins to read a mutable file.
+    pub fn begin_read(&mut self, cap: &MutableReadCap, range: Option<Range<u64>>) -> OperationId {
+        let id = self.operation();
+        self.command(Command::ReadMutable { id, cap: cap.clone(), range });
+        id
+    }
+
+    /// Lets a mutable file be read that was begun with.
+    pub fn end_read(&mut self, id: OperationId) -> GotMutable {
+        let begun = self.now.instant;
+        self.command(Command::DownloadGrant { id, bytes: u64::MAX });
+        let (mut found, mut content) = (None, Vec::new());
+        loop {
+            match self.next_report(begun) {
+                Report::MutableFound { id: of, found: what } if of == id => {
+                    assert!(found.is_none(), "told once");
+                    found = Some(what);
+                }
+                Report::DownloadData { id: of, data } if of == id => {
+                    assert!(found.is_some(), "told before the first bytes");
+                    content.extend_from_slice(data.bytes().expect("real bytes"));
+                }
+                Report::MutableRead { id: of, result } if of == id => {
+                    return GotMutable { found, content, result, took: self.now.instant.since(begun) };
                 }
                 _ => {}
             }

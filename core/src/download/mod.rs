@@ -10,7 +10,7 @@
 //! the share hash tree vouches for each share's block hash tree, and that for each block.
 
 mod finding;
-mod pace;
+pub(crate) mod pace;
 mod report;
 mod share;
 
@@ -37,13 +37,11 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 use finding::Finding;
-use pace::Pace;
+use pace::{Pace, SLOW_AFTER, ShareKey};
 use share::{BlockRead, Opened, ShareReader};
 
 /// How long a server may be silent before a question to it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// A server that takes longer than this for something is overtaken by asking another.
-const SLOW_AFTER: Duration = Duration::from_millis(1200);
 /// Bytes of segments that are fetched ahead of the reader, at least one segment.
 const BYTES_AHEAD: u64 = 6 * 1024 * 1024;
 
@@ -84,8 +82,6 @@ pub enum DownloadAction {
     /// It is over.
     Done(Result<(), Box<DownloadError>>),
 }
-
-type ShareKey = (ServerId, u16);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Purpose {

@@ -8,11 +8,13 @@
 //!
 //! The while is measured by how long blocks take with the quickest share.
 
-use super::{SLOW_AFTER, ShareKey};
+use crate::identity::ServerId;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use core::time::Duration;
 
+/// A server that takes longer than this for something is overtaken by asking another.
+pub(crate) const SLOW_AFTER: Duration = Duration::from_millis(1200);
 /// While nobody answers, it may be this node's own line that is slow: overtaking waits this long, and
 /// twice as long the next time.
 const ALL_SLOW_AFTER: Duration = Duration::from_secs(3);
@@ -21,8 +23,11 @@ const TIMES_USUAL: u32 = 3;
 /// However slow everybody was, lateness is noticed after this.
 const LATE_AFTER_MAX: Duration = Duration::from_secs(30);
 
+/// A share: its server and its number.
+pub(crate) type ShareKey = (ServerId, u16);
+
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     lanes: BTreeMap<ShareKey, Lane>,
     /// When the last block of anybody came in.
     last_block: Instant,
@@ -42,12 +47,12 @@ struct Lane {
 }
 
 impl Pace {
-    pub(super) fn new() -> Pace {
+    pub(crate) fn new() -> Pace {
         Pace { lanes: BTreeMap::new(), last_block: Instant::ZERO, all_slow_after: ALL_SLOW_AFTER }
     }
 
     /// A share was asked for a block.
-    pub(super) fn asked(&mut self, key: ShareKey, now: Instant) {
+    pub(crate) fn asked(&mut self, key: ShareKey, now: Instant) {
         let lane = self.lanes.entry(key).or_default();
         if lane.under_way == 0 {
             lane.waiting_since = now;
@@ -56,7 +61,7 @@ impl Pace {
     }
 
     /// A share gave a block.
-    pub(super) fn came(&mut self, key: ShareKey, now: Instant) {
+    pub(crate) fn came(&mut self, key: ShareKey, now: Instant) {
         let Some(lane) = self.lanes.get_mut(&key) else { return };
         let took = now.since(lane.waiting_since);
         lane.usual = Some(lane.usual.map_or(took, |usual| (usual * 3 + took) / 4));
@@ -66,7 +71,7 @@ impl Pace {
     }
 
     /// Another share gave a block in place of this one.
-    pub(super) fn beaten(&mut self, key: ShareKey) {
+    pub(crate) fn beaten(&mut self, key: ShareKey) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.beaten = true;
         }
@@ -74,30 +79,30 @@ impl Pace {
 
     /// Whether others were quicker, so that all of its blocks are to be asked of them. Before, only one
     /// is, to try: on a slow line it would be slower to ask for everything twice.
-    pub(super) fn is_beaten(&self, key: ShareKey) -> bool {
+    pub(crate) fn is_beaten(&self, key: ShareKey) -> bool {
         self.lanes.get(&key).is_some_and(|lane| lane.beaten)
     }
 
     /// A block is no longer waited for.
-    pub(super) fn dropped(&mut self, key: ShareKey) {
+    pub(crate) fn dropped(&mut self, key: ShareKey) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.under_way = lane.under_way.saturating_sub(1);
         }
     }
 
     /// Nothing more comes from a share.
-    pub(super) fn ended(&mut self, key: ShareKey) {
+    pub(crate) fn ended(&mut self, key: ShareKey) {
         self.lanes.remove(&key);
     }
 
     /// How many blocks a share was asked for that have not come.
-    pub(super) fn under_way(&self, key: ShareKey) -> usize {
+    pub(crate) fn under_way(&self, key: ShareKey) -> usize {
         self.lanes.get(&key).map_or(0, |lane| lane.under_way)
     }
 
     /// How long "a while" is. No longer than the patience with everybody, which grows only when it
     /// was in vain to ask others: the quickest share may be one of a slow server's.
-    pub(super) fn a_while(&self) -> Duration {
+    pub(crate) fn a_while(&self) -> Duration {
         let quickest = self.lanes.values().filter_map(|lane| lane.usual).min().unwrap_or_default();
         (quickest * TIMES_USUAL).clamp(SLOW_AFTER, self.all_slow_after)
     }
@@ -108,7 +113,7 @@ impl Pace {
 
     /// When a block that a share was asked for counts as late. `others_came`: when another block of its
     /// segment came last.
-    pub(super) fn late_at(&self, key: ShareKey, asked: Instant, others_came: Option<Instant>) -> Instant {
+    pub(crate) fn late_at(&self, key: ShareKey, asked: Instant, others_came: Option<Instant>) -> Instant {
         let a_while = self.a_while();
         let alone = others_came.map(|came| came.max(asked) + a_while);
         let stuck = self.lanes.get(&key).map(|lane| {
@@ -119,13 +124,13 @@ impl Pace {
     }
 
     /// Blocks were late because nobody gave any: the next time it takes longer.
-    pub(super) fn all_were_slow(&mut self) {
+    pub(crate) fn all_were_slow(&mut self) {
         self.all_slow_after = (self.all_slow_after * 2).min(LATE_AFTER_MAX);
     }
 
     /// Whether a share is waited for with the patience with everybody: nobody gave anything since it
     /// last did, or all are slow.
-    pub(super) fn all_are_slow(&self, key: ShareKey) -> bool {
+    pub(crate) fn all_are_slow(&self, key: ShareKey) -> bool {
         self.is_capped() || self.lanes.get(&key).is_some_and(|lane| self.last_block <= lane.waiting_since)
     }
 }
@@ -133,7 +138,6 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::ServerId;
 
     const A: ShareKey = (ServerId([1; 32]), 0);
     const B: ShareKey = (ServerId([2; 32]), 1);

@@ -106,6 +106,8 @@ pub(crate) struct Map {
     /// Answers of earlier rounds are too old.
     round: u32,
     servers: BTreeMap<ServerId, ServerView>,
+    /// Which further ranges of shares are being read.
+    reading: BTreeMap<(ServerId, u16), Vec<Range<u64>>>,
     trust: Trust,
     private_key: PrivateKeySearch,
 }
@@ -119,10 +121,17 @@ impl Map {
         tasks: &mut Tasks<P>,
         now: Instant,
     ) -> Map {
-        let trust = Trust::new(cap.fingerprint);
-        let private_key = PrivateKeySearch::new();
-        let servers = BTreeMap::new();
-        let mut map = Map { cap, ring, asked: 0, batch: batch.max(1), round: 0, servers, trust, private_key };
+        let mut map = Map {
+            ring,
+            asked: 0,
+            batch: batch.max(1),
+            round: 0,
+            servers: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            trust: Trust::new(cap.fingerprint),
+            private_key: PrivateKeySearch::new(),
+            cap,
+        };
         map.widen(tasks, now);
         map
     }
@@ -140,6 +149,7 @@ impl Map {
     pub(crate) fn ask_again<P: From<MapTask>>(&mut self, tasks: &mut Tasks<P>, now: Instant) {
         self.round += 1;
         self.servers.clear();
+        self.reading.clear();
         self.private_key.start_again();
         let again: Vec<ServerId> = self.asked_servers().map(|candidate| candidate.server).collect();
         again.iter().for_each(|server| self.ask(*server, tasks, now));
@@ -163,22 +173,25 @@ impl Map {
                 Err(error) => self.fail(server, Trouble::Ask(error)),
             },
             (MapTask::Rest { server, share, .. }, Outcome::Answer(answer)) => {
-                let ranges = self.header_of(server, share, |layout| {
-                    Vec::from([layout.public_key_range(), layout.signature_range()])
-                });
-                self.put_rest(server, share, &ranges, answer);
+                self.put_rest(server, share, answer);
                 self.settle(tasks);
             }
             (MapTask::PrivateKey { server, share, .. }, Outcome::Answer(answer)) => {
                 self.private_key.answered();
-                let ranges = self.header_of(server, share, |layout| Vec::from([layout.private_key_range()]));
-                self.put_rest(server, share, &ranges, answer);
+                self.put_rest(server, share, answer);
             }
             (MapTask::Check(check), Outcome::Job(JobOutput::SignatureGood(is_good))) => {
-                self.trust.checked(check, is_good);
-                let (good, bad) = (ShareState::Good, ShareState::Bad(MutableShareError::Signature));
-                for share in self.shares_mut().filter(|share| share.state() == ShareState::Checking(check)) {
-                    share.set(if is_good { good } else { bad });
+                let version = self.trust.checked(check, is_good);
+                let bad = ShareState::Bad(MutableShareError::Signature);
+                for share in self.shares_mut() {
+                    let state = share.state();
+                    let of_version = share.header().map(|(of, _)| *of) == version;
+                    if is_good && of_version && (state == bad || matches!(state, ShareState::Checking(_))) {
+                        // Also if its own copy of the signature is damaged.
+                        share.set(ShareState::Good);
+                    } else if state == ShareState::Checking(check) {
+                        share.set(bad);
+                    }
                 }
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),
@@ -198,6 +211,7 @@ impl Map {
         match slot_pieces(shares, bulk, &[FIRST_RANGE]).and_then(held_shares) {
             Ok(shares) => {
                 self.servers.insert(server, ServerView::Answered(shares));
+                self.reading.retain(|(of, _), _| *of != server);
                 self.settle(tasks);
             }
             Err(trouble) => self.fail(server, trouble),
@@ -227,6 +241,18 @@ impl Map {
         self.servers.insert(server, ServerView::Waiting { since: now });
         let task = MapTask::First { server, round: self.round };
         tasks.start(task.into(), self.read(server, ShareSet::EMPTY, &[FIRST_RANGE]));
+    }
+
+    /// Asks for further ranges of a share.
+    fn ask_rest<P: From<MapTask>>(
+        &mut self,
+        (server, share): (ServerId, u16),
+        ranges: Vec<Range<u64>>,
+        task: MapTask,
+        tasks: &mut Tasks<P>,
+    ) {
+        tasks.start(task.into(), self.read(server, ShareSet::from_iter([share]), &ranges));
+        self.reading.insert((server, share), ranges);
     }
 
     fn read(&self, server: ServerId, shares: ShareSet, ranges: &[Range<u64>]) -> Task {
@@ -259,7 +285,7 @@ impl Map {
         }
         for (server, share, ranges) in reads {
             let task = MapTask::Rest { server, share, round: self.round };
-            tasks.start(task.into(), self.read(server, ShareSet::from_iter([share]), &ranges));
+            self.ask_rest((server, share), ranges, task, tasks);
         }
         if !knew_key && self.trust.key().is_some() {
             // Shares whose own copy of the key is damaged may be good all the same.
@@ -271,9 +297,11 @@ impl Map {
         }
     }
 
-    fn put_rest(&mut self, server: ServerId, share: u16, ranges: &[Range<u64>], answer: Answer) {
+    fn put_rest(&mut self, server: ServerId, share: u16, answer: Answer) {
+        // Unless the server's shares are others by now.
+        let Some(ranges) = self.reading.remove(&(server, share)) else { return };
         let pieces = match answer {
-            Ok((StorageAnswer::Slot(shares), bulk)) => slot_pieces(shares, bulk, ranges),
+            Ok((StorageAnswer::Slot(shares), bulk)) => slot_pieces(shares, bulk, &ranges),
             Ok(_) => Err(Trouble::Nonsense("no answer to a read of a slot")),
             Err(error) => Err(Trouble::Ask(error)),
         };
@@ -294,17 +322,6 @@ impl Map {
         }
     }
 
-    /// Ranges of a share; none if it is not there any more.
-    fn header_of(
-        &self,
-        server: ServerId,
-        share: u16,
-        ranges: impl Fn(&super::MutableLayout) -> Vec<Range<u64>>,
-    ) -> Vec<Range<u64>> {
-        let header = self.share(server, share).and_then(|share| share.header());
-        header.map(|(_, layout)| ranges(layout)).unwrap_or_default()
-    }
-
     fn shares_mut(&mut self) -> impl Iterator<Item = &mut HeldShare> {
         self.servers.values_mut().flat_map(|view| match view {
             ServerView::Answered(shares) => Some(shares).into_iter().flat_map(BTreeMap::values_mut),
@@ -323,3 +340,6 @@ fn held_shares(shares: SlotPieces) -> Result<BTreeMap<u16, HeldShare>, Trouble> 
     };
     shares.into_iter().map(held).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The uploads and downloads under way.
 
 use super::config::NodeConfig;
-use crate::capability::ChkCap;
+use crate::capability::{ChkCap, MutableReadCap};
 use crate::disk::DiskStep;
 use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
 use crate::entropy::Entropy;
@@ -10,6 +10,7 @@ use crate::io::Io;
 use crate::job::Job;
 use crate::machine::Machine;
 use crate::mutable::{ChangeAction, ChangeError, ChangeEvent, ChangeFile, ChangeSetup};
+use crate::mutable::{Read, ReadAction, ReadError, ReadEvent, ReadSetup};
 use crate::operation::{Command, OperationId, Report};
 use crate::payload::Payload;
 use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
@@ -58,6 +59,8 @@ pub(super) struct Operations {
     uploads: BTreeMap<OperationId, Box<Upload>>,
     downloads: BTreeMap<OperationId, Box<Download>>,
     changes: BTreeMap<OperationId, Box<ChangeFile>>,
+    /// Downloads of mutable files.
+    reads: BTreeMap<OperationId, Box<Read>>,
     /// Uploads and changes that wait for their servers.
     waiting: Vec<(OperationId, StorageIndex)>,
     /// The files that the uploads and changes under way write. Two of one file would get in each
@@ -86,6 +89,7 @@ impl Operations {
             uploads: BTreeMap::new(),
             downloads: BTreeMap::new(),
             changes: BTreeMap::new(),
+            reads: BTreeMap::new(),
             waiting: Vec::new(),
             storing: BTreeMap::new(),
             early: Vec::new(),
@@ -101,7 +105,7 @@ impl Operations {
 
     /// How many uploads and downloads are under way.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.uploads.len(), self.downloads.len())
+        (self.uploads.len(), self.downloads.len() + self.reads.len())
     }
 
     /// Whether no operation, ended ones included, has anything to do at the disk.
@@ -136,11 +140,16 @@ impl Operations {
             }
             Command::UploadData { id, data } => self.upload(id, UploadEvent::Data(data), now),
             Command::UploadEnd { id } => self.upload(id, UploadEvent::End, now),
-            Command::Download { .. } if table.is_empty() => self.early.push(command),
+            Command::Download { .. } | Command::ReadMutable { .. } if table.is_empty() => {
+                self.early.push(command);
+            }
             Command::Download { id, cap, range } => self.start_download(id, cap, range, config, table, now),
+            Command::ReadMutable { id, cap, range } => self.start_read(id, cap, range, config, table, now),
             Command::DownloadGrant { id, bytes } => {
                 if self.downloads.contains_key(&id) {
                     self.download(id, DownloadEvent::Grant(bytes), now);
+                } else if self.reads.contains_key(&id) {
+                    self.read(id, ReadEvent::Grant(bytes), now);
                 } else if self.early.iter().any(|early| operation_of(early) == Some(id)) {
                     self.early.push(command);
                 }
@@ -156,6 +165,7 @@ impl Operations {
                 self.upload(id, UploadEvent::Cancel, now);
                 self.download(id, DownloadEvent::Cancel, now);
                 self.change(id, ChangeEvent::Cancel, now);
+                self.read(id, ReadEvent::Cancel, now);
                 self.forget(id);
             }
             Command::Stop => {}
@@ -173,6 +183,9 @@ impl Operations {
             }
             Command::Change { id, .. } => {
                 io.report(Report::Changed { id, result: Err(Box::new(ChangeError::Stopping)) });
+            }
+            Command::ReadMutable { id, .. } => {
+                io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
             }
             _ => {}
         }
@@ -192,14 +205,25 @@ impl Operations {
             let result = Err(Box::new(ChangeError::Stopping));
             self.wishes.push_back(Wish::Report(Report::Changed { id, result }));
         }
+        for id in self.reads.keys().copied() {
+            let result = Err(Box::new(ReadError::Stopping));
+            self.wishes.push_back(Wish::Report(Report::MutableRead { id, result }));
+        }
         self.uploads.clear();
         for command in core::mem::take(&mut self.early) {
-            if let Command::Download { id, .. } = command {
-                let result = Err(Box::new(DownloadError::Stopping));
-                self.wishes.push_back(Wish::Report(Report::Downloaded { id, result }));
-            }
+            let report = match command {
+                Command::Download { id, .. } => {
+                    Report::Downloaded { id, result: Err(Box::new(DownloadError::Stopping)) }
+                }
+                Command::ReadMutable { id, .. } => {
+                    Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) }
+                }
+                _ => continue,
+            };
+            self.wishes.push_back(Wish::Report(report));
         }
         self.downloads.clear();
+        self.reads.clear();
         self.waiting.clear();
         self.storing.clear();
     }
@@ -221,10 +245,14 @@ impl Operations {
             self.upload(id, UploadEvent::Servers { ring, happy }, now);
         }
         for command in core::mem::take(&mut self.early) {
-            if let Command::Download { id, cap, range } = command {
-                self.start_download(id, cap, range, config, table, now);
-            } else {
-                self.command(command, config, table, now);
+            match command {
+                Command::Download { id, cap, range } => {
+                    self.start_download(id, cap, range, config, table, now);
+                }
+                Command::ReadMutable { id, cap, range } => {
+                    self.start_read(id, cap, range, config, table, now);
+                }
+                command => self.command(command, config, table, now),
             }
         }
     }
@@ -245,6 +273,21 @@ impl Operations {
         self.drain_download(id);
     }
 
+    fn start_read(
+        &mut self,
+        id: OperationId,
+        cap: MutableReadCap,
+        range: Option<Range<u64>>,
+        config: &NodeConfig,
+        table: &ServerTable,
+        now: Now,
+    ) {
+        let ring = table.ring(&cap.storage_index(), RING_MAX);
+        let batch = config.encoding.total().into();
+        self.reads.insert(id, Box::new(Read::new(ReadSetup { cap, range, ring, batch }, now)));
+        self.drain_read(id);
+    }
+
     pub(super) fn answered(&mut self, token: AskToken, answer: Answer, now: Now) {
         let owner = TaskOwner { asker: token.asker, id: token.id };
         self.finished(owner, Outcome::Answer(answer), now);
@@ -258,6 +301,7 @@ impl Operations {
             Asker::Upload(id) => self.upload(id, UploadEvent::Finished(owner.id, outcome), now),
             Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
             Asker::Change(id) => self.change(id, ChangeEvent::Finished(owner.id, outcome), now),
+            Asker::Read(id) => self.read(id, ReadEvent::Finished(owner.id, outcome), now),
             Asker::Node(_) => {}
         }
     }
@@ -314,13 +358,18 @@ impl Operations {
         for id in changes.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.change(id, ChangeEvent::Wake, now);
         }
+        let reads = self.reads.iter().filter(|(_, read)| due(read.deadline()));
+        for id in reads.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.read(id, ReadEvent::Wake, now);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
         let uploads = self.uploads.values().filter_map(|upload| upload.deadline());
         let downloads = self.downloads.values().filter_map(|download| download.deadline());
         let changes = self.changes.values().filter_map(|change| change.deadline());
-        uploads.chain(downloads).chain(changes).min()
+        let reads = self.reads.values().filter_map(|read| read.deadline());
+        uploads.chain(downloads).chain(changes).chain(reads).min()
     }
 
     fn upload(&mut self, id: OperationId, event: UploadEvent, now: Now) {
@@ -413,6 +462,35 @@ impl Operations {
         }
     }
 
+    fn read(&mut self, id: OperationId, event: ReadEvent, now: Now) {
+        if let Some(read) = self.reads.get_mut(&id) {
+            read.handle(event, now);
+            self.drain_read(id);
+        }
+    }
+
+    fn drain_read(&mut self, id: OperationId) {
+        let mut over = false;
+        while let Some(action) = self.reads.get_mut(&id).and_then(|read| read.poll_action()) {
+            let report = match action {
+                ReadAction::Task(task_id, task) => {
+                    self.wish_for(Asker::Read(id), task_id, *task);
+                    continue;
+                }
+                ReadAction::Found(found) => Report::MutableFound { id, found },
+                ReadAction::Data(data) => Report::DownloadData { id, data },
+                ReadAction::Done(result) => {
+                    over = true;
+                    Report::MutableRead { id, result }
+                }
+            };
+            self.wishes.push_back(Wish::Report(report));
+        }
+        if over {
+            self.reads.remove(&id);
+        }
+    }
+
     fn forget(&mut self, id: OperationId) {
         self.waiting.retain(|(waiting, _)| *waiting != id);
         self.uploads.remove(&id);
@@ -422,6 +500,9 @@ impl Operations {
         }
         if self.downloads.remove(&id).is_some() {
             self.wishes.push_back(Wish::ForgetAsker(Asker::Download(id)));
+        }
+        if self.reads.remove(&id).is_some() {
+            self.wishes.push_back(Wish::ForgetAsker(Asker::Read(id)));
         }
     }
 }
@@ -446,6 +527,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::UploadData { id, .. }
         | Command::UploadEnd { id }
         | Command::Download { id, .. }
+        | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
         | Command::Cancel { id } => Some(*id),

@@ -35,7 +35,10 @@ const VERSION_EVERY: Duration = Duration::from_secs(60);
 pub(crate) enum Asker {
     Upload(OperationId),
     Download(OperationId),
+    /// A change of a mutable file.
     Change(OperationId),
+    /// A download of a mutable file.
+    Read(OperationId),
     /// The node itself wants to know what a server is.
     Node(ServerId),
 }

@@ -1,11 +1,13 @@
 //! What a connection is in the middle of, and how the node's reports become responses.
 
+use super::routes::ranged_response;
 use super::{Gateway, PLACEMENT_HEADER, SURVIVES_HEADER, text};
-use crate::http::{ResponseBody, ResponseHead};
+use crate::http::{Method, RequestHead, ResponseBody, ResponseHead};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tallac_core::download::DownloadError;
 use tallac_core::machine::{Action, ConnId};
+use tallac_core::mutable::{Found, ReadError};
 use tallac_core::operation::OperationId;
 use tallac_core::payload::Payload;
 use tallac_core::upload::{UploadError, Uploaded};
@@ -34,8 +36,18 @@ pub(super) struct Download {
     pub(super) id: OperationId,
     /// Granted to the node and not delivered yet.
     pub(super) granted: u64,
-    /// The response, until the first bytes are there: a failure before that gets a status.
-    pub(super) head: Option<(ResponseHead, u64)>,
+    pub(super) response: Response,
+}
+
+/// The response to a read.
+pub(super) enum Response {
+    /// How long a mutable file is shows when it is found.
+    Unknown(Box<RequestHead>),
+    /// Its head and the length of its body. It waits for the first bytes: a failure before that gets a
+    /// status.
+    Ready(Box<ResponseHead>, u64),
+    /// Its head is out.
+    Begun,
 }
 
 impl Exchange {
@@ -121,13 +133,33 @@ impl Gateway {
     pub(super) fn download_data(&mut self, conn: ConnId, data: Payload) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Download(download) = &mut connection.exchange else { return };
-        if let Some((head, len)) = download.head.take() {
-            connection.http.respond(head, ResponseBody::Length(len));
+        if let Response::Ready(head, len) = std::mem::replace(&mut download.response, Response::Begun) {
+            connection.http.respond(*head, ResponseBody::Length(len));
         }
         download.granted = download.granted.saturating_sub(data.len());
         if let Some(bytes) = data.into_bytes() {
             connection.http.send_body(bytes);
         }
+    }
+
+    /// The newest version of a mutable file is known, and with it what the response says.
+    pub(super) fn mutable_found(&mut self, conn: ConnId, id: OperationId, found: &Found) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        let Exchange::Download(download) = &mut connection.exchange else { return };
+        let Response::Unknown(head) = &download.response else { return };
+        let range = wanted_part(head);
+        let Some((response, range)) = ranged_response(range, found.size()) else {
+            self.end_operation(id);
+            return self.unsatisfiable(conn, found.size());
+        };
+        let len = range.end - range.start;
+        if head.method == Method::Head {
+            connection.exchange = Exchange::Idle;
+            connection.http.respond(response, ResponseBody::Length(len));
+            connection.http.finish();
+            return self.end_operation(id);
+        }
+        download.response = Response::Ready(Box::new(response), len);
     }
 
     pub(super) fn downloaded(
@@ -136,24 +168,41 @@ impl Gateway {
         id: OperationId,
         result: Result<(), Box<DownloadError>>,
     ) {
+        let status = |error: &DownloadError| match error {
+            DownloadError::NotEnoughShares { .. } => 410,
+            DownloadError::Inconsistent { .. } => 500,
+            DownloadError::Stopping => 503,
+        };
+        self.read_ended(conn, id, result.map_err(|error| (status(&error), error.to_string())));
+    }
+
+    pub(super) fn mutable_read(&mut self, conn: ConnId, id: OperationId, result: Result<(), Box<ReadError>>) {
+        let status = |error: &ReadError| match error {
+            ReadError::NotFound { .. } | ReadError::NotEnoughShares { .. } => 410,
+            ReadError::Inconsistent { .. } => 500,
+            ReadError::Changed | ReadError::Stopping => 503,
+        };
+        self.read_ended(conn, id, result.map_err(|error| (status(&error), error.to_string())));
+    }
+
+    /// A read is over; if it failed, with a status and the reason.
+    fn read_ended(&mut self, conn: ConnId, id: OperationId, result: Result<(), (u16, String)>) {
         self.end_operation(id);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Download(download) = &mut connection.exchange else { return };
-        let head = download.head.take();
+        let response = std::mem::replace(&mut download.response, Response::Begun);
         connection.exchange = Exchange::Idle;
-        match (result, head) {
-            (Ok(()), None) => connection.http.finish(),
+        match (result, response) {
+            (Ok(()), Response::Begun) => connection.http.finish(),
             // Every byte of nothing was delivered.
-            (Ok(()), Some((head, _))) => self.answer_with(conn, head, Bytes::new()),
-            (Err(error), Some(_)) => {
-                let status = match &*error {
-                    DownloadError::NotEnoughShares { .. } => 410,
-                    DownloadError::Inconsistent { .. } => 500,
-                    DownloadError::Stopping => 503,
-                };
+            (Ok(()), Response::Ready(head, _)) => self.answer_with(conn, *head, Bytes::new()),
+            (Ok(()), Response::Unknown(_)) => {
+                self.answer_text(conn, 500, "The file was read, but not found.")
+            }
+            (Err((status, error)), Response::Ready(..) | Response::Unknown(_)) => {
                 self.answer_text(conn, status, &format!("The file cannot be read: {error}."));
             }
-            (Err(error), None) => {
+            (Err((_, error)), Response::Begun) => {
                 // The status is out already: only a body cut short tells the client.
                 connection.http.abort();
                 self.actions.push_back(Action::Report(tallac_core::operation::Report::Notice(
@@ -165,6 +214,16 @@ impl Gateway {
             }
         }
     }
+}
+
+/// The `Range` header of a request for a mutable file. One that counts from the end is ignored, as any
+/// may be: how long the file is shows only when it is being read.
+pub(super) fn wanted_part(head: &RequestHead) -> Option<&[u8]> {
+    let counts_from_end = |value: &&[u8]| {
+        let from = value.iter().position(|byte| *byte == b'=').map_or(0, |at| at + 1);
+        value[from..].trim_ascii_start().first() == Some(&b'-')
+    };
+    head.headers.get("Range").filter(|value| !counts_from_end(value))
 }
 
 /// The headers that every response has.

@@ -389,6 +389,18 @@ impl Gateway {
                     self.dirty.insert(conn);
                 }
             }
+            Report::MutableFound { id, found } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.mutable_found(conn, id, &found);
+                    self.dirty.insert(conn);
+                }
+            }
+            Report::MutableRead { id, result } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.mutable_read(conn, id, result);
+                    self.dirty.insert(conn);
+                }
+            }
             Report::Stopped => {
                 for conn in self.connections.keys() {
                     self.actions.push_back(Action::Close { conn: *conn });

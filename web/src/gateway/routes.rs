@@ -1,13 +1,13 @@
 //! From a request to what is done about it.
 
-use super::exchange::{Download, Exchange, Upload, plain_head};
+use super::exchange::{Download, Exchange, Response, Upload, plain_head, wanted_part};
 use super::{Gateway, UploadView, status, text};
 use crate::http::percent::{decode_path, parse_query, split_target};
 use crate::http::range::{RangeRequest, unsatisfied_content_range};
 use crate::http::{BodyKind, Headers, Method, RequestHead, ResponseBody, ResponseHead};
 use bytes::Bytes;
 use std::ops::Range;
-use tallac_core::capability::{Capability, ChkCap};
+use tallac_core::capability::{Capability, ChkCap, MutableReadCap};
 use tallac_core::machine::ConnId;
 use tallac_core::operation::{Command, KeyChoice};
 use tallac_core::time::Now;
@@ -147,9 +147,8 @@ impl Gateway {
                 400,
                 "This is a verify capability: it can check the file, but not read it.",
             ),
-            Ok(Capability::Mutable(_) | Capability::MutableRead(_)) => {
-                self.answer_text(conn, 501, "Mutable files are not there yet.");
-            }
+            Ok(Capability::Mutable(cap)) => self.read_mutable(conn, head, cap.read_cap(), now),
+            Ok(Capability::MutableRead(cap)) => self.read_mutable(conn, head, cap, now),
             Ok(Capability::Directory(_)) => {
                 self.answer_text(conn, 501, "Directories are not there yet.");
             }
@@ -180,10 +179,25 @@ impl Gateway {
         }
         let id = self.new_operation(conn);
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.exchange =
-                Exchange::Download(Download { id, granted: 0, head: Some((response, len)) });
+            let response = Response::Ready(Box::new(response), len);
+            connection.exchange = Exchange::Download(Download { id, granted: 0, response });
         }
         self.command(Command::Download { id, cap, range }, now);
+    }
+
+    fn read_mutable(&mut self, conn: ConnId, head: &RequestHead, cap: MutableReadCap, now: Now) {
+        let range = match wanted_part(head).map(|value| RangeRequest::parse(value, u64::MAX)) {
+            _ if head.method == Method::Head => Some(0..0),
+            Some(RangeRequest::Part(part)) => Some(part.first()..part.last().saturating_add(1)),
+            Some(RangeRequest::Unsatisfiable) => Some(0..0),
+            Some(RangeRequest::Whole) | None => None,
+        };
+        let id = self.new_operation(conn);
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            let response = Response::Unknown(Box::new(head.clone()));
+            connection.exchange = Exchange::Download(Download { id, granted: 0, response });
+        }
+        self.command(Command::ReadMutable { id, cap, range }, now);
     }
 
     /// The head of the response to a read, and which bytes it is about. `None` if the range asked
@@ -201,31 +215,14 @@ impl Gateway {
         {
             return Some((not_modified(etag), 0..0));
         }
-        let range = match head.headers.get("Range") {
-            Some(value) => RangeRequest::parse(value, size),
-            None => RangeRequest::Whole,
-        };
-        let (mut response, range) = match range {
-            RangeRequest::Whole => (plain_head(200, "application/octet-stream"), 0..size),
-            RangeRequest::Part(part) => {
-                let mut response = plain_head(206, "application/octet-stream");
-                let _ = response.headers.push("Content-Range", part.content_range());
-                (response, part.first()..part.last() + 1)
-            }
-            RangeRequest::Unsatisfiable => return None,
-        };
-        // What is stored may be a web page: it gets no origin to speak of.
-        response.headers = response
-            .headers
-            .with("Accept-Ranges", "bytes")
-            .with("Content-Security-Policy", "sandbox; default-src 'none'");
+        let (mut response, range) = ranged_response(head.headers.get("Range"), size)?;
         if let Some(etag) = etag {
             let _ = response.headers.push("ETag", etag);
         }
         Some((response, range))
     }
 
-    fn unsatisfiable(&mut self, conn: ConnId, size: u64) {
+    pub(super) fn unsatisfiable(&mut self, conn: ConnId, size: u64) {
         let mut head = plain_head(416, "text/plain; charset=utf-8");
         let _ = head.headers.push("Content-Range", unsatisfied_content_range(size));
         let body = text(format!("The range lies outside the file, which has {size} bytes.\n"));
@@ -242,6 +239,27 @@ impl Gateway {
             None => self.answer_text(conn, 404, "No upload under way is watched by this name."),
         }
     }
+}
+
+/// The head of the response to a read of a content of known size, given the `Range` header, and which
+/// bytes it is about. `None` if these lie outside the content.
+pub(super) fn ranged_response(range: Option<&[u8]>, size: u64) -> Option<(ResponseHead, Range<u64>)> {
+    let range = range.map_or(RangeRequest::Whole, |value| RangeRequest::parse(value, size));
+    let (mut response, range) = match range {
+        RangeRequest::Whole => (plain_head(200, "application/octet-stream"), 0..size),
+        RangeRequest::Part(part) => {
+            let mut response = plain_head(206, "application/octet-stream");
+            let _ = response.headers.push("Content-Range", part.content_range());
+            (response, part.first()..part.last() + 1)
+        }
+        RangeRequest::Unsatisfiable => return None,
+    };
+    // What is stored may be a web page: it gets no origin to speak of.
+    response.headers = response
+        .headers
+        .with("Accept-Ranges", "bytes")
+        .with("Content-Security-Policy", "sandbox; default-src 'none'");
+    Some((response, range))
 }
 
 fn matches(value: &[u8], etag: &str) -> bool {

@@ -8,7 +8,6 @@ use crate::capability::MutableCap;
 use crate::identity::ServerId;
 use crate::mutable::decrypt_private_key;
 use crate::rsa::PrivateKey;
-use crate::share_set::ShareSet;
 use crate::task::Tasks;
 
 /// How far the search for the private key is.
@@ -93,7 +92,7 @@ impl Map {
         self.private_key.asked.insert((server, share));
         self.private_key.under_way = true;
         let task = MapTask::PrivateKey { server, share, round: self.round };
-        tasks.start(task.into(), self.read(server, ShareSet::from_iter([share]), &[range]));
+        self.ask_rest((server, share), Vec::from([range]), task, tasks);
         KeySearch::Searching
     }
 }

@@ -75,16 +75,17 @@ impl Trust {
         }
     }
 
-    /// Takes in what came of a check.
-    pub(super) fn checked(&mut self, check: u64, is_good: bool) {
+    /// Takes in what came of a check. Gives the version it was of.
+    pub(super) fn checked(&mut self, check: u64, is_good: bool) -> Option<Version> {
         let entry = self.looked_at.iter_mut().find(|(_, under_way)| **under_way == Some(check));
-        let Some(((version, _), under_way)) = entry else { return };
+        let ((version, _), under_way) = entry?;
         *under_way = None;
+        let version = *version;
         if is_good {
-            let version = *version;
             self.good.insert(version);
             self.looked_at.retain(|(other, _), _| *other != version);
         }
+        Some(version)
     }
 }
 
