@@ -15,10 +15,11 @@ mod outcome;
 
 pub use outcome::{ChangeError, Changed, Placed};
 
-use super::gather::{Gather, GatherTask};
+use super::gather::Gather;
 use super::making::{MakeTask, Making};
 use super::map::{FIRST_RANGE, KeySearch, Map, MapTask};
 use super::quorum::{self, Decision};
+use super::read::FetchTask;
 use super::writing::{Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, MutableEncoding, Version};
 use crate::capability::{MutableCap, MutableFormat};
@@ -138,7 +139,7 @@ pub(crate) enum ChangeAction {
 enum Purpose {
     Keys,
     Map(MapTask),
-    Gather(GatherTask),
+    Gather(FetchTask),
     Make(MakeTask),
     Write(ServerId),
 }
@@ -149,8 +150,8 @@ impl From<MapTask> for Purpose {
     }
 }
 
-impl From<GatherTask> for Purpose {
-    fn from(task: GatherTask) -> Purpose {
+impl From<FetchTask> for Purpose {
+    fn from(task: FetchTask) -> Purpose {
         Purpose::Gather(task)
     }
 }

@@ -28,7 +28,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
-use self::fetch::{Fetch, FetchTask, Hunger};
+pub(super) use self::fetch::{Fetch, FetchTask, Hunger};
 use super::Version;
 use super::map::{Map, MapTask};
 use crate::capability::MutableReadCap;
