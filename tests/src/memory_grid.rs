@@ -116,11 +116,7 @@ impl MemoryDisk {
 
     /// Puts a mutable share there, in a container without leases, in place of what was there.
     pub fn place(&mut self, index: StorageIndex, share: u16, data: &[u8]) {
-        let mut header = SlotHeader::new(TubId([0; 20]), Secret::from_bytes([0; 32]));
-        header.data_len = data.len() as u64;
-        header.extra_offset = DATA_OFFSET + header.data_len;
-        let file = [&header.encode(), data, &[0; 4]].concat();
-        self.files.insert(StorePath::Share(index, share), file);
+        self.files.insert(StorePath::Share(index, share), slot_container(data));
     }
 
     /// Runs steps as a runtime would.
@@ -689,6 +685,14 @@ impl<T: Tamper> MemoryGrid<T> {
             _ => true,
         });
     }
+}
+
+/// The file of a mutable share without leases, with a write enabler that nobody has.
+pub fn slot_container(data: &[u8]) -> Vec<u8> {
+    let mut header = SlotHeader::new(TubId([0; 20]), Secret::from_bytes([0; 32]));
+    header.data_len = data.len() as u64;
+    header.extra_offset = DATA_OFFSET + header.data_len;
+    [&header.encode(), data, &[0; 4]].concat()
 }
 
 /// What a client says first to a server.

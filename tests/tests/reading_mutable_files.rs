@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tallac_core::capability::{MutableFormat, MutableReadCap};
-use tallac_core::mutable::{MutableEncoding, MutableShareError, ReadError, Salt, build_all, parse_header};
+use tallac_core::hashtree::HashTree;
+use tallac_core::mutable::{
+    MutableCoding, MutableEncoding, MutableLayout, MutableShareError, Parts, ReadError, Salt, Version,
+    build_all, encode_segment, encrypt_private_key, pack, parse_header, share_chain,
+};
+use tallac_core::rsa::Rsa;
 use tallac_core::storage_index::StorageIndex;
 use tallac_core::task::Trouble;
 use tallac_core::wire::Frame;
@@ -461,4 +466,102 @@ fn servers_that_are_lost_meanwhile() {
     grid.run(Duration::from_secs(5));
     (0..7).for_each(|server| grid.switch_off(server));
     file.assert_read(&grid.end_read(id));
+}
+
+/// A signed version whose first two shares have blocks that do not belong together: only who has the
+/// key can make that.
+#[test]
+fn what_was_written_wrongly_is_told() {
+    let encoding = MutableEncoding::for_writing(Mdmf, 2, 3, 100).expect("possible");
+    let (key, plaintext) = (test_key(0), content(1, 100));
+    let cap = version(Mdmf, (2, 3), 100, 1).cap;
+    let coding = MutableCoding::new(cap.read_key.clone(), encoding);
+    let blocks: Vec<_> = (0..3u16)
+        .flat_map(|share| encode_segment(&coding, 0, &[share as u8; 16], plaintext.clone(), &[share]))
+        .collect();
+    let trees: Vec<HashTree> = blocks.iter().map(|block| HashTree::from_leaves(vec![block.hash])).collect();
+    let share_tree = HashTree::from_leaves(trees.iter().map(HashTree::root).collect());
+    let version = Version::new(1, share_tree.root(), None, &encoding);
+    let signature = SoftRsa.sign(&key, &version.signed_prefix()).expect("a good key");
+    let private_key = encrypt_private_key(&key);
+    let public_key = key.public_key().spki();
+    let layout = MutableLayout::for_writing(&encoding, public_key.len(), private_key.len()).expect("fits");
+    let mut grid = grid(10);
+    for (share, (block, block_tree)) in blocks.iter().zip(&trees).enumerate() {
+        let share_hashes = &share_chain(&share_tree, share as u16);
+        let (signature, private_key) = (&signature, &private_key);
+        let parts = Parts { public_key, signature, share_hashes, block_tree, private_key };
+        let data = pack(&layout, &version, &parts, &block.block);
+        grid.disk(share).place(cap.storage_index(), share as u16, &data);
+    }
+    assert_eq!(error(grid.read(&cap)), ReadError::Inconsistent { segment: 0 });
+}
+
+/// What a server may have or do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Server {
+    New,
+    Old,
+    /// A share of the new version with a flipped byte.
+    Flipped,
+    /// A share of the new version under the number of another.
+    Misplaced,
+    Nothing,
+    Hung,
+    Off,
+}
+
+/// However servers behave, what is read is a version as it was written, and the newest if enough
+/// servers that answer have good shares of it.
+#[test]
+fn whatever_servers_do() {
+    use Server::{Flipped, Hung, Misplaced, New, Nothing, Off, Old};
+    let kinds = [New, New, New, Old, Old, Flipped, Misplaced, Nothing, Hung, Off];
+    let versions = [
+        (version(Sdmf, (3, 10), 2_000, 1), version(Sdmf, (3, 10), 9_000, 2)),
+        (version(Mdmf, (3, 10), 300_000, 1), version(Mdmf, (3, 10), 200_000, 2)),
+    ];
+    let mut outcomes = BTreeMap::new();
+    for seed in 0..300 {
+        let (old, new) = &versions[seed % 2];
+        let chance = content(seed as u64, 60);
+        let servers: Vec<Server> = (0..10).map(|at| kinds[usize::from(chance[at]) % kinds.len()]).collect();
+        let hung = (0..10).filter(|server| servers[*server] == Hung);
+        let mut grid = late_grid(hung, None, 0);
+        for (server, kind) in servers.iter().enumerate() {
+            let other = (server + 1) % 10;
+            match kind {
+                New | Hung => new.place(&mut grid, server, server),
+                Old => old.place(&mut grid, server, server),
+                Flipped => {
+                    let mut data = new.shares[server].clone();
+                    let at = usize::from(chance[20 + server]) * data.len() / 256;
+                    data[at] ^= 1 << (chance[40 + server] % 8);
+                    grid.disk(server).place(new.index, server as u16, &data);
+                }
+                Misplaced => grid.disk(server).place(new.index, server as u16, &new.shares[other]),
+                Nothing => {}
+                Off => grid.switch_off(server),
+            }
+        }
+        let count = |kind: Server| servers.iter().filter(|of| **of == kind).count();
+        let got = grid.read(&new.cap);
+        let outcome = match &got.result {
+            Ok(()) if got.content == new.content => "new",
+            Ok(()) if got.content == old.content => "old",
+            Ok(()) => panic!("{servers:?}: something that nobody wrote"),
+            Err(_) if got.content.is_empty() => "nothing",
+            // The damage showed late.
+            Err(_) if new.content.starts_with(&got.content) && count(Flipped) > 0 => "half",
+            Err(error) => panic!("{servers:?}: {error}"),
+        };
+        if count(New) >= 3 {
+            assert_eq!(outcome, "new", "{seed}: {servers:?}");
+        } else if count(New) + count(Flipped) < 3 {
+            let expected = if count(Old) >= 3 { "old" } else { "nothing" };
+            assert_eq!(outcome, expected, "{seed}: {servers:?}: {:?}", got.result);
+        }
+        *outcomes.entry(outcome).or_insert(0) += 1;
+    }
+    assert!(["new", "old", "nothing"].iter().all(|outcome| outcomes[outcome] > 10), "{outcomes:?}");
 }

@@ -13,6 +13,7 @@
 //! [`Job::CheckSignature`](crate::job::Job::CheckSignature) the trust in the version; then
 //! [`share_tree`] and [`check_share_hashes`] lead to the root of a share's [`block_tree`], and that
 //! to each block, which [`Job::CheckBlock`](crate::job::Job::CheckBlock) looks at as it is stored.
+//! [`Read`] does all that with shares on servers.
 
 mod change;
 mod check;
