@@ -280,6 +280,8 @@ pub struct MemoryGrid<T> {
     /// Strangers that do not read, and how much waits to be sent to them.
     deaf: BTreeMap<ConnId, u64>,
     next_operation: u64,
+    /// Nodes that have said that they have stopped.
+    stopped: BTreeSet<usize>,
     /// How often in a row somebody was woken for a time long past.
     late_wakes: usize,
     now: Now,
@@ -306,6 +308,7 @@ impl<T: Tamper> MemoryGrid<T> {
             heard: BTreeMap::new(),
             deaf: BTreeMap::new(),
             next_operation: 0,
+            stopped: BTreeSet::new(),
             late_wakes: 0,
             now,
         };
@@ -356,6 +359,18 @@ impl<T: Tamper> MemoryGrid<T> {
         while up(self) == before {
             self.run(Duration::from_millis(100));
             assert!(self.now.instant.since(begun) < FOREVER, "the server was never found again");
+        }
+    }
+
+    /// Asks a node to stop, and waits until it says that it has: nothing happens after that.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn stop(&mut self, index: usize) {
+        self.at(Duration::ZERO, index, Event::Command(Command::Stop));
+        let begun = self.now.instant;
+        while !self.stopped.contains(&index) {
+            assert!(self.step(begun + FOREVER), "it never stops");
         }
     }
 
@@ -553,6 +568,7 @@ impl<T: Tamper> MemoryGrid<T> {
             Action::Report(Report::Notice(notice)) if index == self.client() => {
                 self.notices.push(notice.text)
             }
+            Action::Report(Report::Stopped) => drop(self.stopped.insert(index)),
             Action::Report(report) if index == self.client() => self.reports.push(report),
             // This network delivers at once, so that nobody's reading needs to be held back.
             Action::Grant { .. } | Action::Report(_) | Action::SendBytes { .. } => {}
