@@ -246,11 +246,12 @@ fn who_does_not_read_slots_is_not_answered_without_end() {
 fn a_node_stops_after_the_change_of_a_slot() {
     let (old, new) = (content(1, 2_000), content(2, 3_000));
     let mut stopped = BTreeMap::new();
-    // A frame is under way for a millisecond, and each disk action or job takes 50 microseconds.
-    for micros in (950..1_800).step_by(25) {
+    // A frame is under way for a millisecond; each step of the disk takes 50 microseconds.
+    for micros in (950..4_000).step_by(25) {
         let mut grid = grid();
         let stranger = grid.greet(SERVER);
         store(&mut grid, stranger, &[(0, old.clone()), (1, old.clone())]);
+        grid.slow_disks = true;
         // Two shares in place and a new one: nothing but a record can make that one change.
         let shares = (0..3).map(|share| pieces(share, &[(0, 3_000)])).collect();
         grid.say(stranger, request(8, &slot_write(1, shares, vec![]), &new.repeat(3)));
@@ -260,7 +261,11 @@ fn a_node_stops_after_the_change_of_a_slot() {
             let holds = |file: &Vec<u8>| file[DATA_OFFSET..].starts_with(content);
             files.len() == count && files.values().all(holds)
         };
-        let before = holds(&mut grid, &new, 3);
+        let before = match holds(&mut grid, &old, 2) {
+            true => "old",
+            false if holds(&mut grid, &new, 3) => "new",
+            false => "half-way",
+        };
         grid.stop(SERVER);
 
         let files = &grid.disk(SERVER).files;
@@ -278,7 +283,8 @@ fn a_node_stops_after_the_change_of_a_slot() {
         assert!(grid.disk(SERVER).files == left, "{micros}: the disk changed after that");
     }
     let count = |before, after| stopped.get(&(before, after)).copied().unwrap_or(0);
-    assert!(count(false, false) > 0, "never before it: {stopped:?}");
-    assert!(count(false, true) > 3, "never in the middle of it: {stopped:?}");
-    assert!(count(true, true) > 3, "never after it: {stopped:?}");
+    assert!(count("old", false) > 0, "never before it: {stopped:?}");
+    assert!(count("old", true) > 3, "never while it was worked out: {stopped:?}");
+    assert!(count("half-way", true) > 10, "never in the middle of it: {stopped:?}");
+    assert!(count("new", true) > 3, "never after it: {stopped:?}");
 }
