@@ -56,6 +56,16 @@ impl MemoryDisk {
         })
     }
 
+    /// Runs steps as a runtime would.
+    pub fn run(&mut self, steps: Vec<DiskStep>) -> DiskResult {
+        let mut run = DiskRun::new(steps);
+        loop {
+            if let Some(result) = self.go_on(&mut run) {
+                return result;
+            }
+        }
+    }
+
     /// Does the next step of a disk action, as a runtime would; gives how it ended, once it has.
     pub(super) fn go_on(&mut self, run: &mut DiskRun) -> Option<DiskResult> {
         if let Some(todo) = run.steps.pop_front() {
