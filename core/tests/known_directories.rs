@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use common::{base64, vectors};
 use serde::Deserialize;
+use tallac_core::capability::{Capability, CapabilityError, Field, Kind, Mark, Problem};
 use tallac_core::directory::*;
 use tallac_core::secret::WriteKey;
 use tallac_core::time::UnixTime;
@@ -116,7 +117,7 @@ fn show(name: &Name, entry: &Entry) -> Option<SeenChild> {
         ChildKind::Directory => "directory",
         ChildKind::Unknown => "unknown",
     };
-    let text = |cap: Option<&Cap>| cap.map(|cap| cap.expose().to_owned());
+    let text = |cap: Option<Capability>| cap.map(|cap| cap.to_string());
     Some(SeenChild {
         name: name.as_str().to_owned(),
         kind: kind.to_owned(),
@@ -194,10 +195,14 @@ fn refused_children_are_kept() {
         .iter()
         .filter_map(|(name, entry)| Some((name.as_str().to_owned(), entry.child.err()?)))
         .collect();
+    let short = |kind| {
+        let problem = Problem::Length { expected: 26, found: 8 };
+        ChildError::Capability(CapabilityError::Field { kind, field: Field::Key, problem })
+    };
     let expected = [
-        ("a", ChildError::Malformed { kind: "URI:CHK:" }),
-        ("b", ChildError::Malformed { kind: "URI:SSK:" }),
-        ("c", ChildError::NotImmutable),
+        ("a", short(Kind::Chk)),
+        ("b", short(Kind::Sdmf)),
+        ("c", ChildError::Capability(CapabilityError::Right { kind: Kind::SdmfRead, mark: Mark::Immutable })),
         ("d", ChildError::UnknownRights),
         ("e", ChildError::WritableImmutable),
     ];

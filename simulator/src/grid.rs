@@ -176,20 +176,20 @@ impl Grid {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(crate) enum Role {
     Introducer,
     Server,
     Client,
 }
 
 /// What a node is known by; all of it follows from the seed and its name.
-struct Identity {
+pub(crate) struct Identity {
     seed: u64,
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Identity {
-    fn new(seed: u64, name: String) -> Identity {
+    pub(crate) fn new(seed: u64, name: String) -> Identity {
         Identity { seed, name }
     }
 
@@ -198,7 +198,7 @@ impl Identity {
         Sha256::digest(text.as_bytes()).into()
     }
 
-    fn pin(&self) -> Pin {
+    pub(crate) fn pin(&self) -> Pin {
         Pin(self.secret("certificate"))
     }
 
@@ -207,7 +207,7 @@ impl Identity {
         Swissnum::new(&text).expect("hexadecimal digits are allowed")
     }
 
-    fn service(&self, service: &str) -> Service {
+    pub(crate) fn service(&self, service: &str) -> Service {
         let address = Address { host: self.name.clone(), port: 3457 };
         Service { pin: self.pin(), swissnum: self.swissnum(service), addresses: vec![address] }
     }
@@ -216,7 +216,7 @@ impl Identity {
         AnnouncementKey::from_bytes(&self.secret("key")).server_id()
     }
 
-    fn config(&self, spec: &GridSpec, role: Role, introducers: Vec<Service>) -> NodeConfig {
+    pub(crate) fn config(&self, spec: &GridSpec, role: Role, introducers: Vec<Service>) -> NodeConfig {
         let program = String::from("tallac-simulator/1");
         let serves = role == Role::Server;
         let tub_id = TubId(self.secret("tub")[..20].try_into().expect("twenty bytes"));

@@ -14,7 +14,8 @@
 //!   which content was stored under which capability.
 //! - [`run`] draws a [`plan::Plan`] from a seed, performs it and judges: nothing wrong is ever
 //!   delivered, nothing acknowledged is ever lost, nothing hangs once faults are healed, and what
-//!   failed leaves nothing behind. [`shrink`] makes a failing plan short.
+//!   failed leaves nothing behind. [`shrink`] makes a failing plan short. Beside it, in a small world
+//!   of the same seed, mutable slots are changed by hand.
 //!
 //! Faults stay within what must be survivable: any number of nodes down for a while, any connection
 //! lost, power cuts that keep any part of what was not synced, failing syncs and full disks; and
@@ -56,6 +57,7 @@ pub mod plan;
 pub mod run;
 mod schedule;
 pub mod shrink;
+mod slots;
 pub mod trace;
 mod world;
 pub mod writers;

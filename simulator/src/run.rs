@@ -1,17 +1,21 @@
 //! Runs a plan and judges what came of it.
 //!
 //! First the storm: operations and faults. Then every fault is healed and every operation must end.
-//! Then every acknowledged file must be read back, and what failed must have left nothing behind.
+//! Then every acknowledged file must be read back, and what failed must have left nothing behind. At
+//! last slots are changed in a storm of their own.
 
 mod storm;
 
 use crate::plan::{Plan, Profile};
 use crate::trace::TraceHash;
-use crate::{Ended, Grid, NodeId, StoredFile};
+use crate::{Ended, Grid, NodeId, StoredFile, slots};
+use core::any::Any;
+use core::cell::RefCell;
 use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
 use storm::Storm;
 use tallac_core::disk::StorePath;
 use tallac_core::limits::INCOMING_IDLE_MAX;
@@ -72,19 +76,40 @@ pub fn run_seed(seed: u64, profile: &Profile) -> Outcome {
 /// Runs a plan. `lines` gets the readable trace.
 pub fn run_plan(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Outcome {
     let mut run = Run::new(plan);
-    if let Some(lines) = lines {
+    let lines = lines.map(|lines| Rc::new(RefCell::new(lines)));
+    // Both worlds tell the same listener, one after the other.
+    let listener = || -> Option<Box<dyn FnMut(String)>> {
+        let lines = lines.clone()?;
+        Some(Box::new(move |line| (lines.borrow_mut())(line)))
+    };
+    if let Some(lines) = listener() {
         run.grid.world.trace().tell(lines);
     }
     // A panic is a finding like any other: caught with the time at which it struck.
     let whole = panic::catch_unwind(AssertUnwindSafe(|| run.whole(plan)));
     let mut outcome = run.outcome(plan);
     if let Err(payload) = whole {
-        let text = payload.downcast_ref::<String>().map(String::as_str);
-        let text = text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        outcome.wrong.insert(0, format!("panic at {:?}: {text}", run.grid.world.now()));
+        outcome.wrong.insert(0, format!("panic at {:?}: {}", run.grid.world.now(), said(&*payload)));
         outcome.hash = None;
     }
+    match panic::catch_unwind(AssertUnwindSafe(|| slots::run(plan, listener()))) {
+        Ok(slots) => {
+            outcome.wrong.extend(slots.wrong);
+            outcome.counts.extend(slots.counts);
+            outcome.hash = outcome.hash.map(|hash| hash.and(slots.hash));
+        }
+        Err(payload) => {
+            outcome.wrong.push(format!("panic while slots are changed: {}", said(&*payload)));
+            outcome.hash = None;
+        }
+    }
     outcome
+}
+
+/// What a panic said.
+fn said(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 struct Run {

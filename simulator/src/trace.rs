@@ -77,6 +77,13 @@ impl Trace {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceHash(pub [u8; 32]);
 
+impl TraceHash {
+    /// The hash of both of two traces.
+    pub fn and(self, other: TraceHash) -> TraceHash {
+        TraceHash(Sha256::new().chain_update(self.0).chain_update(other.0).finalize().into())
+    }
+}
+
 impl core::fmt::Display for TraceHash {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

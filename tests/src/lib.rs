@@ -2,9 +2,11 @@
 //!
 //! [`conformance`] holds what every runtime must do, written once. [`Grid`] runs grids of real
 //! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
-//! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them.
+//! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them;
+//! [`asking`] asks its servers by hand.
 //! [`peer`] runs Tahoe-LAFS itself.
 
+pub mod asking;
 pub mod conformance;
 mod content;
 pub mod figures;

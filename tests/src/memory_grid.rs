@@ -4,17 +4,21 @@
 //! Servers are nodes 0, 1, ..., the client comes after them. Every frame passes the grid's
 //! [`Tamper`], which may alter, multiply, delay or drop it, answer it itself, or cut the connection.
 
+mod disk;
+
+pub use disk::{Fault, MemoryDisk};
+
+use disk::DiskRun;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 use tallac_core::announcement::{AnnouncementKey, ServerInfo};
 use tallac_core::capability::{Capability, ChkCap, MutableReadCap};
-use tallac_core::disk::{DiskError, DiskFailure, DiskOutput, DiskResult, DiskStep, StorePath};
 use tallac_core::download::DownloadError;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job;
-use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
+use tallac_core::machine::{Action, ActionId, CloseReason, ConnId, Event, Machine, Protocol};
 use tallac_core::mutable::{Found, ReadError};
 use tallac_core::node::{Node, NodeConfig, StorageSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
@@ -24,7 +28,6 @@ use tallac_core::peers::PeersConfig;
 use tallac_core::secret::Secret;
 use tallac_core::storage::StorageConfig;
 use tallac_core::storage::slot::container::{DATA_OFFSET, SlotHeader};
-use tallac_core::storage_index::StorageIndex;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_core::upload::{UploadError, Uploaded};
 use tallac_core::wire::{Frame, Hello, Kind, Message};
@@ -32,6 +35,8 @@ use tallac_soft_rsa::SoftRsa;
 
 /// How long a frame is under way.
 const LATENCY: Duration = Duration::from_millis(1);
+/// How long a disk action, or one step of it, and a job take.
+const WORK: Duration = Duration::from_micros(50);
 /// What takes longer than this will never end.
 const FOREVER: Duration = Duration::from_secs(600);
 /// The events of connections that no node made go here.
@@ -72,128 +77,6 @@ pub struct Honest;
 impl Tamper for Honest {
     fn frame(&mut self, _from: usize, _to: usize, frame: Frame) -> Vec<Passage> {
         pass(frame)
-    }
-}
-
-/// What is wrong with a disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
-    /// No byte more fits, whatever it says of its free space.
-    Full,
-    /// Nothing can be written.
-    ReadOnly,
-    /// Nothing works.
-    Failing,
-    /// What syncs, fails.
-    Unsyncable,
-}
-
-/// A disk made of a map: nothing survives a crash, so nothing needs to be synced.
-#[derive(Clone, Debug)]
-pub struct MemoryDisk {
-    /// The files.
-    pub files: BTreeMap<StorePath, Vec<u8>>,
-    /// What is wrong with it.
-    pub fault: Option<Fault>,
-    /// What it says is free.
-    pub free: u64,
-}
-
-impl Default for MemoryDisk {
-    fn default() -> MemoryDisk {
-        MemoryDisk { files: BTreeMap::new(), fault: None, free: 1 << 40 }
-    }
-}
-
-impl MemoryDisk {
-    /// The containers of whole shares.
-    pub fn shares(&mut self) -> impl Iterator<Item = (u16, &mut Vec<u8>)> {
-        self.files.iter_mut().filter_map(|(path, file)| match path {
-            StorePath::Share(_, share) => Some((*share, file)),
-            _ => None,
-        })
-    }
-
-    /// Puts a mutable share there, in a container without leases, in place of what was there.
-    pub fn place(&mut self, index: StorageIndex, share: u16, data: &[u8]) {
-        self.files.insert(StorePath::Share(index, share), slot_container(data));
-    }
-
-    /// Runs steps as a runtime would.
-    pub fn run(&mut self, steps: Vec<DiskStep>) -> DiskResult {
-        let mut outputs = Vec::new();
-        for (step, todo) in steps.into_iter().enumerate() {
-            let output = self.step(todo).map_err(|error| DiskFailure { step, error })?;
-            outputs.extend(output);
-        }
-        Ok(outputs)
-    }
-
-    fn step(&mut self, step: DiskStep) -> Result<Option<DiskOutput>, DiskError> {
-        use DiskStep::*;
-        let writes = matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..));
-        match self.fault {
-            Some(Fault::Full) if writes => return Err(DiskError::Full),
-            Some(Fault::ReadOnly) if writes => return Err(DiskError::ReadOnly),
-            Some(Fault::Failing) => return Err(DiskError::Failed("the disk is broken".into())),
-            Some(Fault::Unsyncable) if matches!(step, Sync(_) | SyncName(_)) => {
-                return Err(DiskError::Failed("the disk does not sync".into()));
-            }
-            _ => {}
-        }
-        match step {
-            Create(path) => {
-                if self.files.contains_key(&path) {
-                    return Err(DiskError::Exists);
-                }
-                self.files.insert(path, Vec::new());
-            }
-            Write { path, offset, data } => {
-                let (start, end) = (offset as usize, (offset + data.len()) as usize);
-                assert!(end < 1 << 30, "nobody should have been let to write there");
-                let file = self.file(&path)?;
-                file.resize(file.len().max(end), 0);
-                file[start..end].copy_from_slice(data.bytes().expect("real bytes"));
-            }
-            Read { path, offset, len } => {
-                let file = self.file(&path)?;
-                let start = usize::try_from(offset).map_or(file.len(), |offset| offset.min(file.len()));
-                let end = start.saturating_add(len as usize).min(file.len());
-                return Ok(Some(DiskOutput::Data(file[start..end].to_vec().into())));
-            }
-            Length(path) => return Ok(Some(DiskOutput::Length(self.file(&path)?.len() as u64))),
-            Truncate(path, len) => self.file(&path)?.resize(len as usize, 0),
-            Rename(from, to) => {
-                let file = self.files.remove(&from).ok_or(DiskError::NotFound)?;
-                self.files.insert(to, file);
-            }
-            Remove(path) => drop(self.files.remove(&path)),
-            ListShares(wanted) => {
-                let shares = self.files.keys().filter_map(|path| match path {
-                    StorePath::Share(index, share) if *index == wanted => Some(*share),
-                    _ => None,
-                });
-                return Ok(Some(DiskOutput::Shares(shares.collect())));
-            }
-            ListRedo => {
-                let slots = self.files.keys().filter_map(|path| match path {
-                    StorePath::Redo(index) => Some(*index),
-                    _ => None,
-                });
-                return Ok(Some(DiskOutput::Slots(slots.collect())));
-            }
-            FreeSpace => return Ok(Some(DiskOutput::Free(self.free))),
-            Replace(path, data) => {
-                self.files.insert(path, data.bytes().expect("real bytes").to_vec());
-            }
-            Sync(path) => drop(self.file(&path)?),
-            SyncName(_) => {}
-        }
-        Ok(None)
-    }
-
-    fn file(&mut self, path: &StorePath) -> Result<&mut Vec<u8>, DiskError> {
-        self.files.get_mut(path).ok_or(DiskError::NotFound)
     }
 }
 
@@ -287,10 +170,13 @@ pub struct Stranger(ConnId);
 pub struct MemoryGrid<T> {
     /// What stands between the nodes.
     pub tamper: T,
+    /// Whether disks take time for each step and not just for a whole action.
+    pub slow_disks: bool,
     /// What is worth a line in the client's log.
     pub notices: Vec<String>,
     nodes: Vec<Node>,
     disks: Vec<MemoryDisk>,
+    disk_runs: BTreeMap<(usize, ActionId), DiskRun>,
     off: BTreeSet<usize>,
     wires: BTreeMap<(usize, ConnId), (usize, ConnId)>,
     next_conn: u64,
@@ -301,6 +187,8 @@ pub struct MemoryGrid<T> {
     /// Strangers that do not read, and how much waits to be sent to them.
     deaf: BTreeMap<ConnId, u64>,
     next_operation: u64,
+    /// Nodes that have said that they have stopped.
+    stopped: BTreeSet<usize>,
     /// How often in a row somebody was woken for a time long past.
     late_wakes: usize,
     now: Now,
@@ -315,9 +203,11 @@ impl<T: Tamper> MemoryGrid<T> {
         let disk = MemoryDisk::default();
         let mut grid = MemoryGrid {
             tamper,
+            slow_disks: false,
             notices: Vec::new(),
             nodes: nodes.collect(),
             disks: vec![disk; count + 1],
+            disk_runs: BTreeMap::new(),
             off: BTreeSet::new(),
             wires: BTreeMap::new(),
             next_conn: 0,
@@ -327,6 +217,7 @@ impl<T: Tamper> MemoryGrid<T> {
             heard: BTreeMap::new(),
             deaf: BTreeMap::new(),
             next_operation: 0,
+            stopped: BTreeSet::new(),
             late_wakes: 0,
             now,
         };
@@ -377,6 +268,18 @@ impl<T: Tamper> MemoryGrid<T> {
         while up(self) == before {
             self.run(Duration::from_millis(100));
             assert!(self.now.instant.since(begun) < FOREVER, "the server was never found again");
+        }
+    }
+
+    /// Asks a node to stop, and waits until it says that it has: nothing happens after that.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn stop(&mut self, index: usize) {
+        self.at(Duration::ZERO, index, Event::Command(Command::Stop));
+        let begun = self.now.instant;
+        while !self.stopped.contains(&index) {
+            assert!(self.step(begun + FOREVER), "it never stops");
         }
     }
 
@@ -568,6 +471,10 @@ impl<T: Tamper> MemoryGrid<T> {
         self.now.unix = UnixTime(1_700_000_000 + self.now.instant.0 / 1_000_000_000);
         if index == STRANGER {
             self.stranger(event);
+        } else if let Event::DiskDone { id, .. } = event
+            && self.disk_runs.contains_key(&(index, id))
+        {
+            self.disk_step(index, id);
         } else {
             self.nodes[index].handle(event, self.now);
             self.carry_out_all(index);
@@ -605,20 +512,38 @@ impl<T: Tamper> MemoryGrid<T> {
             Action::Close { conn } => self.end(index, conn),
             Action::Abort { conn } => self.cut(index, conn),
             Action::Disk { id, steps } => {
-                let result = self.disks[index].run(steps);
-                self.at(Duration::from_micros(50), index, Event::DiskDone { id, result });
+                self.disk_runs.insert((index, id), DiskRun::new(steps));
+                self.disk_step(index, id);
             }
             Action::Job { id, job } => {
                 let output = job::run(job, &SoftRsa);
-                self.at(Duration::from_micros(50), index, Event::JobDone { id, output });
+                self.at(WORK, index, Event::JobDone { id, output });
             }
             Action::Report(Report::Notice(notice)) if index == self.client() => {
                 self.notices.push(notice.text)
             }
+            Action::Report(Report::Stopped) => drop(self.stopped.insert(index)),
             Action::Report(report) if index == self.client() => self.reports.push(report),
             // This network delivers at once, so that nobody's reading needs to be held back.
             Action::Grant { .. } | Action::Report(_) | Action::SendBytes { .. } => {}
         }
+    }
+
+    /// Goes on with a disk action: with its next step if disks are slow, else to its end. As long as it
+    /// has not ended, its outcome on the way is a stand-in that only says that time has passed.
+    fn disk_step(&mut self, index: usize, id: ActionId) {
+        let Some(mut run) = self.disk_runs.remove(&(index, id)) else { return };
+        let result = loop {
+            match self.disks[index].go_on(&mut run) {
+                Some(result) => break result,
+                None if self.slow_disks => {
+                    self.disk_runs.insert((index, id), run);
+                    break Ok(Vec::new());
+                }
+                None => {}
+            }
+        };
+        self.at(WORK, index, Event::DiskDone { id, result });
     }
 
     fn send(&mut self, index: usize, conn: ConnId, mut frame: Frame) {

@@ -8,11 +8,11 @@ use tallac_core::share_set::ShareSet;
 use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use tallac_core::storage_index::StorageIndex;
 use tallac_core::wire::{Frame, Hello, Kind, Message, Refusal};
+use tallac_tests::asking::{self, Answered, ask, read};
 use tallac_tests::content;
 use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid, Stranger, hello};
 
 type Grid = MemoryGrid<Honest>;
-type Answered = Result<StorageAnswer, StorageError>;
 
 /// The server that is abused.
 const SERVER: usize = 0;
@@ -25,27 +25,8 @@ fn index() -> StorageIndex {
     StorageIndex([5; 16])
 }
 
-fn request(id: u64, request: &StorageRequest) -> Frame {
-    Message::seal(Kind::Request, id, request, Vec::new())
-}
-
-/// Asks one thing and gives the one answer.
-#[track_caller]
-fn ask(grid: &mut Grid, stranger: Stranger, request: &StorageRequest, bulk: &[u8]) -> Answered {
-    let bulk = if bulk.is_empty() { Vec::new() } else { vec![bulk.to_vec().into()] };
-    grid.say(stranger, Message::seal(Kind::Request, 7, request, bulk));
-    let answers = grid.answers(stranger);
-    assert_eq!(answers.len(), 1, "{request:?}");
-    assert_eq!(answers[0].envelope.id, 7);
-    read(&answers[0])
-}
-
-fn read(message: &Message) -> Answered {
-    match message.envelope.kind {
-        Kind::Answer => Ok(message.body().expect("an answer")),
-        Kind::Failure => Err(message.body().expect("an error")),
-        other => panic!("{other:?}"),
-    }
+fn request(id: u64, asked: &StorageRequest) -> Frame {
+    asking::request(id, asked, &[])
 }
 
 fn allocate(secret: u8, shares: &[u16], size: u64) -> StorageRequest {

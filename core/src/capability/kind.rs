@@ -104,6 +104,19 @@ impl Kind {
         readable || self.is_writable()
     }
 
+    /// Whether it grants no more than to verify and repair.
+    pub const fn only_verifies(self) -> bool {
+        matches!(
+            self,
+            Self::ChkVerify
+                | Self::SdmfVerify
+                | Self::MdmfVerify
+                | Self::DirectoryVerify
+                | Self::DirectoryMdmfVerify
+                | Self::DirectoryChkVerify
+        )
+    }
+
     pub(super) fn of(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| text.starts_with(kind.prefix()))
     }
@@ -139,7 +152,11 @@ impl Mark {
         found.next().unwrap_or((None, text))
     }
 
-    pub(super) fn check(self, kind: Kind) -> Result<(), CapabilityError> {
+    /// Whether it is true of a known kind.
+    ///
+    /// # Errors
+    /// [`CapabilityError::Right`] if capabilities of this kind grant more.
+    pub fn check(self, kind: Kind) -> Result<(), CapabilityError> {
         let broken = match self {
             Self::ReadOnly => kind.is_writable(),
             Self::Immutable => kind.is_mutable(),
@@ -185,8 +202,6 @@ pub enum CapabilityError {
         /// What is allowed.
         mark: Mark,
     },
-    /// A kind unknown here may grant more than its place allows, and no mark says it does not.
-    Unmarked,
 }
 
 impl fmt::Display for CapabilityError {
@@ -215,10 +230,6 @@ impl fmt::Display for CapabilityError {
                     kind.prefix()
                 )
             }
-            Self::Unmarked => write!(
-                out,
-                "this kind of capability is unknown here, and nothing says that it grants reading only"
-            ),
         }
     }
 }

@@ -13,7 +13,6 @@ use core::str::FromStr;
 
 mod chk;
 mod directory;
-mod entry;
 mod fields;
 mod kind;
 mod literal;
@@ -24,7 +23,6 @@ mod unknown;
 
 pub use chk::{ChkCap, ChkVerifyCap};
 pub use directory::DirectoryCap;
-pub use entry::EntryCaps;
 pub use fields::{Field, Problem};
 pub use kind::{CapabilityError, Kind, Mark};
 pub use literal::{LITERAL_LEN_MAX, LITERAL_READ_LEN_MAX, LiteralCap};

@@ -7,7 +7,7 @@ use super::child::{Child, ChildError};
 use super::entry::Entry;
 use super::metadata::Metadata;
 use super::name::{Name, NameError};
-use super::table::Table;
+use super::table::{Access, Table};
 
 /// A change to a directory.
 ///
@@ -35,7 +35,7 @@ use super::table::Table;
 ///
 /// # Moving to another directory
 ///
-/// That is two edits in two tables, [made together](Edit::moving): first the link in the new
+/// That is two edits in two tables, [made together](Table::moving): first the link in the new
 /// place is written, then the one in the old place is removed. After a crash between the two, the
 /// child is linked in both, with all rights; nothing is lost, and the move can be made again: the
 /// first edit is done already, the second follows. If somebody replaced the child in the old place
@@ -90,28 +90,51 @@ pub enum Edit {
     },
 }
 
-impl Edit {
-    /// The two edits that move a child to another directory: a link there, to be written first, and
-    /// an unlink here. `entry` is what its author saw under the old name.
-    ///
-    /// Within one directory use [`Edit::Rename`]: moved onto itself, the child would only be
-    /// unlinked.
+/// How a child gets from one place to another.
+#[derive(Debug, Clone)]
+pub enum Move {
+    /// Within one directory: one edit does it.
+    Within(Edit),
+    /// To another directory.
+    Between {
+        /// For the new directory, to be written first.
+        link: Edit,
+        /// For the old one, once the link is durable.
+        unlink: Edit,
+    },
+}
+
+impl Table {
+    /// How to move the child `from` of this directory to the name `to` in `target`, which may be the
+    /// same directory: two tables are of one directory if they have the same write key. That is
+    /// asked here and not left to the caller, because a link and an unlink of one name in one
+    /// directory would lose the child.
     ///
     /// # Errors
-    /// If the child cannot be used, and so cannot be linked.
+    /// If one of the directories is read-only here, or there is no such child, or it cannot be used.
     pub fn moving(
-        from: Name,
-        entry: Entry,
+        &self,
+        from: &Name,
+        target: &Table,
         to: Name,
         replace: Replace,
         seen_to: Seen,
-    ) -> Result<(Edit, Edit), ChildError> {
-        let child = entry.child.clone()?;
+    ) -> Result<Move, EditError> {
+        let fail = |name: &Name, problem| EditError { at: 0, name: name.clone(), problem };
+        let Access::Write(here) = self.access() else { return Err(fail(from, EditProblem::ReadOnly)) };
+        let Access::Write(there) = target.access() else { return Err(fail(&to, EditProblem::ReadOnly)) };
+        let entry = self.get(from).ok_or_else(|| fail(from, EditProblem::NoSuchChild))?;
+        let from = from.clone();
+        if here == there {
+            let seen_from = Seen::Entry(Box::new(entry));
+            return Ok(Move::Within(Edit::Rename { from, to, replace, seen_from, seen_to }));
+        }
+        let child = entry.child.clone().map_err(|problem| fail(&from, EditProblem::Child(problem)))?;
         let metadata = Some(entry.metadata.clone().unwrap_or_default());
         let link = Edit::Link { name: to, child, metadata, replace, seen: seen_to };
         let seen = Seen::Entry(Box::new(entry));
         let unlink = Edit::Unlink { name: from, must_exist: true, only: Only::Anything, seen };
-        Ok((link, unlink))
+        Ok(Move::Between { link, unlink })
     }
 }
 
@@ -222,6 +245,8 @@ pub enum EditProblem {
     },
     /// The name would not be given to a child.
     Name(NameError),
+    /// The child cannot be used, so it cannot be linked elsewhere.
+    Child(ChildError),
     /// The directory has no room.
     Full,
 }
@@ -258,6 +283,7 @@ impl fmt::Display for EditError {
                 })
             }
             EditProblem::Name(problem) => write!(out, "{name}: {problem}"),
+            EditProblem::Child(problem) => write!(out, "{name} cannot be linked elsewhere: {problem}"),
             EditProblem::Full => write!(out, "the directory is full; there is no room for {name}"),
         }
     }

@@ -127,7 +127,7 @@ impl Packed {
     pub(super) fn of_child(name: &Name, child: &Child, metadata: &Metadata, access: &Access) -> Packed {
         let (write, read) = child.slots(access.kind());
         let write = match access {
-            Access::Write(key) => crypt::encrypt(write, key),
+            Access::Write(key) => crypt::encrypt(&write, key),
             Access::Read | Access::Immutable => Vec::new(),
         };
         Packed::new(name, read.as_bytes(), &write, &metadata.to_json())

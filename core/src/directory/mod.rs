@@ -17,7 +17,6 @@
 //! [`Table`] reads and writes it, [`Entry`] is one line of it, and [`Edit`] changes it.
 
 mod apply;
-mod cap;
 mod child;
 mod crypt;
 mod edit;
@@ -29,9 +28,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use cap::{Allows, Cap, CapKind};
 pub use child::{Child, ChildError, ChildKind, DirectoryKind};
-pub use edit::{Edit, EditError, EditProblem, Found, Only, Outcome, Replace, Seen};
+pub use edit::{Edit, EditError, EditProblem, Found, Move, Only, Outcome, Replace, Seen};
 pub use entry::{Entry, EntryError};
 pub use metadata::{Metadata, MetadataError};
 pub use name::{Name, NameError, Path, PathError};

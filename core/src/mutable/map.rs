@@ -19,7 +19,6 @@ mod share;
 mod trust;
 
 pub(crate) use private_key::KeySearch;
-pub(crate) use seen::Sighting;
 pub(crate) use share::{HeldShare, ShareState};
 
 use alloc::collections::BTreeMap;
@@ -35,7 +34,6 @@ use crate::identity::ServerId;
 use crate::job::JobOutput;
 use crate::payload::Payload;
 use crate::peers::{Answer, Candidate, Effort};
-use crate::rsa::PublicKey;
 use crate::share_set::ShareSet;
 use crate::storage::protocol::StorageAnswer;
 use crate::task::{Outcome, SlotPieces, Task, Tasks, Trouble, read_slot, slot_pieces};
@@ -230,11 +228,6 @@ impl Map {
         {
             share.set(ShareState::Bad(why));
         }
-    }
-
-    /// The file's public key, once a share has shown it.
-    pub(crate) fn public_key(&self) -> Option<&PublicKey> {
-        self.trust.key()
     }
 
     fn ask<P: From<MapTask>>(&mut self, server: ServerId, tasks: &mut Tasks<P>, now: Instant) {

@@ -11,146 +11,41 @@
 //!
 //! Mutable slots have rules of their own: [`super::slot`].
 
+mod admission;
+mod interface;
 mod leasing;
+mod outputs;
 mod reading;
 mod recovery;
+mod requests;
 mod slots;
 mod storing;
 mod writing;
 
+pub use interface::{RequestKey, StorageAction, StorageConfig, StorageEvent, StorageResult, StorageStats};
 pub(super) use leasing::LeaseTask;
 pub(super) use slots::SlotTask;
 
-use super::container::HEADER_LEN;
-use super::gate::{Alone, Gate, Task};
-use super::incoming::{Incoming, OwnerRequest, PendingWrite};
-use super::protocol::{StorageAnswer, StorageError, StorageRequest};
-use crate::disk::{DiskError, DiskOutput, DiskResult, DiskStep, StorePath};
+use super::gate::Gate;
+use super::incoming::{Incoming, PendingWrite};
+use super::protocol::{StorageAnswer, StorageError};
+use crate::disk::{DiskResult, DiskStep};
 use crate::identity::TubId;
 use crate::job::{Job, JobOutput};
-use crate::limits::{ADVISORY_REASON_MAX, INCOMING_IDLE_MAX, READ_RANGES_MAX};
+use crate::limits::INCOMING_IDLE_MAX;
 use crate::machine::{ActionId, Machine};
-use crate::payload::Payload;
 use crate::storage_index::StorageIndex;
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use leasing::LeaseStage;
+use outputs::{Outputs, failed, lost};
 use reading::ReadTask;
 use recovery::{Recovery, RedoStage};
 use slots::SlotStage;
-
-/// Names a request, so that its answer finds the way back. Chosen by the parent, never used twice.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct RequestKey(pub u64);
-
-/// What the server's owner decides.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct StorageConfig {
-    /// Bytes of the disk that shares leave free.
-    pub reserved_space: u64,
-    /// Take no new shares. Leases of those that are there are kept up.
-    pub read_only: bool,
-    /// The program and its version, for people to read.
-    pub program: String,
-}
-
-/// What can happen to a storage server.
-#[derive(Clone, Hash, Debug)]
-pub enum StorageEvent {
-    /// The deadline has come.
-    Wake,
-    /// Somebody asks for something.
-    Request {
-        /// Names the answer.
-        from: RequestKey,
-        /// What is asked for.
-        request: StorageRequest,
-        /// The bytes of a `Write` or `ReadTestWrite`; empty for any other request.
-        bulk: Payload,
-    },
-    /// A disk action is over.
-    DiskDone {
-        /// Which.
-        id: ActionId,
-        /// How.
-        result: DiskResult,
-    },
-    /// A job is over.
-    JobDone {
-        /// Which.
-        id: ActionId,
-        /// How.
-        output: JobOutput,
-    },
-}
-
-/// What an answer consists of: itself and its bulk, in pieces that follow each other.
-pub type StorageResult = Result<(StorageAnswer, Vec<Payload>), StorageError>;
-
-/// What a storage server asks for.
-#[derive(Clone, Hash, Debug)]
-pub enum StorageAction {
-    /// Answer a request. Each gets exactly one answer, in any order.
-    Answer {
-        /// Which request.
-        to: RequestKey,
-        /// The answer.
-        result: StorageResult,
-    },
-    /// Run steps on the disk. Answered by `DiskDone`.
-    Disk {
-        /// Names the answer.
-        id: ActionId,
-        /// The steps.
-        steps: Vec<DiskStep>,
-    },
-    /// Compute something. Answered by `JobDone`.
-    Job {
-        /// Names the answer.
-        id: ActionId,
-        /// What to compute.
-        job: Job,
-    },
-}
-
-/// What a server has done since it started, and what it is at.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
-pub struct StorageStats {
-    /// Shares that wait for bytes.
-    pub shares_in_progress: u64,
-    /// Bytes of disk promised to them and not yet taken.
-    pub bytes_promised: u64,
-    /// Requests taken in.
-    pub requests: u64,
-    /// Requests answered, errors included.
-    pub answers: u64,
-    /// Shares that became whole.
-    pub shares_finished: u64,
-    /// Bytes of these shares' data.
-    pub bytes_finished: u64,
-    /// Shares in progress that were lost because the disk failed or was full.
-    pub shares_failed: u64,
-    /// Shares in progress that were given up by their owner or for its silence.
-    pub shares_abandoned: u64,
-    /// Leases added or renewed.
-    pub leases_changed: u64,
-    /// Reports of damage that were kept.
-    pub advisories: u64,
-    /// Test-and-set writes to slots whose tests held and that are durable.
-    pub slot_writes: u64,
-    /// Bytes that these wrote.
-    pub slot_bytes_written: u64,
-    /// Test-and-set writes to slots whose tests did not hold.
-    pub slot_tests_failed: u64,
-    /// Writes to slots that a crash interrupted and that were completed at start.
-    pub slot_writes_completed: u64,
-    /// Slots that are shut until the server starts again, since the disk failed a write half-way.
-    pub slots_shut: u64,
-}
 
 /// Keeps shares. See [`Machine`] for how to drive it.
 #[derive(Debug)]
@@ -344,77 +239,6 @@ impl Machine for StorageServer {
 }
 
 impl StorageServer {
-    fn handle_request(&mut self, from: RequestKey, request: StorageRequest, bulk: Payload) {
-        let writes = matches!(request, StorageRequest::Write { .. } | StorageRequest::ReadTestWrite { .. });
-        if !bulk.is_empty() && !writes {
-            return self.refuse(from, "only a write carries data");
-        }
-        match request {
-            StorageRequest::Version => self.disk(Running::Version { to: from }, vec![DiskStep::FreeSpace]),
-            StorageRequest::Allocate {
-                storage_index,
-                renew_secret,
-                cancel_secret,
-                upload_secret,
-                shares,
-                allocated_size,
-            } => {
-                let task = LeaseTask::allocate(
-                    from,
-                    (renew_secret, cancel_secret),
-                    self.now.unix,
-                    (upload_secret, shares, allocated_size),
-                );
-                self.enter(storage_index, Task::Leases(task.into()));
-            }
-            StorageRequest::AddLease { storage_index, renew_secret, cancel_secret } => {
-                let task = LeaseTask::add(from, (renew_secret, cancel_secret), self.now.unix);
-                self.enter(storage_index, Task::Leases(task.into()));
-            }
-            StorageRequest::Write { storage_index, share, upload_secret, offset } => {
-                let write = PendingWrite { offset, data: bulk, unchecked: Vec::new() };
-                self.owner_request(from, (storage_index, share), upload_secret, OwnerRequest::Write(write));
-            }
-            StorageRequest::Abort { storage_index, share, upload_secret } => {
-                self.owner_request(from, (storage_index, share), upload_secret, OwnerRequest::Abort);
-            }
-            StorageRequest::List { storage_index } => self.enter(storage_index, Task::List { to: from }),
-            StorageRequest::Read { ranges, .. } if ranges.len() > READ_RANGES_MAX => {
-                self.refuse(from, "too many ranges");
-            }
-            StorageRequest::Read { storage_index, share, ranges } => {
-                self.enter(storage_index, Task::Read { to: from, share, ranges });
-            }
-            StorageRequest::AdviseCorrupt { reason, .. } if reason.len() > ADVISORY_REASON_MAX => {
-                self.refuse(from, "the reason is too long");
-            }
-            StorageRequest::AdviseCorrupt { storage_index, share, reason } => {
-                self.enter(storage_index, Task::Advise { to: from, share, reason });
-            }
-            StorageRequest::ReadTestWrite {
-                storage_index,
-                write_enabler,
-                renew_secret,
-                cancel_secret,
-                shares,
-                reads,
-            } => {
-                let secrets = (write_enabler, renew_secret, cancel_secret);
-                let date = self.now.unix;
-                match SlotTask::write(from, storage_index, secrets, date, (shares, bulk), reads) {
-                    Ok(task) => self.enter(storage_index, Task::Slot(task.into())),
-                    Err(why) => self.refuse(from, why),
-                }
-            }
-            StorageRequest::ReadSlot { storage_index, shares, ranges } => {
-                match SlotTask::read(from, storage_index, shares, ranges) {
-                    Ok(task) => self.enter(storage_index, Task::Slot(task.into())),
-                    Err(why) => self.refuse(from, why),
-                }
-            }
-        }
-    }
-
     fn handle_disk(&mut self, running: Running, result: DiskResult) {
         match running {
             Running::Version { to } => self.version(to, result),
@@ -444,85 +268,6 @@ impl StorageServer {
             Running::Finish { key } => self.finished(key, result),
             Running::Remove { key, gated } => self.removed(key, gated),
         }
-    }
-
-    /// Does a task now if it may overlap what is going on with the file, else later.
-    fn enter(&mut self, index: StorageIndex, task: Task) {
-        let gate = self.gates.entry(index).or_default();
-        gate.waiting.push_back(task);
-        self.admit(index);
-    }
-
-    /// A task that may overlap others is over.
-    fn leave(&mut self, index: StorageIndex) {
-        self.gates.get_mut(&index).expect("a task inside keeps its gate").shared -= 1;
-        self.admit(index);
-    }
-
-    /// Starts what may start now. Each turn of the loop sees what the turns before it changed.
-    fn admit(&mut self, index: StorageIndex) {
-        while let Some(gate) = self.gates.get_mut(&index) {
-            let Some(task) = gate.admit() else {
-                if gate.is_idle() {
-                    self.gates.remove(&index);
-                }
-                return;
-            };
-            match task {
-                Task::Leases(task) => {
-                    gate.alone = Some(Alone::Leases(task));
-                    self.start_leases(index);
-                }
-                Task::Slot(task) if task.changes() => {
-                    gate.alone = Some(Alone::Slot);
-                    self.start_slot(task);
-                }
-                task => {
-                    gate.shared += 1;
-                    if self.start_shared(index, task) == Progress::Over {
-                        self.gates.get_mut(&index).expect("a task inside keeps its gate").shared -= 1;
-                    }
-                }
-            }
-        }
-    }
-
-    fn start_shared(&mut self, index: StorageIndex, task: Task) -> Progress {
-        match task {
-            Task::List { to } => {
-                self.disk(Running::List { to, index }, vec![DiskStep::ListShares(index)]);
-            }
-            Task::Read { to, share, ranges } => self.start_read(to, (index, share), ranges),
-            Task::Advise { to, share, reason } => {
-                let key = (index, share);
-                if self.is_hidden(key) {
-                    self.answer(to, Err(StorageError::NoSuchShare));
-                    return Progress::Over;
-                }
-                let path = StorePath::Share(index, share);
-                let step = DiskStep::Read { path, offset: 0, len: HEADER_LEN };
-                self.disk(Running::Advise { to, key, reason }, vec![step]);
-            }
-            Task::Owner { to, share, secret, request } => {
-                let key = (index, share);
-                if self.incoming.contains_key(&key) {
-                    self.owner_request(to, key, secret, request);
-                    return Progress::Over;
-                }
-                let step = DiskStep::Length(StorePath::Share(index, share));
-                self.disk(Running::Owner { to, key }, vec![step]);
-            }
-            Task::Finish { share } => self.start_finish((index, share)),
-            Task::Slot(task) => self.start_slot(task),
-            Task::Leases(_) => unreachable!("goes in alone"),
-        }
-        Progress::UnderWay
-    }
-
-    /// The task that was alone inside is over.
-    fn leave_alone(&mut self, index: StorageIndex) {
-        self.gates.get_mut(&index).expect("the task inside keeps its gate").alone = None;
-        self.admit(index);
     }
 
     /// Whether a share may have its final name already without being acknowledged.
@@ -565,68 +310,6 @@ impl StorageServer {
 
     fn refuse(&mut self, to: RequestKey, why: &str) {
         self.answer(to, Err(StorageError::BadRequest(why.into())));
-    }
-}
-
-/// What a client is told of a disk's failure.
-fn failed(error: DiskError) -> StorageError {
-    match error {
-        DiskError::NotFound => StorageError::NoSuchShare,
-        DiskError::Full => StorageError::Full,
-        DiskError::ReadOnly => StorageError::ReadOnly,
-        DiskError::Exists | DiskError::Failed(_) => StorageError::Disk(error.to_string()),
-    }
-}
-
-/// What a client is told when the failure concerns a file that was there: it is not simply absent.
-fn lost(error: DiskError) -> StorageError {
-    match error {
-        DiskError::NotFound => StorageError::Disk(error.to_string()),
-        error => failed(error),
-    }
-}
-
-/// The outputs of a list of steps, in their order.
-struct Outputs(vec::IntoIter<DiskOutput>);
-
-impl Outputs {
-    fn new(outputs: Vec<DiskOutput>) -> Outputs {
-        Outputs(outputs.into_iter())
-    }
-
-    fn length(&mut self) -> u64 {
-        match self.0.next() {
-            Some(DiskOutput::Length(len)) => len,
-            other => panic!("a length was asked for, not {other:?}"),
-        }
-    }
-
-    fn data(&mut self) -> Payload {
-        match self.0.next() {
-            Some(DiskOutput::Data(data)) => data,
-            other => panic!("bytes were asked for, not {other:?}"),
-        }
-    }
-
-    fn shares(&mut self) -> Vec<u16> {
-        match self.0.next() {
-            Some(DiskOutput::Shares(shares)) => shares,
-            other => panic!("shares were asked for, not {other:?}"),
-        }
-    }
-
-    fn slots(&mut self) -> Vec<StorageIndex> {
-        match self.0.next() {
-            Some(DiskOutput::Slots(slots)) => slots,
-            other => panic!("the slots with records were asked for, not {other:?}"),
-        }
-    }
-
-    fn free(&mut self) -> u64 {
-        match self.0.next() {
-            Some(DiskOutput::Free(free)) => free,
-            other => panic!("the free space was asked for, not {other:?}"),
-        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Gateway {
             Ok(Capability::Unknown(unknown)) => self.answer_text(
                 conn,
                 501,
-                &format!("Capabilities of the kind {} are not there yet.", unknown.kind()),
+                &format!("Capabilities of the kind {} are not there yet.", unknown.kind().unwrap_or("unknown")),
             ),
             Err(error) => self.answer_text(conn, 400, &format!("That is not a capability: {error}.")),
         }

@@ -1,4 +1,4 @@
-//! Mutable files, directories, marks and entries.
+//! Mutable files, directories and marks.
 
 use super::*;
 use alloc::string::ToString;
@@ -72,59 +72,28 @@ fn debug_hides_write_and_read_keys() {
 }
 
 #[test]
-fn entries_of_known_kinds() {
-    let (write, read) = (format!("URI:SSK:{KEY}:{PRINT}"), format!("URI:SSK-RO:{KEY}:{PRINT}"));
-    let entry = EntryCaps::new(Some(&write), None, false).expect("a write capability");
-    assert_eq!(entry.write_text(), Some(write.clone()));
-    let narrowed = parse(&write).ok().and_then(|cap| cap.read_only()).map(|cap| cap.to_string());
-    assert_eq!(entry.read_text(), narrowed);
-    let entry = EntryCaps::new(Some(""), Some(&read), false).expect("a read capability");
-    assert_eq!((entry.write_text(), entry.read_text()), (None, Some(read.clone())));
-    // Some writers put what cannot be written into the place for writing.
-    let entry = EntryCaps::new(Some(CHK), None, true).expect("an immutable file");
-    assert_eq!((entry.write_text(), entry.read_text()), (None, Some(CHK.into())));
-    let right = |kind| Err(CapabilityError::Right { kind, mark: Mark::Immutable });
-    assert_eq!(EntryCaps::new(None, Some(&read), true), right(Kind::SdmfRead));
-    assert_eq!(EntryCaps::new(Some(&write), None, true), right(Kind::Sdmf));
-}
-
-/// The outcomes are those of `allmydata/unknown.py`.
-#[test]
-fn entries_of_unknown_kinds() {
-    let check = |write, read, immutable, expected: Option<(Option<&str>, Option<&str>)>| {
-        let entry = EntryCaps::new(write, read, immutable).ok();
-        let texts = entry.map(|entry| (entry.write_text(), entry.read_text()));
-        let expected = expected.map(|(write, read)| (write.map(String::from), read.map(String::from)));
-        assert_eq!(texts, expected, "{write:?} {read:?} {immutable}");
-    };
-    let (bare, ro, imm) = (Some("x-new:a"), Some("ro.x-new:a"), Some("imm.x-new:a"));
-    let other = Some("x-new:b");
-    check(None, None, false, Some((None, None)));
-    check(bare, None, false, None);
-    check(ro, None, false, Some((None, ro)));
-    check(imm, None, false, Some((None, imm)));
-    check(ro, None, true, None);
-    check(imm, None, true, Some((None, imm)));
-    check(None, bare, false, Some((None, ro)));
-    check(None, bare, true, Some((None, imm)));
-    check(None, ro, true, Some((None, imm)));
-    check(None, imm, false, Some((None, imm)));
-    check(other, bare, false, Some((other, ro)));
-    check(other, imm, false, None);
-    check(other, bare, true, None);
-    let marked = format!("ro.{CHK}");
-    check(other, Some(CHK), false, Some((other, Some(&marked))));
-}
-
-#[test]
 fn marks_that_the_place_implies_are_left_out() {
-    for (text, immutable, stored) in [
-        ("ro.x-new:a", false, "x-new:a"),
-        ("imm.x-new:a", false, "imm.x-new:a"),
-        ("imm.x-new:a", true, "x-new:a"),
-        ("x-new:a", false, "x-new:a"),
+    for (text, place, stored) in [
+        ("ro.x-new:a", Mark::ReadOnly, "x-new:a"),
+        ("imm.x-new:a", Mark::ReadOnly, "imm.x-new:a"),
+        ("imm.x-new:a", Mark::Immutable, "x-new:a"),
+        ("ro.x-new:a", Mark::Immutable, "x-new:a"),
+        ("x-new:a", Mark::ReadOnly, "x-new:a"),
     ] {
         let cap: UnknownCap = text.parse().expect("an unknown kind");
-        assert_eq!(cap.in_read_place(immutable), stored);
+        assert_eq!(cap.where_implied(place), stored);
     }
+}
+
+/// What a reader of text refuses is kept where others have written it.
+#[test]
+fn any_text_can_be_kept() {
+    for text in ["lafs://\u{2603}", "hello", "a b", "", "URI:SSK:nonsense", "ro.imm.x"] {
+        assert!(text.parse::<UnknownCap>().is_err(), "{text}");
+        assert_eq!(UnknownCap::keep(text).expect("any text").to_string(), text);
+    }
+    assert_eq!(format!("{:?}", UnknownCap::keep("hunter2")), "Ok(UnknownCap(of no kind))");
+    assert_eq!(UnknownCap::keep("x-a:\u{1b}[2J"), Err(CapabilityError::NotACapability));
+    let long = "x".repeat(CAPABILITY_LEN_MAX + 1);
+    assert_eq!(UnknownCap::keep(&long), Err(CapabilityError::TooLong { len: long.len() }));
 }

@@ -1,6 +1,8 @@
 //! Edits applied to a table that is not the one their author saw.
 
+use super::super::entry::Packed;
 use super::*;
+use alloc::borrow::ToOwned;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -146,11 +148,9 @@ fn a_batch_is_done_as_a_whole() {
 
 #[test]
 fn a_move_between_directories_can_be_cut_anywhere() {
-    let start = table(&[("x", folder(1))]);
-    let entry = start.get(&name("x")).expect("x");
-    let (put, take) =
-        Edit::moving(name("x"), entry, name("y"), Replace::Nothing, Seen::Nothing).expect("a child");
-    let (mut old, mut new) = (start, table(&[]));
+    let (mut old, mut new) = (table(&[("x", folder(1))]), Table::empty(other_writer()));
+    let moved = old.moving(&name("x"), &new, name("y"), Replace::Nothing, Seen::Nothing);
+    let Ok(Move::Between { link: put, unlink: take }) = moved else { panic!("{moved:?}") };
 
     apply(&mut new, put.clone()).expect("a free name");
     // Cut here, the child is in both; from the start again, nothing is done twice.
@@ -164,4 +164,42 @@ fn a_move_between_directories_can_be_cut_anywhere() {
     apply(&mut replaced, link("x", file(2), Seen::Unchecked)).expect("a link");
     assert_eq!(apply(&mut replaced, take).err(), Some(CHANGED));
     assert_eq!(child_at(&replaced, "x"), Some(file(2)));
+}
+
+/// A link and an unlink would lose the child; whoever asks for a move cannot get them.
+#[test]
+fn a_move_within_one_directory_is_a_rename() {
+    for (to, after) in [("x", [("a", file(2)), ("x", folder(1))]), ("y", [("a", file(2)), ("y", folder(1))])]
+    {
+        let mut there = table(&[("x", folder(1)), ("a", file(2))]);
+        // Its author may have looked at it twice, and somebody may have changed it in between.
+        let mut later = there.clone();
+        apply(&mut later, unlink("a", Seen::Unchecked)).expect("it was there");
+        let moved = there.moving(&name("x"), &later, name(to), Replace::Anything, Seen::Unchecked);
+        let Ok(Move::Within(edit)) = moved else { panic!("{moved:?}") };
+        apply(&mut there, edit).expect("a rename");
+        let found: Vec<_> =
+            there.iter().map(|(name, entry)| (name.as_str().to_owned(), entry.child)).collect();
+        assert_eq!(found, after.map(|(name, child)| (name.to_owned(), Ok(child))));
+    }
+}
+
+#[test]
+fn what_cannot_be_moved() {
+    let (old, new) = (table(&[("x", folder(1))]), Table::empty(other_writer()));
+    let shown = Table::unpack(old.pack().into(), Access::Read).expect("the same table");
+    let problem = |from: &Table, text: &str, to: &Table| {
+        let moved = from.moving(&name(text), to, name("y"), Replace::Nothing, Seen::Nothing);
+        moved.map(|_| ()).map_err(|error| (error.name, error.problem))
+    };
+    assert_eq!(problem(&old, "x", &new), Ok(()));
+    assert_eq!(problem(&old, "z", &new), Err((name("z"), EditProblem::NoSuchChild)));
+    assert_eq!(problem(&shown, "x", &new), Err((name("x"), EditProblem::ReadOnly)));
+    assert_eq!(problem(&shown, "x", &shown), Err((name("x"), EditProblem::ReadOnly)));
+    assert_eq!(problem(&old, "x", &shown), Err((name("y"), EditProblem::ReadOnly)));
+    let refused = Packed::new(&name("r"), b"URI:CHK:?", b"", "{}").framed().clone();
+    let refused = Table::unpack(refused, writer()).expect("a table");
+    let Err((_, EditProblem::Child(ChildError::Capability(_)))) = problem(&refused, "r", &new) else {
+        panic!("a child that cannot be used was moved");
+    };
 }

@@ -21,6 +21,11 @@ fn writer() -> Access {
     Access::Write(WriteKey::from_bytes([3; 16]))
 }
 
+/// Of another directory.
+fn other_writer() -> Access {
+    Access::Write(WriteKey::from_bytes([4; 16]))
+}
+
 fn name(text: &str) -> Name {
     Name::existing(text).expect("a short name")
 }

@@ -2,8 +2,19 @@
 
 use super::super::entry::Packed;
 use super::*;
+use crate::capability::{CapabilityError, Field, Kind, Mark, Problem, UnknownCap};
 use alloc::borrow::ToOwned;
+use alloc::string::ToString;
 use alloc::vec::Vec;
+
+fn right(kind: Kind, mark: Mark) -> ChildError {
+    ChildError::Capability(CapabilityError::Right { kind, mark })
+}
+
+fn malformed(kind: Kind, field: Field, expected: usize, found: usize) -> ChildError {
+    let problem = Problem::Length { expected, found };
+    ChildError::Capability(CapabilityError::Field { kind, field, problem })
+}
 
 fn read_view(table: &Table) -> Table {
     Table::unpack(table.pack().into(), Access::Read).expect("the same table")
@@ -32,18 +43,15 @@ fn a_write_capability_in_the_open_is_narrowed() {
         assert_eq!(child_at(&table, "x"), Some(file(1).read_only()));
     }
     let beside = Child::new(Some("x-new:w"), Some(&cap), DirectoryKind::Mutable);
-    assert_eq!(beside, Err(ChildError::NotReadOnly));
+    assert_eq!(beside, Err(right(Kind::Sdmf, Mark::ReadOnly)));
 }
 
 #[test]
 fn another_key_opens_nothing() {
     let table = table(&[("x", file(1))]);
-    let other = Access::Write(WriteKey::from_bytes([4; 16]));
-    let entry =
-        Table::unpack(table.pack().into(), other).expect("a table").get(&name("x")).expect("an entry");
-    let leaked = entry
-        .child
-        .is_ok_and(|child| child.write_cap().map(Cap::expose) == file(1).write_cap().map(Cap::expose));
+    let view = Table::unpack(table.pack().into(), other_writer()).expect("a table");
+    let entry = view.get(&name("x")).expect("an entry");
+    let leaked = entry.child.is_ok_and(|child| child.write_cap() == file(1).write_cap());
     assert!(!leaked);
 }
 
@@ -67,19 +75,25 @@ fn only_a_write_key_changes_a_table() {
 
 #[test]
 fn immutable_directories_take_only_what_is_immutable() {
-    for child in [file(1), folder(1), file(1).read_only(), folder(1).read_only()] {
+    for (child, kind) in [
+        (file(1), Kind::Sdmf),
+        (folder(1), Kind::Directory),
+        (file(1).read_only(), Kind::SdmfRead),
+        (folder(1).read_only(), Kind::DirectoryRead),
+    ] {
         let children = [(name("x"), child.clone(), Metadata::default())];
         let made = Table::with_children(Access::Immutable, children).err();
-        let (name, problem) = (name("x"), ChildError::NotImmutable);
+        let (name, problem) = (name("x"), right(kind, Mark::Immutable));
         assert_eq!(made, Some(NewTableError::Child { name, problem }), "{child:?}");
-        let cap = child.write_cap().or(child.read_cap()).expect("a capability");
-        let direct = Child::new(Some(cap.expose()), None, DirectoryKind::Immutable);
-        assert_eq!(direct, Err(ChildError::NotImmutable));
+        let cap = child.capability().expect("a known child").clone();
+        let direct = Child::new(Some(&cap.to_string()), None, DirectoryKind::Immutable);
+        assert_eq!(direct, Err(problem));
+        assert_eq!(Child::of(cap, DirectoryKind::Immutable), Err(problem));
     }
     for (write, read, result) in [
         (Some("x-new:w"), None, Some(ChildError::UnknownRights)),
         (Some("ro.x-new:r"), None, Some(ChildError::UnknownRights)),
-        (Some("x-new:w"), Some("x-new:r"), Some(ChildError::NotImmutable)),
+        (Some("x-new:w"), Some("x-new:r"), Some(ChildError::WritableInImmutable)),
         (Some("imm.x-new:i"), None, None),
         (None, Some("x-new:r"), None),
     ] {
@@ -95,18 +109,19 @@ fn what_cannot_be_linked() {
     for (write, read, error) in [
         (None, None, Nothing),
         (None, Some(""), Nothing),
-        (Some("URI:CHK:x"), None, Malformed { kind: "URI:CHK:" }),
-        (Some(&*bad_end), Some("x-new:r"), Malformed { kind: "URI:DIR2:" }),
+        (Some("URI:CHK:x"), None, malformed(Kind::Chk, Field::Key, 26, 1)),
+        (Some(&*bad_end), Some("x-new:r"), malformed(Kind::Directory, Field::Fingerprint, 52, 53)),
+        (None, Some("URI:SSK-Verifier:x"), malformed(Kind::SdmfVerify, Field::StorageIndex, 26, 1)),
         (None, Some(&*chk_verify), VerifyOnly),
         (Some("x-new:w"), None, UnknownRights),
         (Some("x-new:w"), Some("imm.x-new:i"), WritableImmutable),
-        (Some("x\nnew:w"), None, NotText),
+        (Some("x\nnew:w"), None, Capability(CapabilityError::NotACapability)),
     ] {
         assert_eq!(Child::new(write, read, DirectoryKind::Mutable).err(), Some(error));
     }
     let long = "x".repeat(crate::capability::CAPABILITY_LEN_MAX + 1);
     let error = Child::new(None, Some(&long), DirectoryKind::Mutable).err();
-    assert_eq!(error, Some(TooLong { len: long.len() }));
+    assert_eq!(error, Some(Capability(CapabilityError::TooLong { len: long.len() })));
 }
 
 #[test]
@@ -118,10 +133,12 @@ fn no_write_narrows_whatever_sets_it() {
     assert_eq!(child_at(&table, "x"), narrowed);
     apply(&mut table, link("x", file(1), Seen::Unchecked)).expect("a link under the same metadata");
     assert_eq!(child_at(&table, "x"), narrowed);
-    let mut hostile = table.get(&name("y")).expect("y");
-    hostile.metadata = Ok(metadata(r#"{"no-write": 1}"#));
-    let (link, _) =
-        Edit::moving(name("y"), hostile, name("z"), Replace::Nothing, Seen::Nothing).expect("a child");
+    // Others may have written a write capability beside it.
+    let beside = Packed::of_child(&name("y"), &file(1), &metadata(r#"{"no-write": 1}"#), &other_writer());
+    let other = Table::unpack(beside.framed().clone(), other_writer()).expect("a table");
+    assert_eq!(child_at(&other, "y"), Some(file(1)));
+    let moved = other.moving(&name("y"), &table, name("z"), Replace::Nothing, Seen::Nothing);
+    let Ok(Move::Between { link, .. }) = moved else { panic!("{moved:?}") };
     apply(&mut table, link).expect("a free name");
     assert_eq!(child_at(&table, "z"), narrowed);
 }
@@ -138,5 +155,31 @@ fn nothing_secret_is_printed() {
         [base32::encode(&[1; 16]), base32::encode(&[2; 16]), base32::encode(&[3; 16]), "hunter2".into()]
     {
         assert!(!printed.contains(&secret), "{printed}");
+    }
+}
+
+#[test]
+fn a_child_is_made_of_a_capability_as_of_its_text() {
+    let verify = format!("URI:SSK-Verifier:{}", key_fields(1));
+    for text in ["URI:LIT:", "imm.x-new:a", "ro.x-new:a", "x-new:a", &verify] {
+        let cap: crate::capability::Capability = text.parse().expect("a capability");
+        let of_text = Child::new(Some(text), None, DirectoryKind::Mutable);
+        assert_eq!(Child::of(cap, DirectoryKind::Mutable), of_text, "{text}");
+    }
+    let unknown = linked("imm.x-new:a");
+    assert_eq!((unknown.capability(), unknown.write_cap()), (None, None));
+    assert_eq!(unknown.read_cap(), UnknownCap::keep("imm.x-new:a").ok().map(Into::into));
+}
+
+/// It cannot be used, but is shown, stays as it is, and cannot be linked.
+#[test]
+fn a_malformed_capability_is_refused_and_kept() {
+    for text in ["URI:SSK-Verifier:x", "URI:DIR2-MDMF-Verifier:", "imm.URI:SSK-RO:x", "x-new:\u{1b}[2J"] {
+        let packed = Packed::new(&name("x"), text.as_bytes(), b"", "{}");
+        let mut table = Table::unpack(packed.framed().clone(), writer()).expect("a table");
+        let refused = table.get(&name("x")).expect("an entry").child.expect_err(text);
+        assert_eq!(Child::new(None, Some(text), DirectoryKind::Mutable), Err(refused));
+        apply(&mut table, link("y", file(1), Seen::Nothing)).expect("a free name");
+        assert!(table.pack().starts_with(packed.framed()), "{text}");
     }
 }

@@ -35,6 +35,7 @@ impl Map {
     }
 
     /// Whether enough distinct shares of a version were seen to read it.
+    #[cfg(test)]
     pub(crate) fn recoverable(&self, version: &Version) -> bool {
         let numbers: BTreeSet<u16> =
             self.good_shares().filter(|(.., of)| *of == version).map(|(_, number, _)| number).collect();
@@ -93,11 +94,6 @@ impl Map {
     /// The servers that have shares in the file's slot, good or bad.
     pub(crate) fn holders(&self) -> BTreeSet<ServerId> {
         self.answered().filter(|(_, shares)| !shares.is_empty()).map(|(server, _)| server).collect()
-    }
-
-    /// What is known of a server; `None` if it was not asked.
-    pub(crate) fn server(&self, server: ServerId) -> Option<&ServerView> {
-        self.servers.get(&server)
     }
 
     /// One share of a server.

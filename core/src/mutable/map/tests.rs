@@ -4,6 +4,7 @@ use super::*;
 use crate::capability::{MutableCap, MutableFormat};
 use crate::identity::TubId;
 use crate::mutable::{MutableEncoding, build_all, parse_header};
+use crate::rsa::PublicKey;
 use crate::rsa::{PrivateKey, Rsa, SIGNATURE_LEN};
 use crate::secret::Secret;
 use crate::storage::protocol::StorageRequest;

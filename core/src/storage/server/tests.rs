@@ -8,10 +8,13 @@ mod slot_model;
 mod slots;
 
 use super::*;
-use crate::limits::{BULK_LEN_MAX, INCOMING_IDLE_MAX, LEASE_SECONDS, WRITTEN_PIECES_MAX};
+use crate::disk::{DiskError, StorePath};
+use crate::limits::{ADVISORY_REASON_MAX, BULK_LEN_MAX, LEASE_SECONDS, READ_RANGES_MAX, WRITTEN_PIECES_MAX};
+use crate::payload::Payload;
 use crate::secret::Secret;
 use crate::share_set::ShareSet;
 use crate::storage::container::{ContainerHeader, LEASE_LEN, Lease, Schema};
+use crate::storage::protocol::StorageRequest;
 use crate::storage::testing::{Dice, Fault, MemoryDisk, Rig};
 use StorageAnswer::{Allocated, Data, Done, Shares, Version, Written};
 use alloc::format;

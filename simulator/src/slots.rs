@@ -1,0 +1,244 @@
+//! Mutable slots under fire: each of a few servers has a [`Writer`] that changes one slot of it again
+//! and again, while servers lose power, disks fail and connections break.
+//!
+//! That is a small world of its own beside the [`Grid`](crate::Grid), whose clients do not write to
+//! slots by themselves.
+
+mod writer;
+
+use crate::chance::Chance;
+use crate::disk::{Disk, DiskSettings};
+use crate::grid::{Identity, Role};
+use crate::plan::Plan;
+use crate::trace::TraceHash;
+use crate::{Birth, Crash, NodeId, NodeSetup, World};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use tallac_core::disk::StorePath;
+use tallac_core::machine::{Action, Event, Machine};
+use tallac_core::node::{Node, NodeConfig};
+use tallac_core::operation::Command;
+use tallac_core::time::{Instant, Now};
+use writer::Writer;
+
+const SERVERS: u64 = 3;
+/// Things that go wrong.
+const FAULTS: u64 = 16;
+/// How long a writer may take to look at its slot once everything is healed.
+const CALM: Duration = Duration::from_secs(5 * 60);
+
+/// What lives in this world.
+enum Party {
+    Server(Box<Node>),
+    Writer(Box<Writer>),
+}
+
+impl Machine for Party {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, event: Event, now: Now) {
+        match self {
+            Party::Server(node) => node.handle(event, now),
+            Party::Writer(writer) => writer.handle(event, now),
+        }
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        match self {
+            Party::Server(node) => node.poll_action(),
+            Party::Writer(writer) => writer.poll_action(),
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Party::Server(node) => node.deadline(),
+            Party::Writer(writer) => writer.deadline(),
+        }
+    }
+}
+
+/// What came of it.
+pub(crate) struct Slots {
+    pub(crate) wrong: Vec<String>,
+    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) hash: TraceHash,
+}
+
+/// Changes slots over the network and disks of a plan, in a storm that is drawn from its seed. `lines`
+/// gets the readable trace.
+pub(crate) fn run(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Slots {
+    let mut storm = Storm::new(plan);
+    if let Some(lines) = lines {
+        storm.world.trace().tell(lines);
+    }
+    storm.world.nodes().for_each(|node| storm.world.start(node));
+    storm.blow();
+    storm.calm();
+    storm.judge()
+}
+
+struct Storm {
+    chance: Chance,
+    world: World<Party>,
+    servers: Vec<NodeId>,
+    writers: Vec<NodeId>,
+}
+
+impl Storm {
+    fn new(plan: &Plan) -> Storm {
+        let seed = plan.seed;
+        let mut world = World::new(seed, plan.grid.network.clone());
+        let (mut servers, mut writers) = (Vec::new(), Vec::new());
+        for number in 0..SERVERS {
+            let identity = Identity::new(seed, format!("slots{number}"));
+            let config = identity.config(&plan.grid, Role::Server, Vec::new());
+            let service = identity.service("storage");
+            let make = move |birth: Birth| {
+                let config = NodeConfig { sequence: 1 + u64::from(birth.life), ..config.clone() };
+                Party::Server(Node::new(config, birth.seed, birth.now).into())
+            };
+            servers.push(world.add(NodeSetup {
+                name: identity.name.clone(),
+                pin: identity.pin(),
+                disk: Disk::new(plan.grid.disk.clone(), Chance::named(seed, &identity.name)),
+                make: Box::new(make),
+            }));
+            let identity = Identity::new(seed, format!("writer{number}"));
+            let slot = Chance::named(seed, &identity.name);
+            writers.push(world.add(NodeSetup {
+                name: identity.name.clone(),
+                pin: identity.pin(),
+                disk: Disk::new(DiskSettings::default(), slot.clone()),
+                make: Box::new(move |_| Party::Writer(Writer::new(service.clone(), slot.clone()).into())),
+            }));
+        }
+        Storm { chance: Chance::named(seed, "slots"), world, servers, writers }
+    }
+
+    fn until(&mut self, at: Duration) {
+        while self.world.next_at().is_some_and(|next| next <= at) {
+            self.world.step();
+        }
+        self.world.pass(at);
+    }
+
+    fn blow(&mut self) {
+        for _ in 0..FAULTS {
+            let pause = self.chance.duration(Duration::from_millis(200)..Duration::from_secs(4));
+            self.until(self.world.now() + pause);
+            let server = *self.chance.pick(&self.servers);
+            match self.chance.below(8) {
+                0..=4 => {
+                    let how = if self.chance.one_in(4) { Crash::Kill } else { Crash::PowerCut };
+                    self.world.crash(server, how);
+                    let down = self.chance.duration(Duration::from_millis(50)..Duration::from_secs(3));
+                    self.until(self.world.now() + down);
+                    self.world.start(server);
+                }
+                5 | 6 => drop(self.world.break_connection(self.chance.draw())),
+                _ => {
+                    let factor = 1 + self.chance.below(50) as u32;
+                    self.world.slow_disk(server, factor);
+                }
+            }
+        }
+    }
+
+    /// Heals everything; slots that the disk's failures have shut open with the next start.
+    fn calm(&mut self) {
+        for server in self.servers.clone() {
+            self.world.slow_disk(server, 1);
+            let settings = self.world.disk(server).settings_mut();
+            (settings.sync_failures, settings.write_failures) = (0, 0);
+            self.world.crash(server, Crash::PowerCut);
+            self.world.start(server);
+        }
+        for writer in self.writers.clone() {
+            self.world.command(writer, Command::Stop);
+        }
+        let deadline = self.world.now() + CALM;
+        while self.writers.iter().any(|writer| !self.writer(*writer).has_finished())
+            && self.world.next_at().is_some_and(|next| next <= deadline)
+        {
+            self.world.step();
+        }
+    }
+
+    fn judge(mut self) -> Slots {
+        let mut wrong = Vec::new();
+        let mut counts = BTreeMap::new();
+        for writer in &self.writers {
+            let writer = self.writer(*writer);
+            wrong.extend(writer.violations.iter().cloned());
+            if !writer.has_finished() {
+                wrong.push(format!("hangs: a slot cannot be read: {writer:?}"));
+            }
+            for (what, count) in &writer.counts {
+                *counts.entry(*what).or_default() += count;
+            }
+        }
+        for server in &self.servers {
+            for (path, len) in self.world.disk(*server).list() {
+                if !matches!(path, StorePath::Share(..)) {
+                    wrong.push(format!("{server:?} keeps {path:?} of {len} bytes"));
+                }
+            }
+            let date = self.world.clock(*server).unix;
+            if let Some(Party::Server(node)) = self.world.machine(*server)
+                && let Some(storage) = node.status(0, date).storage
+            {
+                *counts.entry("slot changes completed by the last start").or_default() +=
+                    storage.slot_writes_completed;
+            }
+        }
+        Slots { wrong, counts, hash: self.world.trace().hash() }
+    }
+
+    fn writer(&self, node: NodeId) -> &Writer {
+        match self.world.machine(node) {
+            Some(Party::Writer(writer)) => writer,
+            _ => unreachable!("writers do not go down"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Lie;
+    use crate::plan::Profile;
+
+    #[test]
+    fn slots_are_changed_and_cut_off_and_never_mixed() {
+        let mut counts = BTreeMap::new();
+        for seed in 0..15 {
+            let slots = run(&Plan::draw(seed, &Profile::default()), None);
+            assert!(slots.wrong.is_empty(), "seed {seed}: {:?}", slots.wrong);
+            for (what, count) in slots.counts {
+                *counts.entry(what).or_insert(0) += count;
+            }
+        }
+        for (what, least) in [
+            ("slot writes acknowledged", 1_000),
+            ("slot writes cut off", 50),
+            ("slots changed by a write that was cut off", 15),
+            ("slots seen as acknowledged", 100),
+        ] {
+            assert!(counts[what] >= least, "{what}: {counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_lies_is_found_out() {
+        for lie in [Lie::NoSync, Lie::NoContentSync, Lie::NoNameSync, Lie::Late] {
+            let profile = Profile { lie, ..Profile::default() };
+            let lost = |seed| {
+                let slots = run(&Plan::draw(seed, &profile), None);
+                slots.wrong.iter().any(|wrong| wrong.starts_with("lost"))
+            };
+            assert!((0..15).any(lost), "{lie:?} passes for fifteen seeds");
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! Somebody who writes to one slot and knows what must be in it.
+
+use crate::chance::{Chance, content};
+use core::fmt;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use tallac_core::machine::{Action, ConnId, Event, Machine};
+use tallac_core::nurl::Service;
+use tallac_core::operation::Command;
+use tallac_core::secret::Secret;
+use tallac_core::share_set::ShareSet;
+use tallac_core::storage::protocol::{ShareVectors, SlotTest, StorageAnswer, StorageError, StorageRequest};
+use tallac_core::storage_index::StorageIndex;
+use tallac_core::time::{Instant, Now};
+use tallac_core::wire::{Frame, Hello, Kind, Message};
+
+const INDEX: StorageIndex = StorageIndex([0x51; 16]);
+const SHARES: u16 = 4;
+/// More than any share holds.
+const TO_THE_END: u64 = 2_000_000;
+/// Who is not answered for so long tries another connection.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Line {
+    Down,
+    /// Connected, perhaps, but not welcome yet.
+    Calling(ConnId),
+    Ready(ConnId),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    /// To change the slot to this version.
+    Write(u64),
+    Look,
+}
+
+/// Changes a slot from version to version, each change tested against the version before. A version
+/// follows from its number: which shares there are and what they hold. Version 0 is an empty slot.
+pub(super) struct Writer {
+    service: Service,
+    chance: Chance,
+    actions: VecDeque<Action>,
+    conns: u64,
+    line: Line,
+    asked: Option<Asked>,
+    /// When to do something next.
+    due: Option<Instant>,
+    /// What was seen or acknowledged last.
+    base: u64,
+    /// What was asked since and never answered: each of these may have happened, or may yet, until
+    /// something else is acknowledged, because then its tests cannot hold any more.
+    ghosts: Vec<u64>,
+    latest: u64,
+    must_look: bool,
+    finishing: bool,
+    finished: bool,
+    pub(super) violations: Vec<String>,
+    pub(super) counts: BTreeMap<&'static str, u64>,
+}
+
+impl Writer {
+    pub(super) fn new(service: Service, chance: Chance) -> Writer {
+        Writer {
+            service,
+            chance,
+            actions: VecDeque::new(),
+            conns: 0,
+            line: Line::Down,
+            asked: None,
+            due: Some(Instant::ZERO),
+            base: 0,
+            ghosts: Vec::new(),
+            latest: 0,
+            must_look: false,
+            finishing: false,
+            finished: false,
+            violations: Vec::new(),
+            counts: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it has looked at its slot after it was told to stop.
+    pub(super) fn has_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    fn wrong(&mut self, what: String) {
+        self.violations.push(format!("lost: the slot of {}: {what}", self.service.addresses[0].host));
+    }
+
+    fn pause(&mut self, longest: Duration, now: Now) {
+        self.due = Some(now.instant + self.chance.duration(Duration::from_micros(1)..longest));
+    }
+
+    fn wake(&mut self, now: Now) {
+        if self.due.is_none_or(|due| now.instant < due) {
+            return;
+        }
+        self.due = Some(now.instant + PATIENCE);
+        match (self.line, self.asked) {
+            (Line::Down, _) => self.call(),
+            (Line::Ready(conn), None) if !self.finished => self.ask(conn),
+            (Line::Ready(_), None) => self.due = None,
+            (Line::Calling(conn) | Line::Ready(conn), _) => {
+                self.actions.push_back(Action::Abort { conn });
+                self.hang_up(now);
+            }
+        }
+    }
+
+    fn call(&mut self) {
+        let conn = ConnId::Outbound(self.conns);
+        self.conns += 1;
+        self.line = Line::Calling(conn);
+        let (address, pin) = (self.service.addresses[0].clone(), self.service.pin);
+        self.actions.push_back(Action::Connect { conn, address, pin });
+    }
+
+    fn hang_up(&mut self, now: Now) {
+        self.line = Line::Down;
+        if let Some(Asked::Write(version)) = self.asked.take() {
+            self.count("slot writes cut off");
+            self.ghosts.push(version);
+        }
+        self.must_look = true;
+        self.pause(Duration::from_millis(500), now);
+    }
+
+    fn ask(&mut self, conn: ConnId) {
+        let (asked, request, bulk) = if self.must_look || self.finishing {
+            let ranges = vec![(0, TO_THE_END)];
+            let request = StorageRequest::ReadSlot { storage_index: INDEX, shares: ShareSet::EMPTY, ranges };
+            (Asked::Look, request, Vec::new())
+        } else {
+            self.latest += 1;
+            let (shares, bulk) = change(self.base, self.latest);
+            let request = StorageRequest::ReadTestWrite {
+                storage_index: INDEX,
+                write_enabler: Secret::from_bytes([1; 32]),
+                renew_secret: Secret::from_bytes([2; 32]),
+                cancel_secret: Secret::from_bytes([3; 32]),
+                shares,
+                reads: vec![(0, 1)],
+            };
+            (Asked::Write(self.latest), request, bulk)
+        };
+        self.asked = Some(asked);
+        let bulk = if bulk.is_empty() { Vec::new() } else { vec![bulk.into()] };
+        self.send(conn, Message::seal(Kind::Request, 1, &request, bulk));
+    }
+
+    fn send(&mut self, conn: ConnId, frame: Frame) {
+        self.actions.push_back(Action::Send { conn, frame });
+    }
+
+    fn message(&mut self, conn: ConnId, message: &Message, now: Now) {
+        match message.envelope.kind {
+            Kind::Welcome => {
+                self.line = Line::Ready(conn);
+                self.pause(Duration::from_millis(100), now);
+            }
+            Kind::Ping => {
+                let pong = Message::seal(Kind::Pong, message.envelope.id, &(), Vec::new());
+                self.send(conn, pong);
+            }
+            Kind::Answer => {
+                let answer = message.body().expect("servers speak the protocol");
+                self.answered(answer, message, now);
+            }
+            Kind::Failure => {
+                let error = message.body().expect("servers speak the protocol");
+                self.failed(error, now);
+            }
+            other => self.wrong(format!("{other:?} makes no sense")),
+        }
+    }
+
+    fn answered(&mut self, answer: StorageAnswer, message: &Message, now: Now) {
+        match (self.asked.take(), answer) {
+            (Some(Asked::Write(version)), StorageAnswer::Tested { success: true, .. }) => {
+                self.count("slot writes acknowledged");
+                self.base = version;
+                self.ghosts.clear();
+                self.must_look = self.chance.one_in(10);
+            }
+            (Some(Asked::Write(_)), StorageAnswer::Tested { success: false, .. }) => {
+                if self.ghosts.is_empty() {
+                    self.wrong(format!("it is not of version {} any more", self.base));
+                }
+                self.must_look = true;
+            }
+            (Some(Asked::Look), StorageAnswer::Slot(shares)) => self.seen(&shares, message),
+            (asked, answer) => self.wrong(format!("{answer:?} is no answer to {asked:?}")),
+        }
+        self.pause(Duration::from_millis(300), now);
+    }
+
+    /// The slot is as one of the versions that it may be of, in all its shares.
+    fn seen(&mut self, shares: &[(u16, Vec<u64>)], message: &Message) {
+        let mut bulk = message.bulk.clone();
+        let found: BTreeMap<u16, Vec<u8>> = shares
+            .iter()
+            .map(|(share, lens)| {
+                let data = bulk.take_front(lens.iter().sum());
+                (*share, data.bytes().expect("real bytes").to_vec())
+            })
+            .collect();
+        let possible = [&[self.base], &self.ghosts[..]].concat();
+        match possible.into_iter().find(|version| found == shares_of(*version)) {
+            Some(version) if version == self.base => self.count("slots seen as acknowledged"),
+            Some(version) => {
+                self.count("slots changed by a write that was cut off");
+                self.base = version;
+                self.ghosts.clear();
+            }
+            None => {
+                let lens: Vec<_> = found.iter().map(|(share, data)| (share, data.len())).collect();
+                self.wrong(format!("{lens:?} is not version {} nor one of {:?}", self.base, self.ghosts));
+            }
+        }
+        self.must_look = false;
+        self.finished = self.finishing;
+    }
+
+    fn failed(&mut self, error: StorageError, now: Now) {
+        match (&error, self.asked.take()) {
+            // The disk failed or is full. Whether the change is there the next start will tell.
+            (StorageError::Disk(_) | StorageError::Full, Some(asked)) => {
+                self.count("slot requests that the disk failed");
+                if let Asked::Write(version) = asked {
+                    self.ghosts.push(version);
+                }
+                self.must_look = true;
+            }
+            (_, asked) => self.wrong(format!("{asked:?} is answered with: {error}")),
+        }
+        self.pause(Duration::from_secs(2), now);
+    }
+}
+
+impl Machine for Writer {
+    type Event = Event;
+    type Action = Action;
+
+    fn handle(&mut self, event: Event, now: Now) {
+        match event {
+            Event::Connected { conn } if self.line == Line::Calling(conn) => {
+                self.actions.push_back(Action::Grant { conn, bytes: 1 << 50 });
+                let (swissnum, program) = (self.service.swissnum.clone(), "by hand".into());
+                let hello = Hello { versions: (1, 1), swissnum, proof: Vec::new(), program };
+                self.send(conn, Message::seal(Kind::Hello, 0, &hello, Vec::new()));
+            }
+            Event::Closed { conn, .. } if [Line::Calling(conn), Line::Ready(conn)].contains(&self.line) => {
+                self.hang_up(now);
+            }
+            Event::Frame { conn, frame } if [Line::Calling(conn), Line::Ready(conn)].contains(&self.line) => {
+                let message = Message::open(frame).expect("servers send messages");
+                self.message(conn, &message, now);
+            }
+            Event::Command(Command::Stop) => {
+                self.finishing = true;
+                self.due = self.due.or(Some(now.instant));
+            }
+            _ => {}
+        }
+        self.wake(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Writer { line, asked, base, ghosts, .. } = self;
+        write!(f, "Writer({line:?}, {asked:?}, at version {base}, perhaps {ghosts:?})")
+    }
+}
+
+/// The shares of a version. The first is always there, and long enough to tell versions apart.
+fn shares_of(version: u64) -> BTreeMap<u16, Vec<u8>> {
+    let mut chance = Chance::new(version);
+    let numbers = (0..SHARES).filter(|_| version > 0);
+    let mut shares = BTreeMap::new();
+    for share in numbers {
+        let len = match chance.below(24) {
+            // Past a mebibyte a container is not copied to be changed.
+            0 => chance.within(1_048_000..1_100_000),
+            1..=6 => chance.within(4_000..50_000),
+            _ => chance.within(64..4_000),
+        };
+        if share == 0 || chance.one_in(2) {
+            shares.insert(share, content(chance.draw(), len));
+        }
+    }
+    shares
+}
+
+/// What makes one version of another, and its bulk.
+fn change(from: u64, to: u64) -> (Vec<ShareVectors>, Vec<u8>) {
+    let (old, new) = (shares_of(from), shares_of(to));
+    let mut bulk = Vec::new();
+    let vectors = (0..SHARES).map(|share| {
+        let expected = old.get(&share).map_or(Vec::new(), |data| data[..32].to_vec());
+        let tests = vec![SlotTest { offset: 0, len: 32, expected }];
+        let data = new.get(&share).map_or(&[][..], |data| data);
+        bulk.extend_from_slice(data);
+        let len = data.len() as u64;
+        ShareVectors { share, tests, writes: vec![(0, len)], new_length: Some(len) }
+    });
+    let vectors = vectors.collect();
+    (vectors, bulk)
+}
