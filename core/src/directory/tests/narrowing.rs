@@ -183,3 +183,35 @@ fn a_malformed_capability_is_refused_and_kept() {
         assert!(table.pack().starts_with(packed.framed()), "{text}");
     }
 }
+
+/// The outcomes are those of `allmydata/unknown.py`, but that we link nothing where there is nothing.
+#[test]
+fn pairs_of_unknown_capabilities() {
+    use DirectoryKind::{Immutable, Mutable};
+    let check = |write, read, kind, expected: Option<(Option<&str>, Option<&str>)>| {
+        let text = |cap: Option<crate::capability::Capability>| cap.map(|cap| cap.to_string());
+        let child = Child::new(write, read, kind).ok();
+        let texts = child.map(|child| (text(child.write_cap()), text(child.read_cap())));
+        let expected = expected.map(|(write, read)| (write.map(String::from), read.map(String::from)));
+        assert_eq!(texts, expected, "{write:?} {read:?} {kind:?}");
+    };
+    let (bare, ro, imm) = (Some("x-new:a"), Some("ro.x-new:a"), Some("imm.x-new:a"));
+    let (other, known) = (Some("x-new:b"), format!("URI:SSK-RO:{}", key_fields(1)));
+    let (marked, verify) = (format!("ro.{known}"), format!("ro.URI:MDMF-Verifier:{}:hint", key_fields(1)));
+    check(None, None, Mutable, None);
+    check(bare, None, Mutable, None);
+    check(ro, None, Mutable, Some((None, ro)));
+    check(imm, None, Mutable, Some((None, imm)));
+    check(ro, None, Immutable, None);
+    check(imm, None, Immutable, Some((None, imm)));
+    check(None, bare, Mutable, Some((None, ro)));
+    check(None, bare, Immutable, Some((None, imm)));
+    check(None, ro, Immutable, Some((None, imm)));
+    check(None, imm, Mutable, Some((None, imm)));
+    check(other, bare, Mutable, Some((other, ro)));
+    check(other, imm, Mutable, None);
+    check(other, bare, Immutable, None);
+    check(other, Some(&known), Mutable, Some((other, Some(&marked))));
+    // To the letter, with what a known capability would lose.
+    check(None, Some(&verify), Mutable, Some((None, Some(&verify))));
+}
