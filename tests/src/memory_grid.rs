@@ -351,8 +351,14 @@ impl<T: Tamper> MemoryGrid<T> {
 
     /// Lets a mutable file be read that was begun with.
     pub fn end_read(&mut self, id: OperationId) -> GotMutable {
+        self.end_read_in_steps(id, u64::MAX)
+    }
+
+    /// As [`end_read`](Self::end_read), taking so many bytes at a time.
+    pub fn end_read_in_steps(&mut self, id: OperationId, step: u64) -> GotMutable {
         let begun = self.now.instant;
-        self.command(Command::DownloadGrant { id, bytes: u64::MAX });
+        let mut granted = step;
+        self.command(Command::DownloadGrant { id, bytes: step });
         let (mut found, mut content) = (None, Vec::new());
         loop {
             match self.next_report(begun) {
@@ -362,6 +368,12 @@ impl<T: Tamper> MemoryGrid<T> {
                 }
                 Report::DownloadData { id: of, data } if of == id => {
                     assert!(found.is_some(), "told before the first bytes");
+                    assert!(data.len() <= granted, "no more than was granted");
+                    granted -= data.len();
+                    if granted == 0 {
+                        granted = step;
+                        self.command(Command::DownloadGrant { id, bytes: step });
+                    }
                     content.extend_from_slice(data.bytes().expect("real bytes"));
                 }
                 Report::MutableRead { id: of, result } if of == id => {
@@ -370,6 +382,14 @@ impl<T: Tamper> MemoryGrid<T> {
                 _ => {}
             }
         }
+    }
+
+    /// Gives a read up, and gives what is reported of it after that.
+    pub fn cancel_read(&mut self, id: OperationId) -> usize {
+        self.reports.clear();
+        self.command(Command::Cancel { id });
+        self.run(Duration::from_secs(20));
+        self.reports.len()
     }
 
     /// Connects to a server by hand. Nothing is said.

@@ -468,6 +468,30 @@ fn servers_that_are_lost_meanwhile() {
     file.assert_read(&grid.end_read(id));
 }
 
+#[test]
+fn no_more_than_the_reader_grants() {
+    let file = version(Mdmf, (3, 10), 9_000_000, 1);
+    let mut grid = grid(10);
+    file.spread(&mut grid);
+    for step in [100_000, 131_073, 8_000_000] {
+        let id = grid.begin_read(&file.cap, None);
+        file.assert_read(&grid.end_read_in_steps(id, step));
+    }
+}
+
+#[test]
+fn a_read_that_is_given_up_says_no_more() {
+    let file = version(Mdmf, (3, 10), 9_000_000, 1);
+    let mut grid = grid(10);
+    file.spread(&mut grid);
+    for after in 0..12 {
+        let id = grid.begin_read(&file.cap, None);
+        grid.run(Duration::from_millis(after));
+        assert_eq!(grid.cancel_read(id), 0);
+    }
+    file.assert_read(&grid.read(&file.cap));
+}
+
 /// A signed version whose first two shares have blocks that do not belong together: only who has the
 /// key can make that.
 #[test]

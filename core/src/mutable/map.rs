@@ -180,15 +180,11 @@ impl Map {
             }
             (MapTask::Check(check), Outcome::Job(JobOutput::SignatureGood(is_good))) => {
                 let version = self.trust.checked(check, is_good);
-                let bad = ShareState::Bad(MutableShareError::Signature);
                 for share in self.shares_mut() {
-                    let state = share.state();
-                    let of_version = share.header().map(|(of, _)| *of) == version;
-                    if is_good && of_version && (state == bad || matches!(state, ShareState::Checking(_))) {
-                        // Also if its own copy of the signature is damaged.
+                    if is_good && share.header().map(|(of, _)| *of) == version && share.may_be_good() {
                         share.set(ShareState::Good);
-                    } else if state == ShareState::Checking(check) {
-                        share.set(bad);
+                    } else if share.state() == ShareState::Checking(check) {
+                        share.set(ShareState::Bad(MutableShareError::Signature));
                     }
                 }
             }

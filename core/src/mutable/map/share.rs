@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
 
-use crate::mutable::{MutableLayout, MutableShareError, Version, parse_header};
+use crate::mutable::{HEADER_LEN_MAX, MutableLayout, MutableShareError, Version, parse_header};
 use crate::task::covered;
 
 /// How far a share is trusted.
@@ -42,12 +42,11 @@ impl HeldShare {
             Ok(header) => (Some(header), ShareState::Unchecked),
             Err(why) => (None, ShareState::Bad(why)),
         };
-        // The bytes of junk are not worth keeping, but for what a writer tests.
-        let first = match header {
-            Some(_) => first,
-            None => Bytes::copy_from_slice(&first[..first.len().min(crate::mutable::HEADER_LEN_MAX)]),
-        };
-        HeldShare { pieces: Vec::from([(0, first)]), header, state }
+        // Copied, so that the shares of one answer do not keep each other's bytes in memory.
+        let pieces = Vec::from([(0, Bytes::copy_from_slice(&first))]);
+        let mut share = HeldShare { pieces, header, state };
+        share.set(state);
+        share
     }
 
     /// How far it is trusted.
@@ -72,8 +71,7 @@ impl HeldShare {
     }
 
     /// Its first bytes, as the server gave them: what is there, up to
-    /// [`FIRST_BYTES`](super::FIRST_BYTES), of a share whose header makes no sense up to
-    /// [`HEADER_LEN_MAX`](crate::mutable::HEADER_LEN_MAX).
+    /// [`FIRST_BYTES`](super::FIRST_BYTES), of a share that proved bad up to [`HEADER_LEN_MAX`].
     pub(crate) fn first_bytes(&self) -> &Bytes {
         let (_, first) = &self.pieces[0];
         first
@@ -96,6 +94,20 @@ impl HeldShare {
 
     pub(super) fn set(&mut self, state: ShareState) {
         self.state = state;
+        if let ShareState::Bad(_) = state {
+            // Junk is not worth keeping, but for what a writer tests.
+            let first = self.first_bytes();
+            let first = Bytes::copy_from_slice(&first[..first.len().min(HEADER_LEN_MAX)]);
+            self.pieces = Vec::from([(0, first)]);
+        }
+    }
+
+    /// Whether it is good if its version is: nothing is wrong with it but its copies of key and
+    /// signature.
+    pub(super) fn may_be_good(&self) -> bool {
+        use MutableShareError::{OtherPublicKey, Signature};
+        self.header.is_some()
+            && !matches!(self.state, ShareState::Bad(why) if !matches!(why, OtherPublicKey | Signature))
     }
 
     pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
