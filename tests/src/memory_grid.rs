@@ -19,7 +19,7 @@ use tallac_core::encoding::EncodingParams;
 use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job;
 use tallac_core::machine::{Action, ActionId, CloseReason, ConnId, Event, Machine, Protocol};
-use tallac_core::mutable::{Found, ReadError};
+use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use tallac_core::node::{Node, NodeConfig, StorageSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
@@ -380,6 +380,24 @@ impl<T: Tamper> MemoryGrid<T> {
                     return GotMutable { found, content, result, took: self.now.instant.since(begun) };
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Changes a mutable file, or makes one.
+    pub fn change(
+        &mut self,
+        subject: Subject,
+        change: Change,
+        consent: Consent,
+    ) -> Result<Box<Changed>, Box<ChangeError>> {
+        let (id, begun) = (self.operation(), self.now.instant);
+        self.command(Command::Change { id, subject, change, consent });
+        loop {
+            if let Report::Changed { id: of, result } = self.next_report(begun)
+                && of == id
+            {
+                return result;
             }
         }
     }

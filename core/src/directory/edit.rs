@@ -1,6 +1,7 @@
 //! Changes to a directory, as values that can be applied again. [`Edit`] has the rules.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use core::fmt;
 
 use super::child::{Child, ChildError};
@@ -139,22 +140,27 @@ impl Table {
 }
 
 impl Edit {
-    /// Notes what there is now as what the author saw, where he did not look and it makes a difference
-    /// for a second application: so that an edit whose first writing may have succeeded is not taken for
-    /// somebody else's.
-    pub fn pin(&mut self, table: &Table) {
-        let look = |name: &Name, seen: &mut Seen| {
-            if matches!(seen, Seen::Unchecked) {
+    /// Notes what there is now as what the author of a batch saw, where he did not look and it makes a
+    /// difference for a second application: so that edits whose first writing may have succeeded are not
+    /// taken for somebody else's. Of several edits of one name that is for the first.
+    pub fn pin(batch: &mut [Edit], table: &Table) {
+        let mut touched = BTreeSet::new();
+        let mut look = |name: &Name, seen: &mut Seen| {
+            if touched.insert(name.clone()) && matches!(seen, Seen::Unchecked) {
                 *seen = table.get(name).into();
             }
         };
-        match self {
-            // Whoever links last means to win.
-            Edit::Link { replace: Replace::Anything, .. } | Edit::SetMetadata { .. } => {}
-            Edit::Link { name, seen, .. } | Edit::Unlink { name, seen, .. } => look(name, seen),
-            Edit::Rename { from, to, seen_from, seen_to, .. } => {
-                look(from, seen_from);
-                look(to, seen_to);
+        for edit in batch {
+            match edit {
+                // Whoever links last means to win.
+                Edit::Link { name, replace: Replace::Anything, .. } | Edit::SetMetadata { name, .. } => {
+                    look(name, &mut Seen::Nothing);
+                }
+                Edit::Link { name, seen, .. } | Edit::Unlink { name, seen, .. } => look(name, seen),
+                Edit::Rename { from, to, seen_from, seen_to, .. } => {
+                    look(from, seen_from);
+                    look(to, seen_to);
+                }
             }
         }
     }

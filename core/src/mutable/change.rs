@@ -551,7 +551,7 @@ impl ChangeFile {
                     }
                 }
                 if !core::mem::replace(&mut self.pinned, true) {
-                    edits.0.iter_mut().for_each(|edit| edit.pin(&table));
+                    Edit::pin(&mut edits.0, &table);
                 }
                 match table.apply(&edits.0, now.unix) {
                     Ok(outcomes) => self.outcomes = outcomes,
