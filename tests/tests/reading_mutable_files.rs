@@ -410,6 +410,35 @@ fn servers_that_never_answer() {
 }
 
 #[test]
+fn a_server_that_keeps_its_key_back_holds_nobody_up() {
+    let file = version(Mdmf, (3, 10), 3_000, 1);
+    // Its share says that the key lies further back, and then the server says nothing more.
+    let mut share = file.shares[0].clone();
+    share[8] = 99;
+    for offset in share[59..123].as_chunks_mut::<8>().0 {
+        *offset = (u64::from_be_bytes(*offset) + 9_000).to_be_bytes();
+    }
+    let mut grid = late_grid(0..1, None, 1);
+    file.spread(&mut grid);
+    grid.disk(0).place(file.index, 0, &share);
+    let got = grid.read(&file.cap);
+    file.assert_read(&got);
+    assert!(got.took < Duration::from_millis(100), "{:?}", got.took);
+}
+
+#[test]
+fn a_beginning_that_was_given_up_costs_no_more_than_patience() {
+    let (old, new) = (version(Sdmf, (3, 10), 3_000, 1), version(Sdmf, (3, 10), 3_000, 2));
+    let mut grid = late_grid(7..10, None, 0);
+    old.spread(&mut grid);
+    new.place(&mut grid, 0, 0);
+    let got = grid.read(&old.cap);
+    old.assert_read(&got);
+    assert!(!got.found.expect("told").is_newest());
+    assert!(got.took < Duration::from_millis(3_100), "{:?}", got.took);
+}
+
+#[test]
 fn servers_that_stop_answering_are_overtaken() {
     let file = version(Mdmf, (3, 10), 700_000, 1);
     for hung in [1, 4, 7] {

@@ -17,6 +17,7 @@
 //! newer version among themselves.
 
 mod block;
+mod choosing;
 mod fetch;
 mod report;
 
@@ -26,21 +27,17 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
-use core::time::Duration;
 
 pub(super) use self::fetch::{Fetch, FetchTask, Hunger};
 use super::Version;
 use super::map::{Map, MapTask};
 use crate::capability::MutableReadCap;
-use crate::download::pace::SLOW_AFTER;
 use crate::machine::Machine;
 use crate::payload::Payload;
 use crate::peers::Candidate;
 use crate::task::{Outcome, Task, Tasks};
 use crate::time::{Instant, Now};
 
-/// Servers that have not told what they have by then are not waited for, if there is a version to read.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(3);
 /// How often a file that changes while it is read is begun anew.
 const TRIES_MAX: u32 = 4;
 
@@ -170,13 +167,9 @@ impl Machine for Read {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        // Whether servers are slow to tell what they have is looked at when the time has come.
-        let times = [self.asked_at + SLOW_AFTER, self.asked_at + GIVE_UP_AFTER];
-        let waits = self.map.waiting().next().is_some();
-        let slow_at = times.into_iter().filter(|at| waits && *at > self.now);
         match &self.stage {
-            Stage::Mapping => slow_at.min(),
-            Stage::Fetching { fetch, .. } => slow_at.chain(fetch.look_at()).min(),
+            Stage::Mapping => self.look_at(),
+            Stage::Fetching { fetch, .. } => self.look_at().into_iter().chain(fetch.look_at()).min(),
             Stage::Over => None,
         }
     }
@@ -218,76 +211,6 @@ impl Read {
                 None => return,
             }
         }
-    }
-
-    /// Looks whether it is clear what to read, and asks further servers if that seems of use.
-    fn choose(&mut self) -> Option<Stage> {
-        let best = self.map.newest_readable();
-        let highest = self.map.highest_sequence();
-        self.highest_sequence = self.highest_sequence.max(highest);
-        if let Some(best) = best.filter(|best| best.sequence == highest) {
-            // A version is written to as many servers as it has shares.
-            if self.asked() >= usize::from(best.total) || !self.ask_more(best.total.into()) {
-                return self.is_clear(&best).then(|| self.begin(best));
-            }
-            return None;
-        }
-        if self.map.is_checking() {
-            return None;
-        }
-        if self.widen() {
-            return None;
-        }
-        if !self.map.asked_all() || !self.map.is_settled() {
-            return None;
-        }
-        // Everybody was asked, and whoever had something to say has said it.
-        Some(match best {
-            Some(best) => self.begin(best),
-            None => self.failed(self.not_found()),
-        })
-    }
-
-    /// Whether those that have not answered are not likely to have a newer version among themselves:
-    /// all have answered; or too few have not, if shares are spread as writers spread them; or they
-    /// are slow, and less than half of all; or they are silent.
-    fn is_clear(&self, best: &Version) -> bool {
-        if self.map.is_checking() {
-            return false;
-        }
-        let asked = self.asked().max(1);
-        let missing = self.map.waiting().count();
-        let answered = self.map.answered().count();
-        let shares_each = usize::from(best.total).div_ceil(asked);
-        missing * shares_each < usize::from(best.needed)
-            || (2 * answered > asked && self.now >= self.asked_at + SLOW_AFTER)
-            || self.now >= self.asked_at + GIVE_UP_AFTER
-    }
-
-    /// Asks as many servers again as were asked before, unless answers may come any moment. `false` if
-    /// none were asked.
-    fn widen(&mut self) -> bool {
-        let waits = self.map.waiting().next().is_some();
-        if waits && self.now < self.asked_at + SLOW_AFTER {
-            return false;
-        }
-        self.ask_more(2 * self.asked())
-    }
-
-    /// Asks servers what they have until so many were asked. `false` if there are no more.
-    fn ask_more(&mut self, servers: usize) -> bool {
-        let mut any = false;
-        while self.asked() < servers && self.map.widen(&mut self.tasks, self.now) {
-            any = true;
-        }
-        if any {
-            self.asked_at = self.now;
-        }
-        any
-    }
-
-    fn asked(&self) -> usize {
-        self.map.asked_servers().count()
     }
 
     fn begin(&self, version: Version) -> Stage {
@@ -348,7 +271,7 @@ impl Read {
         if changed && hunger == Hunger::Starved {
             return Some(self.start_again(told));
         }
-        if self.widen() || hunger == Hunger::Late || !self.map.is_settled() {
+        if self.widen() || hunger == Hunger::Late || !self.has_heard_all() {
             return None;
         }
         // Nobody is left to ask for this version: another one, if nothing was delivered yet.
@@ -371,21 +294,6 @@ impl Read {
         self.map.ask_again(&mut self.tasks, self.now);
         self.asked_at = self.now;
         Stage::Mapping
-    }
-
-    /// Why nothing can be read.
-    fn not_found(&self) -> ReadError {
-        match self.map.versions().into_keys().last() {
-            Some(newest) => self.not_enough(newest),
-            None => ReadError::NotFound { asked: self.asked(), trouble: self.map.troubles() },
-        }
-    }
-
-    fn not_enough(&self, version: Version) -> ReadError {
-        let found = self.map.versions().get(&version).map_or(0, |seen| seen.shares.len());
-        let Version { sequence, needed, total, .. } = version;
-        let asked = self.asked();
-        ReadError::NotEnoughShares { sequence, found, needed, total, asked, trouble: self.map.troubles() }
     }
 
     fn failed(&mut self, error: ReadError) -> Stage {

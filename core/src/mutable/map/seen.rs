@@ -104,16 +104,23 @@ impl Map {
         }
     }
 
-    /// Whether nothing is under way that may show further shares to be good or bad: no answer is
-    /// awaited and no signature being checked.
+    /// Whether nothing is under way that may show further shares to be good or bad.
     pub(crate) fn is_settled(&self) -> bool {
-        self.waiting().next().is_none() && !self.is_checking()
+        self.unheard() == 0 && !self.is_checking()
     }
 
-    /// Whether it has yet to be found out if some share is good.
+    /// How many servers are waited for: those that have not answered, and those that were asked for
+    /// more of a share before it can be judged.
+    pub(crate) fn unheard(&self) -> usize {
+        let reading = |shares: &BTreeMap<u16, HeldShare>| {
+            shares.values().any(|share| share.state() == ShareState::Reading)
+        };
+        self.waiting().count() + self.answered().filter(|(_, shares)| reading(shares)).count()
+    }
+
+    /// Whether a signature is being checked. That does not take long: nobody else is asked for it.
     pub(crate) fn is_checking(&self) -> bool {
-        let open = |share: &HeldShare| !matches!(share.state(), ShareState::Good | ShareState::Bad(_));
-        self.answered().any(|(_, shares)| shares.values().any(open))
+        self.shares().any(|(.., share)| matches!(share.state(), ShareState::Checking(_)))
     }
 
     /// The servers in the order of the ring.
