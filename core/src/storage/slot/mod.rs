@@ -6,9 +6,9 @@
 //! the change or none of it. How it gets to the disk depends on what it changes:
 //!
 //! - **One share that is new or small** is written beside, synced, given its name, and the name is
-//!   synced. Copying up to [`SMALL_CONTAINER`] costs no more than the syncs that it saves.
+//!   synced. Copying up to `SMALL_CONTAINER` costs no more than the syncs that it saves.
 //! - **One share removed** is a change of one name, and that name is synced.
-//! - **All else** is done from a *redo record* ([`redo`]). First, whatever needs room is written where
+//! - **All else** is done from a *redo record* (`redo`). First, whatever needs room is written where
 //!   nobody looks: new shares beside, the growth of others behind the end of their files; and synced.
 //!   Then the record, with every other byte that is to change, is written, synced, and its name
 //!   synced: from here on the write has happened. Then the files are changed and synced, and the
