@@ -310,7 +310,8 @@ impl Peers {
     fn link_down(&mut self, server: ServerId, error: LinkError, now: Now, io: &mut Io) {
         let Some(entry) = self.links.get_mut(&server) else { return };
         let broke = matches!(error, LinkError::Closed(_));
-        for Question { token, .. } in entry.questions.down(broke, now) {
+        let tried_at = entry.link.tried_at();
+        for Question { token, .. } in entry.questions.down(broke, tried_at, now) {
             self.tokens.remove(&token);
             self.answers.push_back((token, server, Err(AskError::Link(error.clone()))));
         }

@@ -100,6 +100,8 @@ pub(crate) struct Link {
     failures: u32,
     retry_at: Option<Instant>,
     last_error: Option<LinkError>,
+    /// When it was last tried to connect.
+    tried_at: Instant,
     /// When the last ping of the other side was answered.
     ponged: Option<Instant>,
 }
@@ -131,6 +133,7 @@ impl Link {
             failures: 0,
             retry_at: None,
             last_error: None,
+            tried_at: Instant::ZERO,
             ponged: None,
         }
     }
@@ -156,6 +159,11 @@ impl Link {
         self.retry_at
     }
 
+    /// When it was last tried to connect.
+    pub(crate) fn tried_at(&self) -> Instant {
+        self.tried_at
+    }
+
     pub(crate) fn status(&self) -> LinkStatus {
         match &self.state {
             State::Down => LinkStatus::Down(self.last_error.clone()),
@@ -174,6 +182,7 @@ impl Link {
             self.service.addresses.iter().map(|address| io.connect(address.clone(), pin)).collect();
         let tries = conns.iter().map(|conn| (*conn, false)).collect();
         self.state = State::Connecting { since: now.instant, tries };
+        self.tried_at = now.instant;
         conns
     }
 

@@ -171,17 +171,19 @@ impl Questions {
     }
 
     /// The connection broke, or was not to be had. Takes out what cannot be asked again, once, on
-    /// another. `broke`: it did not just fall silent.
-    pub(super) fn down(&mut self, broke: bool, now: Now) -> Vec<Question> {
+    /// another. `broke`: it did not just fall silent; `tried_at`: when it was begun to make it. An attempt
+    /// from before a question was asked says little about now.
+    pub(super) fn down(&mut self, broke: bool, tried_at: Instant, now: Now) -> Vec<Question> {
         // A connection that had requests under way stood, and did not fail to be made.
         let stood = !self.unanswered.is_empty();
         let all = core::mem::take(self).all;
         let mut lost = Vec::new();
         for (id, mut question) in all {
             let again = match question.attempt {
-                Attempt::First => {
-                    stood && question.is_repeatable() && (broke || question.effort == Effort::Insist)
+                Attempt::First if stood => {
+                    question.is_repeatable() && (broke || question.effort == Effort::Insist)
                 }
+                Attempt::First => question.effort == Effort::Insist && tried_at < question.asked_at,
                 Attempt::Probing => true,
                 Attempt::Second => false,
             };
