@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -84,6 +86,21 @@ struct Node {
     child: Option<Child>,
 }
 
+/// An address on loopback that is free, and given to no other node of this process: a node that is
+/// stopped for a while finds its port free when it starts again. Below the ports that the system lends
+/// to outgoing connections.
+fn free_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(97);
+    loop {
+        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
+        let address = format!("127.0.0.1:{port}");
+        if TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
+}
+
 /// A grid of processes. Everything is stopped and removed when it is dropped.
 pub struct Grid {
     directory: TempDir,
@@ -127,7 +144,7 @@ impl Grid {
         let output = Command::new(program())
             .args(command)
             .arg(&directory)
-            .args(["--listen", "127.0.0.1:0", "--web", "127.0.0.1:0"])
+            .args(["--listen", &free_address(), "--web", &free_address()])
             .args(rest)
             .output()
             .expect("the program runs");

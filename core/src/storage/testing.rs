@@ -393,9 +393,19 @@ impl Rig {
         rig
     }
 
-    /// The server starts again over the same disk after a crash.
+    /// The server starts again over the same disk after a crash of the machine.
     pub(super) fn restart(&mut self, dice: &mut Dice) {
         self.disk.crash(dice);
+        self.start();
+    }
+
+    /// The server starts again after its process was killed: what was written is there, durable or not.
+    pub(super) fn restart_killed(&mut self) {
+        self.disk.power = u64::MAX;
+        self.start();
+    }
+
+    fn start(&mut self) {
         let config = StorageConfig { reserved_space: 0, read_only: false, program: "test".into() };
         self.server = StorageServer::new(config, NODEID);
         self.flights.clear();

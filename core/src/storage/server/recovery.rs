@@ -153,7 +153,10 @@ impl StorageServer {
         let path = StorePath::Redo(index);
         match found.changes(hash) {
             Some(changes) => {
-                let mut steps = replay(index, &changes);
+                // After the end of a process, unlike that of a machine, a record may be there that is not
+                // durable yet. It must be before anything is changed in its name.
+                let mut steps = vec![DiskStep::Sync(path.clone()), DiskStep::SyncName(path.clone())];
+                steps.extend(replay(index, &changes));
                 steps.extend(removal(&path));
                 self.redo(index, RedoStage::CarryingOut, steps);
             }
