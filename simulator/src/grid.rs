@@ -248,6 +248,7 @@ impl Identity {
                 program: program.clone(),
             },
             keeps_cache: role == Role::Client,
+            ready_keys: 0,
             program,
         }
     }

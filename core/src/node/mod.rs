@@ -6,6 +6,7 @@
 
 mod cache;
 mod config;
+mod keys;
 mod operations;
 mod status;
 
@@ -14,12 +15,14 @@ pub use status::{NodeStatus, ServerView};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
 use crate::disk::{DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::drive::{Drive, DriveAction};
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::introducer::{IntroducerAction, IntroducerClient, IntroducerEvent, IntroducerServer};
 use crate::io::Io;
 use crate::job::JobOutput;
 use crate::machine::{Action, ActionId, ConnId, Event, Machine, Protocol};
+use crate::mutable::Subject;
 use crate::operation::{Command, NoticeLevel, Report};
 use crate::payload::Payload;
 use crate::peers::{ConnEvent, Learned, Peers, ServerTable};
@@ -32,6 +35,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use keys::KeyPool;
 use operations::Operations;
 
 /// Longest cache of announcements that is read at start.
@@ -49,6 +53,7 @@ enum Owner {
     Storage(ActionId),
     Introducer(ActionId),
     Operation(operations::TaskOwner),
+    Keys,
     ReadCache,
     WriteCache,
 }
@@ -67,6 +72,8 @@ pub struct Node {
     introducers: IntroducerClient,
     peers: Peers,
     operations: Operations,
+    drive: Drive,
+    keys: KeyPool,
     owners: BTreeMap<ActionId, Owner>,
     started: Instant,
     settled: bool,
@@ -172,6 +179,8 @@ impl Node {
             introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
             peers: Peers::new(table, config.peers.clone()),
             operations: Operations::new(io.entropy.child()),
+            drive: Drive::new(),
+            keys: KeyPool::new(config.ready_keys, io.entropy.child()),
             owners: BTreeMap::new(),
             started: now.instant,
             settled: false,
@@ -227,7 +236,7 @@ impl Node {
                     self.io.notice(NoticeLevel::Warning, text);
                 }
             }
-            Some(Owner::Introducer(_)) | None => {}
+            Some(Owner::Introducer(_) | Owner::Keys) | None => {}
         }
     }
 
@@ -252,6 +261,10 @@ impl Node {
             Some(Owner::Operation(owner)) => {
                 self.operations.finished(owner, crate::task::Outcome::Job(output), now)
             }
+            Some(Owner::Keys) => self.keys.made(match output {
+                JobOutput::Keys(key) => key,
+                _ => None,
+            }),
             Some(Owner::ReadCache | Owner::WriteCache) | None => {}
         }
     }
@@ -300,17 +313,32 @@ impl Node {
     }
 
     fn command(&mut self, command: Command, now: Now) {
-        if let Command::Stop = command {
-            self.stop(now);
-        } else if !self.stopping {
-            self.operations.command(command, &self.config, &self.peers.table, now);
-        } else {
-            self.operations.refuse(command, &mut self.io);
+        match command {
+            Command::Stop => self.stop(now),
+            command if self.stopping => self.operations.refuse(command, &mut self.io),
+            Command::Errand { id, errand } => {
+                self.keys.open();
+                self.drive.send(id, *errand, now);
+            }
+            Command::Cancel { id } => {
+                self.drive.cancel(id);
+                self.operate(Command::Cancel { id }, now);
+            }
+            command => self.operate(command, now),
         }
+    }
+
+    /// Passes a command on to the operations, with a key that is ready if it needs a new one.
+    fn operate(&mut self, mut command: Command, now: Now) {
+        if let Command::Change { subject: Subject::New { key: key @ None, .. }, .. } = &mut command {
+            *key = self.keys.take();
+        }
+        self.operations.command(command, &self.config, &self.peers.table, now);
     }
 
     fn stop(&mut self, now: Now) {
         self.stopping = true;
+        self.drive.stop();
         self.operations.stop(now);
         self.drain(now);
         self.cache_due = None;
@@ -404,6 +432,19 @@ impl Node {
                 idle = false;
                 self.operation_action(action, now);
             }
+            while let Some(action) = self.drive.poll_action() {
+                idle = false;
+                match action {
+                    DriveAction::Command(command) => self.operate(command, now),
+                    DriveAction::Report(report) => self.io.report(report),
+                }
+            }
+            if !self.stopping
+                && let Some(job) = self.keys.next_job()
+            {
+                let id = self.io.job(job);
+                self.owners.insert(id, Owner::Keys);
+            }
             if self.settled && self.operations.wants_servers() && !self.stopping {
                 idle = false;
                 self.operations.servers_known(&self.config, &self.peers.table, now);
@@ -468,7 +509,10 @@ impl Node {
                 let id = self.io.job(job);
                 self.owners.insert(id, Owner::Operation(owner));
             }
-            Wish::Report(report) => self.io.report(report),
+            Wish::Report(report) => match report.operation() {
+                Some(id) if id.is_inner() => self.drive.report(id, report, now),
+                _ => self.io.report(report),
+            },
         }
     }
 }

@@ -4,6 +4,7 @@ use super::config::NodeConfig;
 use crate::capability::{ChkCap, MutableReadCap};
 use crate::disk::DiskStep;
 use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
+use crate::drive::DriveError;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::io::Io;
@@ -168,7 +169,7 @@ impl Operations {
                 self.read(id, ReadEvent::Cancel, now);
                 self.forget(id);
             }
-            Command::Stop => {}
+            Command::Errand { .. } | Command::Stop => {}
         }
     }
 
@@ -186,6 +187,9 @@ impl Operations {
             }
             Command::ReadMutable { id, .. } => {
                 io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
+            }
+            Command::Errand { id, .. } => {
+                io.report(Report::Errand { id, result: Err(Box::new(DriveError::Stopping)) });
             }
             _ => {}
         }
@@ -530,6 +534,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
+        | Command::Errand { id, .. }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
     }
