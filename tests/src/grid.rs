@@ -86,17 +86,16 @@ struct Node {
     child: Option<Child>,
 }
 
-/// An address on loopback that is free, and given to no other node of this process: a node that is
-/// stopped for a while finds its port free when it starts again. Below the ports that the system lends
-/// to outgoing connections.
-fn free_address() -> String {
+/// A port on loopback that is free, and given to no other node of this process: a node that is stopped
+/// for a while finds its port free when it starts again. Below the ports that the system lends to
+/// outgoing connections.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(97);
     loop {
-        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
-        let address = format!("127.0.0.1:{port}");
-        if TcpListener::bind(&address).is_ok() {
-            return address;
+        let port = 10_000 + (first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
@@ -144,7 +143,8 @@ impl Grid {
         let output = Command::new(program())
             .args(command)
             .arg(&directory)
-            .args(["--listen", &free_address(), "--web", &free_address()])
+            .args(["--listen", &format!("127.0.0.1:{}", free_port())])
+            .args(["--web", &format!("127.0.0.1:{}", free_port())])
             .args(rest)
             .output()
             .expect("the program runs");
