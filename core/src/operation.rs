@@ -5,6 +5,7 @@ use crate::download::DownloadError;
 use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
+use crate::vdrive::{MakeRootError, RootMade};
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::ops::Range;
@@ -86,6 +87,12 @@ pub enum Command {
         /// When that counts.
         consent: Consent,
     },
+    /// Make the shared root of the grid now, if this node is a vdrive server that has none yet.
+    /// Answered by `RootMade`.
+    MakeRoot {
+        /// Names the wish.
+        id: OperationId,
+    },
     /// Give an operation up. Nothing more is reported about it. A change may take effect all the same.
     Cancel {
         /// Which.
@@ -146,6 +153,13 @@ pub enum Report {
         id: OperationId,
         /// The new version and where it is, or why it was not made.
         result: Result<Box<Changed>, Box<ChangeError>>,
+    },
+    /// What came of the wish for a shared root.
+    RootMade {
+        /// The wish.
+        id: OperationId,
+        /// Whether it was made or there already, or why there is none.
+        result: Result<RootMade, MakeRootError>,
     },
     /// Which version of a mutable file is being read, and how long it is.
     MutableFound {

@@ -703,6 +703,8 @@ pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
             swissnum: swissnum(index),
         }),
         introducer: None,
+        vdrive: None,
+        vdrives: None,
         introducers: vec![],
         servers: if serves { vec![] } else { (0..setup.servers).map(known).collect() },
         preferred_servers: Default::default(),

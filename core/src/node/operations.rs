@@ -19,6 +19,7 @@ use crate::storage_index::StorageIndex;
 use crate::task::{Outcome, Task};
 use crate::time::{Instant, Now, UnixTime};
 use crate::upload::{Upload, UploadAction, UploadError, UploadEvent, UploadSetup};
+use crate::vdrive::MakeRootError;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -168,7 +169,8 @@ impl Operations {
                 self.read(id, ReadEvent::Cancel, now);
                 self.forget(id);
             }
-            Command::Stop => {}
+            // The node sees to these itself.
+            Command::MakeRoot { .. } | Command::Stop => {}
         }
     }
 
@@ -186,6 +188,9 @@ impl Operations {
             }
             Command::ReadMutable { id, .. } => {
                 io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
+            }
+            Command::MakeRoot { id } => {
+                io.report(Report::RootMade { id, result: Err(MakeRootError::Stopping) });
             }
             _ => {}
         }
@@ -530,6 +535,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
+        | Command::MakeRoot { id }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
     }
