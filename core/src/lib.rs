@@ -22,6 +22,7 @@ pub mod capability;
 pub mod directory;
 pub mod disk;
 pub mod download;
+pub mod drive;
 pub mod encoding;
 pub mod entropy;
 pub mod erasure;

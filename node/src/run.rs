@@ -108,6 +108,7 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         lease_secret: secrets::lease_secret(&private)?,
         peers: PeersConfig { connections_max: config.client.connections_max, program: PROGRAM.into() },
         keeps_cache: true,
+        ready_keys: 4,
     };
     Ok(Prepared { node, identity, grid, web })
 }

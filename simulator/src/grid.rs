@@ -250,6 +250,7 @@ impl Identity {
                 program: program.clone(),
             },
             keeps_cache: role == Role::Client,
+            ready_keys: 0,
             program,
         }
     }

@@ -299,7 +299,9 @@ impl Run {
                 left -= 1;
                 match result {
                     Ok(_) => break None,
-                    Err(error) if matches!(*error, ChangeError::Edit(_)) || left == 0 => break Some(error),
+                    Err(error) if matches!(*error, ChangeError::Edit { .. }) || left == 0 => {
+                        break Some(error);
+                    }
                     Err(_) => {
                         let pause = self.grid.world.now() + Duration::from_secs(30);
                         while self.step(pause).is_some() {}

@@ -716,5 +716,6 @@ pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
         lease_secret: Secret::from_bytes([8; 32]),
         peers: PeersConfig { connections_max: 64, program: "in memory".into() },
         keeps_cache: false,
+        ready_keys: 0,
     }
 }

@@ -116,7 +116,7 @@ fn edits_of_a_directory() {
     let many = (0..100).map(|number| link(&format!("child {number}"), Replace::Nothing)).collect();
     assert_eq!(edit(many).expect("they are linked").outcomes.len(), 100);
     let problem = |result: Result<Box<Changed>, Box<ChangeError>>| match *result.unwrap_err() {
-        ChangeError::Edit(error) => error.problem,
+        ChangeError::Edit { error, .. } => error.problem,
         other => panic!("{other}"),
     };
     assert_eq!(problem(edit(vec![link("child 7", Replace::Nothing)])), EditProblem::Exists);

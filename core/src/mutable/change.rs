@@ -23,7 +23,7 @@ use super::read::FetchTask;
 use super::writing::{Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, MutableEncoding, Version};
 use crate::capability::{MutableCap, MutableFormat};
-use crate::directory::{Access, Edit, Outcome as EditOutcome, Table};
+use crate::directory::{Access, Child, Edit, Metadata, Name, Outcome as EditOutcome, Table};
 use crate::encoding::EncodingParams;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
@@ -69,6 +69,19 @@ pub enum Change {
     Overwrite(Payload),
     /// The table of a directory, edited.
     Edit(Edits),
+    /// The table of a new directory.
+    Children(Children),
+}
+
+/// The children of a new directory.
+#[derive(Clone, Debug)]
+pub struct Children(pub Vec<(Name, Child, Metadata)>);
+
+/// For traces: only how many there are.
+impl core::hash::Hash for Children {
+    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
+        self.0.len().hash(state);
+    }
 }
 
 /// Edits of a directory.
@@ -441,6 +454,10 @@ impl ChangeFile {
             self.fail(ChangeError::NotFound { trouble });
             return false;
         }
+        if is_new && map.versions().keys().any(|version| !self.own.contains_key(version)) {
+            self.fail(ChangeError::AlreadyThere);
+            return false;
+        }
         let voters = self.voters();
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| voters.contains(server)).collect();
@@ -540,6 +557,13 @@ impl ChangeFile {
         let (Some(cap), Some(key)) = (self.cap.clone(), self.key.clone()) else { return };
         let content = match &mut self.setup.change {
             Change::Overwrite(content) => content.clone(),
+            Change::Children(children) => {
+                let access = Access::Write(cap.write_key.clone());
+                match Table::with_children(access, children.0.iter().cloned()) {
+                    Ok(table) => Payload::from(table.pack()),
+                    Err(error) => return self.fail(ChangeError::Children(error)),
+                }
+            }
             Change::Edit(edits) => {
                 let access = Access::Write(cap.write_key.clone());
                 // The greatest comes last and prevails where they differ.
@@ -555,7 +579,10 @@ impl ChangeFile {
                 }
                 match table.apply(&edits.0, now.unix) {
                     Ok(outcomes) => self.outcomes = outcomes,
-                    Err(error) => return self.fail(ChangeError::Edit(error)),
+                    Err(error) => {
+                        let edits = Edits(core::mem::take(&mut edits.0));
+                        return self.fail(ChangeError::Edit { error, edits });
+                    }
                 }
                 Payload::from(table.pack())
             }

@@ -47,6 +47,8 @@ pub struct NodeConfig {
     pub convergence: SecretBytes,
     /// The master secret for leases.
     pub lease_secret: LeaseSecret,
+    /// Keys for new mutable files that are kept ready once the node has been asked for one.
+    pub ready_keys: usize,
     /// Settings of the connections to servers.
     pub peers: PeersConfig,
     /// Whether the servers heard of are saved on the disk and read at start.

@@ -6,6 +6,7 @@
 
 mod cache;
 mod config;
+mod keys;
 mod operations;
 mod status;
 mod vdrive;
@@ -15,12 +16,14 @@ pub use status::{NodeStatus, ServerView};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
 use crate::disk::{DiskOutput, DiskResult, DiskStep, StorePath};
+use crate::drive::{Drive, DriveAction};
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::introducer::{IntroducerAction, IntroducerClient, IntroducerEvent, IntroducerServer};
 use crate::io::Io;
 use crate::job::JobOutput;
 use crate::machine::{Action, ActionId, ConnId, Event, Machine, Protocol};
+use crate::mutable::Subject;
 use crate::operation::{Command, NoticeLevel, Report};
 use crate::payload::Payload;
 use crate::peers::{ConnEvent, Learned, Peers, ServerTable};
@@ -33,6 +36,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use keys::KeyPool;
 use operations::Operations;
 
 /// Longest cache of announcements that is read at start.
@@ -51,6 +55,7 @@ enum Owner {
     Introducer(ActionId),
     Operation(operations::TaskOwner),
     Vdrive,
+    Keys,
     ReadCache,
     WriteCache,
 }
@@ -71,6 +76,8 @@ pub struct Node {
     shared_root: Option<VdriveClient>,
     peers: Peers,
     operations: Operations,
+    drive: Drive,
+    keys: KeyPool,
     owners: BTreeMap<ActionId, Owner>,
     started: Instant,
     settled: bool,
@@ -184,6 +191,8 @@ impl Node {
             shared_root: config.vdrives.clone().map(|s| VdriveClient::new(s, &config.program, &mut io)),
             peers: Peers::new(table, config.peers.clone()),
             operations: Operations::new(io.entropy.child()),
+            drive: Drive::new(),
+            keys: KeyPool::new(config.ready_keys, io.entropy.child()),
             owners: BTreeMap::new(),
             started: now.instant,
             settled: false,
@@ -249,7 +258,7 @@ impl Node {
                     self.io.notice(NoticeLevel::Warning, text);
                 }
             }
-            Some(Owner::Introducer(_)) | None => {}
+            Some(Owner::Introducer(_) | Owner::Keys) | None => {}
         }
     }
 
@@ -274,6 +283,10 @@ impl Node {
             Some(Owner::Operation(owner)) => {
                 self.operations.finished(owner, crate::task::Outcome::Job(output), now)
             }
+            Some(Owner::Keys) => self.keys.made(match output {
+                JobOutput::Keys(key) => key,
+                _ => None,
+            }),
             Some(Owner::Vdrive | Owner::ReadCache | Owner::WriteCache) | None => {}
         }
     }
@@ -322,24 +335,36 @@ impl Node {
     }
 
     fn command(&mut self, command: Command, now: Now) {
-        if let Command::Stop = command {
-            self.stop(now);
-        } else if self.stopping {
-            self.operations.refuse(command, &mut self.io);
-        } else if let Command::MakeRoot { id } = command {
-            self.make_root(id, now);
-        } else {
-            if let Command::Cancel { id } = command
-                && let Some(vdrive) = &mut self.vdrive
-            {
-                vdrive.forget(id);
+        match command {
+            Command::Stop => self.stop(now),
+            command if self.stopping => self.operations.refuse(command, &mut self.io),
+            Command::Errand { id, errand } => {
+                self.keys.open();
+                self.drive.send(id, *errand, now);
             }
-            self.operations.command(command, &self.config, &self.peers.table, now);
+            Command::MakeRoot { id } => self.make_root(id, now),
+            Command::Cancel { id } => {
+                self.drive.cancel(id);
+                if let Some(vdrive) = &mut self.vdrive {
+                    vdrive.forget(id);
+                }
+                self.operate(Command::Cancel { id }, now);
+            }
+            command => self.operate(command, now),
         }
+    }
+
+    /// Passes a command on to the operations, with a key that is ready if it needs a new one.
+    fn operate(&mut self, mut command: Command, now: Now) {
+        if let Command::Change { subject: Subject::New { key: key @ None, .. }, .. } = &mut command {
+            *key = self.keys.take();
+        }
+        self.operations.command(command, &self.config, &self.peers.table, now);
     }
 
     fn stop(&mut self, now: Now) {
         self.stopping = true;
+        self.drive.stop();
         self.operations.stop(now);
         self.drain(now);
         self.cache_due = None;
@@ -441,6 +466,19 @@ impl Node {
                 idle = false;
                 self.operation_action(action, now);
             }
+            while let Some(action) = self.drive.poll_action() {
+                idle = false;
+                match action {
+                    DriveAction::Command(command) => self.operate(command, now),
+                    DriveAction::Report(report) => self.io.report(report),
+                }
+            }
+            if !self.stopping
+                && let Some(job) = self.keys.next_job()
+            {
+                let id = self.io.job(job);
+                self.owners.insert(id, Owner::Keys);
+            }
             if self.settled && self.operations.wants_servers() && !self.stopping {
                 idle = false;
                 self.operations.servers_known(&self.config, &self.peers.table, now);
@@ -509,7 +547,11 @@ impl Node {
                 let id = self.io.job(job);
                 self.owners.insert(id, Owner::Operation(owner));
             }
-            Wish::Report(report) => self.report(report, now),
+            Wish::Report(report) => match report.operation() {
+                Some(vdrive::MAKING) => self.root_report(report, now),
+                Some(id) if id.is_inner() => self.drive.report(id, report, now),
+                _ => self.io.report(report),
+            },
         }
     }
 }

@@ -4,6 +4,7 @@ use super::config::NodeConfig;
 use crate::capability::{ChkCap, MutableReadCap};
 use crate::disk::DiskStep;
 use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
+use crate::drive::DriveError;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::io::Io;
@@ -170,7 +171,7 @@ impl Operations {
                 self.forget(id);
             }
             // The node sees to these itself.
-            Command::MakeRoot { .. } | Command::Stop => {}
+            Command::Errand { .. } | Command::MakeRoot { .. } | Command::Stop => {}
         }
     }
 
@@ -191,6 +192,9 @@ impl Operations {
             }
             Command::MakeRoot { id } => {
                 io.report(Report::RootMade { id, result: Err(MakeRootError::Stopping) });
+            }
+            Command::Errand { id, .. } => {
+                io.report(Report::Errand { id, result: Err(Box::new(DriveError::Stopping)) });
             }
             _ => {}
         }
@@ -536,6 +540,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
         | Command::MakeRoot { id }
+        | Command::Errand { id, .. }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
     }

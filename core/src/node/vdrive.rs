@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 /// How many servers must be connected before the shared root is made, where no happiness is
 /// configured.
 const SERVERS_DEFAULT: usize = 3;
-/// Names the change that makes the root. The embedding program counts from the other end.
-const MAKING: OperationId = OperationId(u64::MAX);
+/// Names the change that makes the root: the last of the names that no program chooses.
+pub(super) const MAKING: OperationId = OperationId(u64::MAX);
 
 pub(super) fn server(config: &NodeConfig, entropy: Entropy) -> VdriveServer {
     VdriveServer::new(config.happy.unwrap_or(SERVERS_DEFAULT), entropy)
@@ -77,14 +77,10 @@ impl Node {
         }
     }
 
-    /// Reports to the embedding program, but for what concerns the making of the root.
-    pub(super) fn report(&mut self, report: Report, now: Now) {
-        match report {
-            Report::Changed { id: MAKING, result } => {
-                let result = result.map(|changed| changed.cap);
-                self.vdrive_event(VdriveEvent::Made(result), now);
-            }
-            report => self.io.report(report),
+    /// Takes in what came of making the root.
+    pub(super) fn root_report(&mut self, report: Report, now: Now) {
+        if let Report::Changed { result, .. } = report {
+            self.vdrive_event(VdriveEvent::Made(result.map(|changed| changed.cap)), now);
         }
     }
 }

@@ -408,7 +408,7 @@ impl Gateway {
                 self.actions.push_back(Action::Report(Report::Stopped));
             }
             // The web side asks for no changes yet.
-            Report::Changed { .. } => {}
+            Report::Changed { .. } | Report::Errand { .. } => {}
             notice @ Report::Notice(_) => self.actions.push_back(Action::Report(notice)),
         }
     }
