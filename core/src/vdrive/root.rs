@@ -172,7 +172,7 @@ mod tests {
         check("URI:DIR2-LIT:", Err(RootError::OtherKind));
         check("x-from-the-future:5", Err(RootError::OtherKind));
         check("URI:DIR2:too:short", Err(RootError::NoCapability));
-        check("", Err(RootError::OtherKind));
+        check("", Err(RootError::NoCapability));
         check(&"URI:DIR2:".repeat(2_000), Err(RootError::TooLong));
     }
 
