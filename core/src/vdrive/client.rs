@@ -99,8 +99,8 @@ pub(crate) struct VdriveClient {
     servers: Vec<Server>,
     pin: Pin,
     storing: Option<Storing>,
-    /// The root that this node itself hands out, given while the pin was being read.
-    own: Option<SharedRoot>,
+    /// A root that was offered while the disk was busy, and is to be looked at after that.
+    held: Option<SharedRoot>,
     conns: BTreeMap<ConnId, usize>,
     at_disk: Option<ActionId>,
     stopped: bool,
@@ -122,7 +122,7 @@ impl VdriveClient {
             servers: services.into_iter().map(server).collect(),
             pin: Pin::Reading,
             storing: None,
-            own: None,
+            held: None,
             conns: BTreeMap::new(),
             at_disk: Some(io.disk([read].into())),
             stopped: false,
@@ -189,11 +189,13 @@ impl VdriveClient {
                 }
             }
             Some(LinkEvent::Message(message)) => {
-                if server.asked.is_none() || !self.message(index, &message, now, io) {
-                    let link = &mut self.servers[index].link;
-                    let event = link.misbehaved(conn, "an answer that makes no sense", now, io);
-                    self.link_event(index, conn, event, now, io);
+                let is_answer = server.asked.is_some() && self.message(index, &message, now, io);
+                if is_answer {
+                    return;
                 }
+                let link = &mut self.servers[index].link;
+                let event = link.misbehaved(conn, "an answer that makes no sense", now, io);
+                self.link_event(index, conn, event, now, io);
             }
         }
     }
@@ -249,7 +251,7 @@ impl VdriveClient {
     /// The node itself hands out this root.
     pub(crate) fn offered_by_self(&mut self, root: SharedRoot, io: &mut Io) {
         if matches!(self.pin, Pin::Reading) {
-            self.own = Some(root);
+            self.held = Some(root);
         } else {
             self.offered(root, None, io);
         }
@@ -260,12 +262,11 @@ impl VdriveClient {
         let kept = self.storing.as_ref().map(|storing| &storing.root).or(self.root());
         match kept {
             None if matches!(self.pin, Pin::None) => self.store(root, io),
-            None => {}
-            Some(kept) if kept.is_same_directory(&root) => {
-                if root.is_writable() && !kept.is_writable() {
-                    self.store(root, io);
-                }
+            Some(kept) if kept.is_same_directory(&root) && root.is_writable() && !kept.is_writable() => {
+                self.store(root, io);
             }
+            None => {}
+            Some(kept) if kept.is_same_directory(&root) => {}
             Some(_) => {
                 let text = "another shared root is offered than the one this node keeps, which it goes on \
                             using. If the new one is the right one, remove private/shared-root.cap and start \
@@ -278,9 +279,11 @@ impl VdriveClient {
         }
     }
 
-    /// Has a root stored. One step at a time: a second root waits for the first to be done with.
+    /// Has a root stored, after what is being stored.
     fn store(&mut self, root: SharedRoot, io: &mut Io) {
-        if self.at_disk.is_none() {
+        if self.at_disk.is_some() {
+            self.held = Some(root);
+        } else {
             let step = DiskStep::Replace(StorePath::SharedRoot, root.to_file());
             self.at_disk = Some(io.disk([step].into()));
             self.storing = Some(Storing { root, again: None });
@@ -315,6 +318,9 @@ impl VdriveClient {
                 self.storing = Some(Storing { again, ..storing });
             }
         }
+        if let Some(root) = self.held.take() {
+            self.offered(root, None, io);
+        }
         true
     }
 
@@ -339,9 +345,6 @@ impl VdriveClient {
             io.notice(NoticeLevel::Warning, text);
             Pin::Unreadable
         });
-        if let Some(own) = self.own.take() {
-            self.offered(own, None, io);
-        }
     }
 
     pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {

@@ -10,10 +10,10 @@ use crate::operation::{Notice, NoticeLevel, Report};
 use crate::peers::ConnEvent;
 use crate::vdrive::{RootText, SharedRoot, VdriveAnswer, VdriveClient, VdriveError, VdriveRequest};
 use crate::wire::{Frame, Kind, Message, PROTOCOL_VERSION, ServiceKind, Welcome};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use serde::Serialize;
-use std::format;
-use std::string::String;
-use std::vec::Vec;
 
 const HASH: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 
@@ -231,6 +231,25 @@ fn a_right_to_write_is_taken_for_the_root_that_is_kept_only() {
     test.welcome(0);
     test.offer(0, &write(2));
     assert_eq!((test.stores(), test.warnings()), (None, 1));
+}
+
+#[test]
+fn who_holds_both_furls_may_write_whichever_answers_first() {
+    for first_fails in [false, true] {
+        let mut test = Test::new(2);
+        test.disk_done(not_found());
+        test.wake();
+        test.welcome(0);
+        test.welcome(1);
+        test.offer(0, &write(1).read_only());
+        test.offer(1, &write(1));
+        assert_eq!(test.stores(), Some(&replace(&write(1).read_only())));
+        let failed = Err(DiskFailure { step: 0, error: DiskError::Full });
+        test.disk_done(if first_fails { failed } else { Ok(Vec::new()) });
+        assert_eq!(test.stores(), Some(&replace(&write(1))));
+        test.disk_done(Ok(Vec::new()));
+        assert_eq!(test.client.root(), Some(&write(1)));
+    }
 }
 
 #[test]

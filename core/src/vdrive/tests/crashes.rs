@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::vdrive::{
     RootRights, RootText, VdriveAction, VdriveAnswer, VdriveEvent, VdriveRequest, VdriveServer,
 };
-use std::vec::Vec;
+use alloc::vec::Vec;
 
 /// How a life of the server ends.
 #[derive(Clone, Copy, Debug)]

@@ -13,10 +13,10 @@ use crate::vdrive::{
     MakeRootError, RootMade, RootRights, RootStage, SharedRoot, VdriveAction, VdriveAnswer, VdriveEvent,
     VdriveRequest, VdriveServer,
 };
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::time::Duration;
-use std::boxed::Box;
-use std::string::String;
-use std::vec::Vec;
 
 pub(super) fn cap(key: u8) -> MutableCap {
     MutableCap {
@@ -225,7 +225,7 @@ fn what_cannot_be_read_is_never_written_over() {
         let [VdriveAction::Told { result: Err(error @ MakeRootError::Unreadable(_)), .. }] = &told[..] else {
             panic!("{result:?}: {told:?}");
         };
-        assert!(std::format!("{error}").contains("private/vdrive-root.cap"));
+        assert!(alloc::format!("{error}").contains("private/vdrive-root.cap"));
         assert_eq!((test.warnings(), test.server.stage()), (1, RootStage::Unreadable), "{result:?}");
         assert_eq!(test.root(RootRights::Write), None);
         // However many servers there are, all it does is to read again.
