@@ -71,12 +71,14 @@ pub struct Options {
     pub runtimes: Vec<&'static str>,
     /// `K,H,N` for the gateway.
     pub shares: Option<&'static str>,
+    /// Whether the introducer is a vdrive server, too, so that a directory appears by itself.
+    pub vdrive: bool,
 }
 
 impl Options {
     /// Ten servers, all on one runtime.
     pub fn ten(runtime: &'static str) -> Options {
-        Options { servers: 10, runtimes: vec![runtime], shares: None }
+        Options { servers: 10, runtimes: vec![runtime], shares: None, vdrive: false }
     }
 }
 
@@ -113,7 +115,8 @@ impl Grid {
         let directory = tempfile::Builder::new().prefix("tallac-test-").tempdir().expect("a directory");
         let mut grid = Grid { directory, nodes: BTreeMap::new() };
         let runtime = |index: usize| options.runtimes[index % options.runtimes.len()];
-        grid.add("introducer", runtime(1), &["create-introducer"], &[]);
+        let no_vdrive: &[&str] = if options.vdrive { &[] } else { &["--no-vdrive"] };
+        grid.add("introducer", runtime(1), &["create-introducer"], no_vdrive);
         let furl = grid.path("introducer").join("introducer.furl");
         let furl = furl.to_str().expect("temporary paths are text").to_owned();
         let mut gateway = vec!["--introducer", &furl, "--no-storage", "--nickname", "gw"];

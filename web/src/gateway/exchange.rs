@@ -20,6 +20,8 @@ pub(super) enum Exchange {
     Upload(Upload),
     /// A file is being read.
     Download(Download),
+    /// The shared root is being made.
+    MakeRoot(OperationId),
 }
 
 pub(super) struct Upload {
@@ -56,6 +58,7 @@ impl Exchange {
             Exchange::Idle => None,
             Exchange::Upload(upload) => Some(upload.id),
             Exchange::Download(download) => Some(download.id),
+            Exchange::MakeRoot(id) => Some(*id),
         }
     }
 
@@ -63,7 +66,7 @@ impl Exchange {
     pub(super) fn may_take_body(&self) -> bool {
         match self {
             Exchange::Upload(upload) => upload.pending.is_empty(),
-            Exchange::Idle | Exchange::Download(_) => true,
+            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) => true,
         }
     }
 }

@@ -3,10 +3,14 @@
 //! The paths are those of Tahoe-LAFS's web API: `PUT /uri` stores a file and answers its
 //! capability, `GET /uri/CAP` reads it (ranges, HEAD), `GET /?t=json` tells how the node stands.
 //! `PUT /uri?ophandle=NAME` makes the progress of the upload visible at `GET /operations/NAME`.
+//! `POST /private/make-root` is for the owner of a vdrive server only.
 
 mod exchange;
+mod private;
 mod routes;
 mod status;
+
+pub use private::ApiToken;
 
 use crate::http::{Limits, ServerConnection, ServerEvent};
 use bytes::Bytes;
@@ -44,6 +48,8 @@ pub struct Gateway {
     watched: BTreeMap<String, OperationId>,
     views: BTreeMap<OperationId, UploadView>,
     next_operation: u64,
+    /// What the node's owner shows.
+    token: Option<ApiToken>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
     actions: VecDeque<Action>,
@@ -131,6 +137,7 @@ impl Gateway {
             watched: BTreeMap::new(),
             views: BTreeMap::new(),
             next_operation: 0,
+            token: None,
             dirty: BTreeSet::new(),
             actions: VecDeque::new(),
         };
@@ -407,6 +414,12 @@ impl Gateway {
                 }
                 self.actions.push_back(Action::Report(Report::Stopped));
             }
+            Report::RootMade { id, result } => {
+                if let Some(conn) = self.operations.get(&id).copied() {
+                    self.root_made(conn, id, result);
+                    self.dirty.insert(conn);
+                }
+            }
             // The web side asks for no changes yet.
             Report::Changed { .. } | Report::Errand { .. } => {}
             notice @ Report::Notice(_) => self.actions.push_back(Action::Report(notice)),
@@ -425,7 +438,7 @@ impl Connection {
             Exchange::Upload(upload) if upload.waits_for_client() => {
                 Some(self.last_progress + CLIENT_PATIENCE)
             }
-            Exchange::Upload(_) | Exchange::Download(_) => None,
+            Exchange::Upload(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => None,
         }
     }
 }

@@ -58,6 +58,8 @@ impl Gateway {
                 let handle = (*handle).to_owned();
                 self.watch(conn, &handle);
             }
+            (["private", "make-root"], Method::Post) => self.ask_for_root(conn, &head, now),
+            (["private", "make-root"], _) => self.answer_text(conn, 405, "To make the shared root: POST."),
             (["uri", ..] | ["file", ..] | [""] | ["operations", _], _) => self.answer_text(
                 conn,
                 405,
