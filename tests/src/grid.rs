@@ -157,6 +157,15 @@ impl Grid {
         self.directory.path().join(name)
     }
 
+    /// The port on which a node listens for other nodes, as its configuration has it.
+    pub fn port(&self, name: &str) -> u16 {
+        let config = fs::read_to_string(self.path(name).join("tallac.toml")).expect("a configuration");
+        let (_, grid) = config.split_once("[grid]").expect("a section");
+        let port =
+            grid.lines().find_map(|line| line.strip_prefix("listen = \"127.0.0.1:")).expect("an address");
+        port.trim_end_matches('"').parse().expect("a port")
+    }
+
     /// Starts a node.
     pub fn run(&mut self, name: &str) {
         let node = self.nodes.get_mut(name).expect("a node of the grid");

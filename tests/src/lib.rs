@@ -15,6 +15,7 @@ pub mod liar;
 pub mod memory_grid;
 pub mod peer;
 pub mod puppet;
+pub mod web;
 
 pub use content::{content, differs_at};
 pub use grid::{Grid, Options, Output, program};

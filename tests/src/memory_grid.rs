@@ -5,6 +5,7 @@
 //! [`Tamper`], which may alter, multiply, delay or drop it, answer it itself, or cut the connection.
 
 mod disk;
+mod errands;
 
 pub use disk::{Fault, MemoryDisk};
 

@@ -30,7 +30,7 @@ pub(super) enum Need {
     /// Edits made in a directory.
     Edit(MutableCap, Vec<Edit>),
     /// Nothing more: it is over.
-    Nothing(Done),
+    Nothing(Box<Done>),
 }
 
 /// What it gets.
@@ -53,7 +53,7 @@ pub(crate) enum DriveAction {
 enum Running {
     Look(Look),
     Reach(Reach),
-    Shift(Shift),
+    Shift(Box<Shift>),
 }
 
 impl Running {
@@ -64,7 +64,7 @@ impl Running {
             Errand::Edit { directory, parents, edits } => {
                 Running::Reach(Reach::edit(directory, parents, edits.0))
             }
-            Errand::Move { from, to, replace } => Running::Shift(Shift::new(&from, to, replace)?),
+            Errand::Move { from, to, replace } => Running::Shift(Box::new(Shift::new(&from, to, replace)?)),
         })
     }
 
@@ -306,9 +306,9 @@ impl Drive {
         self.command(Command::Cancel { id });
     }
 
-    fn end(&mut self, id: ErrandId, result: Result<Done, DriveError>) {
+    fn end(&mut self, id: ErrandId, result: Result<Box<Done>, DriveError>) {
         self.running.remove(&id);
-        let result = result.map(Box::new).map_err(Box::new);
+        let result = result.map_err(Box::new);
         self.actions.push_back(DriveAction::Report(Report::Errand { id, result }));
     }
 

@@ -9,6 +9,7 @@ use crate::directory::{
 };
 use crate::mutable::ChangeError;
 use crate::time::Now;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -37,7 +38,7 @@ pub(super) struct Reach {
 #[derive(Debug)]
 enum Stage {
     Begin,
-    Walking(Walk),
+    Walking(Box<Walk>),
     /// The directory is there and is being changed.
     Editing(MutableCap),
     /// The directory is being made.
@@ -91,18 +92,18 @@ impl Reach {
     pub(super) fn next(&mut self, got: Got, now: Now) -> Result<Need, DriveError> {
         match (core::mem::replace(&mut self.stage, Stage::Begin), got) {
             (Stage::Walking(mut walk), Got::Table(table)) => match walk.follow(&table?) {
-                Ok(()) => self.walk(walk),
+                Ok(()) => self.walk(*walk),
                 Err(DriveError::NoSuchChild { at, of, name }) => self.missing(&walk, at, of, name),
                 Err(error) => Err(error),
             },
             (Stage::Editing(cap), Got::Edited(result)) => {
                 let (directory, outcomes) = (DirectoryCap::Mutable(cap), result.map_err(DriveError::Change)?);
-                Ok(Need::Nothing(Done::Edited { directory, outcomes }))
+                Ok(Need::Nothing(Box::new(Done::Edited { directory, outcomes })))
             }
             (Stage::Making(build), Got::Directory(cap)) => {
                 let cap = cap?;
                 match (build, &self.goal, &cap) {
-                    (None, ..) => Ok(Need::Nothing(Done::Made { cap, existed: false })),
+                    (None, ..) => Ok(Need::Nothing(Box::new(Done::Made { cap, existed: false }))),
                     (Some(build), Goal::Edited(_, edits), DirectoryCap::Mutable(inner)) => {
                         let need = Need::Edit(inner.clone(), edits.clone());
                         self.stage = Stage::Filling(build, inner.clone());
@@ -119,7 +120,7 @@ impl Reach {
                 self.surround(build, cap.clone(), Built { cap, outcomes }, now)
             }
             (Stage::Surrounding(build, built), Got::Directory(cap)) => self.surround(build, cap?, built, now),
-            (Stage::Linking(built), Got::Edited(Ok(_))) => Ok(Need::Nothing(self.done(built))),
+            (Stage::Linking(built), Got::Edited(Ok(_))) => Ok(Need::Nothing(Box::new(self.done(built)))),
             (Stage::Linking(_), Got::Edited(Err(error))) => match error {
                 ChangeError::Edit {
                     error: EditError { problem: EditProblem::Exists | EditProblem::Changed { .. }, .. },
@@ -138,7 +139,7 @@ impl Reach {
     fn walk(&mut self, walk: Walk) -> Result<Need, DriveError> {
         match walk.next() {
             Ok(Next::Table(directory)) => {
-                self.stage = Stage::Walking(walk);
+                self.stage = Stage::Walking(Box::new(walk));
                 Ok(Need::Table(directory))
             }
             Ok(Next::There) => self.there(&walk),
@@ -150,7 +151,7 @@ impl Reach {
     fn there(&mut self, walk: &Walk) -> Result<Need, DriveError> {
         match &self.goal {
             Goal::Made(_) => match walk.directory() {
-                Ok(cap) => Ok(Need::Nothing(Done::Made { cap, existed: true })),
+                Ok(cap) => Ok(Need::Nothing(Box::new(Done::Made { cap, existed: true }))),
                 Err(error) => match self.place.as_ref().and_then(|place| place.path.split_last()) {
                     Some((_, name)) => Err(DriveError::Exists { name: name.clone() }),
                     None => Err(error),

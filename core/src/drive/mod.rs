@@ -14,8 +14,6 @@ mod fetch;
 mod machine;
 mod make;
 mod shift;
-#[cfg(test)]
-mod tests;
 mod walk;
 
 pub use error::DriveError;
@@ -25,6 +23,7 @@ use crate::capability::{Capability, DirectoryCap, MutableFormat};
 use crate::directory::{Child, Edit, Entry, Metadata, Name, Outcome, Path, Replace, Table};
 use crate::mutable::Edits;
 use crate::rsa::PrivateKey;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 
@@ -115,7 +114,7 @@ impl Hash for NewDirectory {
 #[derive(Clone, Debug)]
 pub enum Done {
     /// What is at a place.
-    Seen(Sight),
+    Seen(Box<Sight>),
     /// A directory is there.
     Made {
         /// The directory.

@@ -7,6 +7,7 @@ use super::{Done, DriveError, Place, Sight};
 use crate::capability::{Capability, DirectoryCap, MutableCap};
 use crate::directory::{Edit, Move, Name, Outcome, Replace, Seen, Table};
 use crate::mutable::ChangeError;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -46,7 +47,7 @@ impl Look {
 
     fn seen(&mut self, table: Option<Table>) -> Need {
         let (child, link) = self.walk.take().expect("it ends once").into_found();
-        Need::Nothing(Done::Seen(Sight { child, link, table }))
+        Need::Nothing(Box::new(Done::Seen(Box::new(Sight { child, link, table }))))
     }
 }
 
@@ -180,5 +181,5 @@ impl Shift {
 }
 
 fn edited(directory: MutableCap, outcomes: Vec<Outcome>) -> Need {
-    Need::Nothing(Done::Edited { directory: DirectoryCap::Mutable(directory), outcomes })
+    Need::Nothing(Box::new(Done::Edited { directory: DirectoryCap::Mutable(directory), outcomes }))
 }
