@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tallac_core::base32;
+use tallac_soft_rsa::test_key;
 use tallac_tests::{Grid, Options, content, peer};
 use tempfile::TempDir;
 
@@ -73,6 +75,15 @@ impl<'a> User<'a> {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Said { code: output.status.code(), stdout: output.stdout, stderr }
     }
+}
+
+/// As PEM has it.
+fn base64(python: &Path, bytes: &[u8]) -> String {
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let program =
+        "import base64, sys; print(base64.encodebytes(bytes.fromhex(sys.argv[1])).decode(), end='')";
+    let output = Command::new(python).args(["-c", program, &hex]).output().expect("Python runs");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 fn grid() -> Grid {
@@ -146,13 +157,20 @@ fn files_directories_and_aliases() {
         assert_eq!(tahoe(&["get", &cap]).good().stdout, content(1, 100_000));
     }
     assert!(tahoe(&["put", "--mutable", &one]).good().text().starts_with("URI:SSK:"));
-    // A key made elsewhere decides the capability, so it is the same twice, and refused.
-    let key = concat!(env!("CARGO_MANIFEST_DIR"), "/../soft-rsa/keys");
-    assert!(Path::new(key).exists());
+    // A key made elsewhere decides the capability; a second file cannot have it.
+    let pem = format!(
+        "-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----\n",
+        base64(python, test_key(1).pkcs8())
+    );
+    let pem = format!("--private-key-path={}", user.write("key.pem", pem.as_bytes()));
+    let keyed = tahoe(&["put", "--mutable", &pem, &one]).good().text();
+    assert_eq!(keyed.split(':').nth(2), Some(&*base32::encode(test_key(1).write_key().expose())), "{keyed}");
+    assert_ne!(tahoe(&["put", "--mutable", &pem, &two]).code, Some(0));
+    assert_eq!(tahoe(&["get", &keyed]).good().stdout, content(1, 100_000));
 
     // What ls shows.
     assert_eq!(tahoe(&["ls", "home:"]).good().lines(), ["a", "mdmf", "new", "sdmf"]);
-    assert_eq!(tahoe(&["ls", "-F", "home:"]).good().lines(), ["a/", "mdmf*", "new/", "sdmf*"].map(|line| line.replace('*', "")));
+    assert_eq!(tahoe(&["ls", "-F", "home:"]).good().lines(), ["a/", "mdmf*", "new/", "sdmf*"]);
     let long = tahoe(&["ls", "-l", "home:a"]).good().lines();
     assert!(long[0].starts_with("-r-- 70000 ") && long[0].ends_with(" file"), "{long:?}");
     assert!(long[1].starts_with("drwx - ") && long[1].ends_with(" b"), "{long:?}");

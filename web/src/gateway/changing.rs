@@ -276,7 +276,7 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let result = result.map(|done| *done);
         match (then, result) {
-            (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(sight), now),
+            (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(*sight), now),
             (Then::Show(request), Err(error)) => self.looked(conn, &request, Err(&error), now),
             (Then::Made { must_be_new: true, .. }, Ok(Done::Made { existed: true, .. })) => {
                 Err(Refusal::new(409, "There is a directory of this name already."))
