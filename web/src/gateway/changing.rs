@@ -63,13 +63,13 @@ impl Gateway {
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        let nowhere = request.segments.len() < 2 || request.segments[1].is_empty();
+        let nowhere = request.is_nowhere();
         match request.t() {
             "mkdir" | "mkdir-p" if !body.trim_ascii().is_empty() => {
                 Err(Refusal::bad("t=mkdir takes no children; t=mkdir-with-children does."))
             }
             "mkdir" | "mkdir-p" | "mkdir-with-children" | "mkdir-immutable" => {
-                self.mkdir(conn, request, body, nowhere, now)
+                self.mkdir(conn, request, body, now)
             }
             "" | "upload" => Err(Refusal::bad("The form has no field `file` with something to store.")),
             "check" | "start-deep-check" | "stream-deep-check" | "start-manifest" | "stream-manifest"
@@ -96,7 +96,6 @@ impl Gateway {
         conn: ConnId,
         request: &Request,
         body: &Bytes,
-        nowhere: bool,
         now: Now,
     ) -> Result<(), Refusal> {
         let (t, args) = (request.t(), &request.args);
@@ -112,7 +111,7 @@ impl Gateway {
         let children =
             children.into_iter().map(|new| (new.name, new.child, new.metadata.unwrap_or_default())).collect();
         let new = NewDirectory { keep, children };
-        if nowhere {
+        if request.is_nowhere() {
             let then = Then::Made { must_be_new: false, when_done };
             self.errand(conn, Errand::Make { place: None, new }, then, now);
             return Ok(());

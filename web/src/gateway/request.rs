@@ -50,6 +50,12 @@ impl Request {
         self.args.get("t").unwrap_or("").trim()
     }
 
+    /// Whether it is about no capability: something is made and linked nowhere.
+    pub(super) fn is_nowhere(&self) -> bool {
+        matches!(self.segments.as_slice(), [_])
+            || matches!(self.segments.as_slice(), [_, end] if end.is_empty())
+    }
+
     /// The capability that the path begins with.
     pub(super) fn cap(&self) -> Result<Capability, Refusal> {
         parse_cap(self.segments.get(1).map_or("", String::as_str))

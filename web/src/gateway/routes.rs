@@ -5,6 +5,7 @@ use super::refusal::Refusal;
 use super::request::Request;
 use super::{Gateway, status, text};
 use crate::http::{Headers, Method, RequestHead};
+use bytes::Bytes;
 use tallac_core::capability::CAPABILITY_LEN_MAX;
 use tallac_core::machine::ConnId;
 use tallac_core::time::Now;
@@ -56,12 +57,11 @@ impl Gateway {
     }
 
     fn put(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
-        let nowhere = request.segments.len() < 2 || request.segments[1].is_empty();
         match request.t() {
             "" => self.store(conn, &request, now),
-            "mkdir" => self.mkdir(conn, &request, &bytes::Bytes::new(), nowhere, now),
+            "mkdir" => self.mkdir(conn, &request, &Bytes::new(), now),
             // A capability, and the line end that some programs send with it.
-            "uri" if !nowhere => self.gather(conn, request, CAPABILITY_LEN_MAX as u64 + 2),
+            "uri" if !request.is_nowhere() => self.gather(conn, request, CAPABILITY_LEN_MAX as u64 + 2),
             _ => {
                 Err(Refusal::bad("The argument t= is mkdir or uri in a PUT, or is left out to store a file."))
             }

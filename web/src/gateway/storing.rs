@@ -149,7 +149,7 @@ impl Gateway {
         let new = request.args.new_file()?;
         check_offset(&request.args)?;
         let mut goal = self.goal(request, new, len)?;
-        if request.segments.len() > 1 && !request.segments[1].is_empty() {
+        if !request.is_nowhere() {
             let place = request.place()?;
             if place.path.names().is_empty() {
                 goal.keep = Keep::Overwrite(to_overwrite(&place.start, request.args.replace()?)?);
@@ -170,12 +170,13 @@ impl Gateway {
         content: Content,
         now: Now,
     ) -> Result<(), Refusal> {
-        if !["upload", ""].contains(&request.t()) {
+        let nowhere = request.is_nowhere();
+        if request.t() != "upload" && !(nowhere && request.t().is_empty()) {
             return Err(Refusal::bad("A form with a file needs t=upload, before the file."));
         }
         let args = &request.args;
         let mut goal = self.goal(request, args.new_file()?, None)?;
-        if request.segments.len() > 1 && !request.segments[1].is_empty() {
+        if !nowhere {
             let cap = request.cap()?;
             let named = args.get("name").filter(|name| !name.is_empty());
             let filename = filename.filter(|name| !name.is_empty());

@@ -393,7 +393,8 @@ mod tests {
 
     #[test]
     fn content_types() {
-        let kind = |value| Multipart::for_content_type(value).map(|form| form.map(|form| form.delimiter));
+        let kind =
+            |value: &str| Multipart::for_content_type(value).map(|form| form.map(|form| form.delimiter));
         assert_eq!(kind("Multipart/Form-Data; boundary=ab"), Some(Ok(b"\r\n--ab".to_vec())));
         assert_eq!(kind("multipart/form-data;charset=x; boundary=\"a b\""), Some(Ok(b"\r\n--a b".to_vec())));
         assert_eq!(kind("text/plain; boundary=ab"), None);
