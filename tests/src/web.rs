@@ -20,6 +20,22 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let line =
+            |line: &'_ str| line.split_once(": ").is_some_and(|(key, _)| key.eq_ignore_ascii_case(name));
+        self.head
+            .lines()
+            .find(|found| line(found))
+            .and_then(|found| found.split_once(": "))
+            .map(|(_, value)| value)
+    }
+
+    /// The body as text, whatever the status.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
     /// The body of a success, as text.
     #[track_caller]
     pub fn good(self) -> String {
@@ -32,13 +48,21 @@ impl Answer {
 /// One request on a connection of its own.
 #[track_caller]
 pub fn ask(authority: &str, method: &str, path: &str, body: &[u8]) -> Answer {
+    ask_with(authority, method, path, "", body)
+}
+
+/// The same with more header lines, each with its end.
+#[track_caller]
+pub fn ask_with(authority: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(authority).expect("it listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a duration");
     let head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "{method} {path} HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
-    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("it reads");
+    stream.write_all(head.as_bytes()).expect("it reads");
+    // Who refuses early may not read all of it.
+    let _ = stream.write_all(body);
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).expect("it answers");
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
