@@ -394,8 +394,8 @@ impl<T: Tamper> MemoryGrid<T> {
         change: Change,
         consent: Consent,
     ) -> Result<Box<Changed>, Box<ChangeError>> {
-        let (id, begun) = (self.operation(), self.now.instant);
-        self.command(Command::Change { id, subject, change, consent });
+        let begun = self.now.instant;
+        let id = self.begin_change(subject, change, consent);
         loop {
             if let Report::Changed { id: of, result } = self.next_report(begun)
                 && of == id
@@ -403,6 +403,18 @@ impl<T: Tamper> MemoryGrid<T> {
                 return result;
             }
         }
+    }
+
+    /// Begins to change a mutable file, or to make one.
+    pub fn begin_change(&mut self, subject: Subject, change: Change, consent: Consent) -> OperationId {
+        let id = self.operation();
+        self.command(Command::Change { id, subject, change, consent });
+        id
+    }
+
+    /// Gives an operation up.
+    pub fn cancel(&mut self, id: OperationId) {
+        self.command(Command::Cancel { id });
     }
 
     /// Gives a read up, and gives what is reported of it after that.

@@ -1,7 +1,9 @@
 //! Mutable files that are made, overwritten and read back, on servers that behave and on some that do not.
 
 use tallac_core::capability::{MutableCap, MutableFormat};
-use tallac_core::directory::{Child, DirectoryKind, Edit, EditProblem, Name, Only, Replace, Seen};
+use tallac_core::directory::{
+    Access, Child, DirectoryKind, Edit, EditProblem, Name, Only, Replace, Seen, Table,
+};
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
 use tallac_core::payload::Payload;
 use tallac_soft_rsa::test_key;
@@ -233,4 +235,60 @@ fn a_part_over_damaged_hashes() {
     patched(&mut expected, 2_000, b"newer");
     holds(&mut grid, &cap, &expected);
     assert!(written(&grid) - before < 50_000, "a block of it");
+}
+
+/// A writer that dies between servers: whatever he has written, the next one finds a directory with all
+/// that was acknowledged before.
+#[test]
+fn a_writer_that_dies_between_servers() {
+    let link = |text: &str| {
+        let child = Child::new(None, Some("URI:LIT:krugkidfnzsc4"), DirectoryKind::Mutable).expect("a child");
+        let (name, metadata) = (Name::new(text).expect("a good name"), None);
+        let edit = Edit::Link { name, child, metadata, replace: Replace::Anything, seen: Seen::Unchecked };
+        Change::Edit(Edits(vec![edit]))
+    };
+    let mut grid = Grid::new(&GridSetup::new(3, 10), Honest);
+    let cap = make(&mut grid, MutableFormat::Sdmf, 6, b"").cap;
+    let subject = || Subject::Existing(cap.clone());
+    let mut written = 0;
+    for step in 0..60 {
+        let sequence =
+            |grid: &mut Grid| grid.read(&cap.read_cap()).found.expect("it is there").version.sequence;
+        let before = sequence(&mut grid);
+        let dying = grid.begin_change(subject(), link(&format!("dying {step}")), Consent::Majority);
+        grid.run(std::time::Duration::from_micros(4_000 + 100 * step));
+        grid.cancel(dying);
+        grid.run(std::time::Duration::from_millis(100));
+        let changed = grid.change(subject(), link(&format!("living {step}")), Consent::Majority);
+        let changed = changed.unwrap_or_else(|error| panic!("after step {step}: {error}"));
+        written += u64::from(changed.version.sequence > before + 1);
+    }
+    let got = grid.read(&cap.read_cap()).content;
+    let table = Table::unpack(got.into(), Access::Write(cap.write_key.clone())).expect("a directory");
+    for step in 0..60 {
+        assert!(table.get(&Name::new(&format!("living {step}")).expect("a name")).is_some(), "step {step}");
+    }
+    assert!((5..55).contains(&written), "{written} of 60 had written something");
+}
+
+/// 256 shares are possible for immutable files; the number of a mutable one's is a single byte.
+#[test]
+fn more_shares_than_a_mutable_file_can_have() {
+    let setup = GridSetup { servers: 5, ..GridSetup::new(3, 256) };
+    let mut grid = Grid::new(&setup, Honest);
+    let changed = make(&mut grid, MutableFormat::Mdmf, 1, &content(1, 10_000));
+    assert_eq!((changed.total, changed.shares_placed()), (255, 255));
+    holds(&mut grid, &changed.cap, &content(1, 10_000));
+}
+
+#[test]
+fn files_too_large_for_their_format() {
+    let setup = GridSetup { servers: 4, ..GridSetup::new(1, 4) };
+    let mut grid = Grid::new(&setup, Honest);
+    for (format, len) in [(MutableFormat::Sdmf, 17 << 20), (MutableFormat::Mdmf, 18 << 20)] {
+        let key = Some(test_key(1));
+        let subject = Subject::New { format, key };
+        let refused = grid.change(subject, overwrite(&vec![0; len]), Consent::Majority).unwrap_err();
+        assert!(matches!(*refused, ChangeError::Make(_)), "{refused}");
+    }
 }
