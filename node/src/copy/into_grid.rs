@@ -1,0 +1,526 @@
+//! Copying into the grid: from this machine, and from elsewhere in the grid.
+//!
+//! A directory that is missing is made empty and linked at once, together with its siblings; then it is
+//! filled. Files are stored without a name and linked in batches, many with one new version of their
+//! directory. So an interrupted copy has lost little, and a second run of the same tree makes no version
+//! at all: what is there is looked up first, and only what differs is linked.
+
+use super::ends::{Source, What};
+use super::local::{self, Found, LocalDirectory};
+use super::pool::Tasks;
+use super::{GridDirectory, Session, WORKERS};
+use crate::drive::Place;
+use crate::drive::cap::CapText;
+use crate::drive::path::below;
+use crate::exit::{Failure, failed};
+use crate::webapi::{Entry, EntryKind, Link, Upload};
+use anyhow::{Context, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tallac_core::directory::Name;
+use tallac_core::storage_index::StorageIndex;
+use tallac_host::unix;
+
+/// Links made with one version of a directory.
+const BATCH_MAX: usize = 500;
+/// How long a link waits for others.
+const BATCH_AGE_MAX: Duration = Duration::from_secs(10);
+/// How often a file is read again that changes while it is read.
+const READS_MAX: usize = 3;
+
+/// A directory that is filled.
+struct Target {
+    cap: CapText,
+    said: String,
+    /// What was in it before.
+    children: BTreeMap<String, Entry>,
+    batch: Mutex<Batch>,
+    /// Files that are on their way into it.
+    expected: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Batch {
+    links: Vec<(Name, Link)>,
+    /// Bytes of the copied files among them; linked ones have none.
+    bytes: u64,
+    copied: u64,
+    since: Option<Instant>,
+}
+
+enum Task {
+    Directory { from: From, cap: CapText, said: String, is_new: bool },
+    File { from: FileFrom, name: Name, into: Arc<Target> },
+}
+
+/// A directory that is copied.
+enum From {
+    Local(LocalDirectory),
+    Grid(GridDirectory),
+}
+
+/// A file that is copied.
+enum FileFrom {
+    Local { path: PathBuf, size: u64 },
+    Grid(Entry),
+}
+
+enum Content {
+    Directory(From),
+    File(FileFrom),
+}
+
+/// The directories of the grid that are filled: none of them is walked.
+type Filled = Mutex<BTreeSet<StorageIndex>>;
+
+/// Copies sources into a directory, which is made first if need be.
+pub(super) fn copy(session: &Session, place: &Place, sources: Vec<Source>) -> Result<()> {
+    let mut contents = Vec::new();
+    let mut whole = None;
+    for source in sources {
+        let name = source.grid_name().with_context(|| source.said.clone())?;
+        let content = match source.what {
+            What::LocalFile(path, size) => Content::File(FileFrom::Local { path, size }),
+            What::LocalDirectory(directory) => Content::Directory(From::Local(directory)),
+            What::GridFile(entry) => Content::File(FileFrom::Grid(entry)),
+            What::GridDirectory(directory) => Content::Directory(From::Grid(directory)),
+        };
+        match (name, content) {
+            (Some(name), content) => contents.push((name, content)),
+            (None, Content::Directory(from)) => whole = Some(from),
+            (None, Content::File(_)) => {
+                return Err(failed(Failure::Usage, format!("{} has no name", source.said)));
+            }
+        }
+    }
+    let filled = Filled::default();
+    let (cap, is_new) = match session.gateway.look_up(&place.root, &place.names)? {
+        Some(entry) => (writable(&entry)?.with_context(|| place.said.clone())?, false),
+        None => {
+            let cap = session.gateway.make_path(&place.root, &place.names, None)?;
+            session.report.made();
+            (cap, true)
+        }
+    };
+    let mut first = Vec::new();
+    if let Some(from) = whole {
+        first.push(Task::Directory { from, cap, said: place.said.clone(), is_new });
+    } else {
+        filled.lock().expect("no worker panics with it").extend(cap.storage_index());
+        let target = open(session, cap, place.said.clone(), is_new)?;
+        first = fill(session, &filled, &target, contents);
+        if first.is_empty() {
+            return Ok(());
+        }
+    }
+    let left = Tasks::run(first, WORKERS, &|| session.is_over(), &|task, tasks: &Tasks<Task>| match task {
+        Task::Directory { from, cap, said, is_new } => {
+            match walk(session, &filled, from, cap, &said, is_new) {
+                Ok(more) => tasks.add(more),
+                Err(error) => session.report.failed(&said, &error),
+            }
+        }
+        Task::File { from, name, into } => {
+            if let Err(error) = file(session, from, &name, &into) {
+                session.report.failed(&below(&into.said, name.as_str()), &error);
+            }
+            into.one_less(session);
+        }
+    });
+    // After an interrupt, what has been stored is still linked.
+    for task in left {
+        if let Task::File { into, .. } = task {
+            into.one_less(session);
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the content of a mutable file.
+pub(super) fn overwrite(session: &Session, sources: Vec<Source>, cap: &CapText) {
+    for source in sources {
+        let from = match source.what {
+            What::LocalFile(path, size) => FileFrom::Local { path, size },
+            What::GridFile(entry) => FileFrom::Grid(entry),
+            What::LocalDirectory(_) | What::GridDirectory(_) => continue,
+        };
+        session.report.found(from.size());
+        if let Err(error) = replace(session, &from, cap) {
+            session.report.failed(&source.said, &error);
+        }
+    }
+}
+
+/// Looks at a directory and the one it goes to, makes what directories are missing, and gives the tasks
+/// that are then left.
+fn walk(
+    session: &Session,
+    filled: &Filled,
+    from: From,
+    cap: CapText,
+    said: &str,
+    is_new: bool,
+) -> Result<Vec<Task>> {
+    {
+        let mut filled = filled.lock().expect("no worker panics with it");
+        if let From::Grid(from) = &from
+            && from.cap.storage_index().is_some_and(|index| filled.contains(&index))
+        {
+            return Err(failed(Failure::Usage, format!("{} is not copied into itself", from.said)));
+        }
+        filled.extend(cap.storage_index());
+    }
+    let contents = match &from {
+        From::Local(directory) => local_contents(session, directory)?,
+        From::Grid(directory) => grid_contents(session, directory)?,
+    };
+    let target = open(session, cap, said.to_owned(), is_new)?;
+    Ok(fill(session, filled, &target, contents))
+}
+
+fn local_contents(session: &Session, directory: &LocalDirectory) -> Result<Vec<(Name, Content)>> {
+    let found = directory
+        .list(&session.report)
+        .with_context(|| format!("reading {}", local::said(&directory.path)))?;
+    let content = |found| match found {
+        Found::Directory(directory) => Content::Directory(From::Local(directory)),
+        Found::File { path, size } => Content::File(FileFrom::Local { path, size }),
+    };
+    Ok(found.into_iter().map(|(name, found)| (name, content(found))).collect())
+}
+
+fn grid_contents(session: &Session, directory: &GridDirectory) -> Result<Vec<(Name, Content)>> {
+    let mut contents = Vec::new();
+    for (name, entry) in super::list(session, directory)? {
+        let said = below(&directory.said, &name);
+        let content = match (entry.kind, entry.best()) {
+            (EntryKind::Directory, Some(cap)) => {
+                directory.child(cap.clone(), said.clone()).map(From::Grid).map(Content::Directory)
+            }
+            _ => Ok(Content::File(FileFrom::Grid(entry))),
+        };
+        let name = Name::new(&name).map_err(|error| failed(Failure::Usage, error.to_string()));
+        match name.and_then(|name| Ok((name, content?))) {
+            Ok(content) => contents.push(content),
+            Err(error) => session.report.failed(&said, &error),
+        }
+    }
+    Ok(contents)
+}
+
+/// A directory to fill, with what is in it.
+fn open(session: &Session, cap: CapText, said: String, is_new: bool) -> Result<Arc<Target>> {
+    let children = if is_new {
+        BTreeMap::new()
+    } else {
+        let entry = session.gateway.look_up(&cap, &[])?;
+        entry.map(|entry| entry.children).with_context(|| format!("{said} is gone"))?
+    };
+    Ok(Arc::new(Target { cap, said, children, batch: Mutex::default(), expected: AtomicUsize::new(0) }))
+}
+
+/// Makes and links the directories that are missing, and gives the tasks to copy what is in them, and the
+/// files.
+fn fill(
+    session: &Session,
+    filled: &Filled,
+    target: &Arc<Target>,
+    contents: Vec<(Name, Content)>,
+) -> Vec<Task> {
+    let (mut files, mut directories, mut new) = (Vec::new(), Vec::new(), Vec::new());
+    for (name, content) in contents {
+        match content {
+            Content::File(from) => {
+                session.report.found(from.size());
+                files.push(Task::File { from, name, into: target.clone() });
+            }
+            Content::Directory(from) => match directory_in(session, filled, target, &name, &from) {
+                Ok((cap, is_new)) => {
+                    let said = below(&target.said, name.as_str());
+                    if is_new {
+                        new.push((name, Link::directory(cap.clone())));
+                    }
+                    directories.push(Task::Directory { from, cap, said, is_new });
+                }
+                Err(error) => session.report.failed(&below(&target.said, name.as_str()), &error),
+            },
+        }
+    }
+    let made = new.len() as u64;
+    if made > 0
+        && let Err(error) = session.gateway.uninterrupted().set_children(&target.cap, &new)
+    {
+        session.report.failed_many(made, &format!("linking directories in {}", target.said), &error);
+        directories.retain(|task| matches!(task, Task::Directory { is_new: false, .. }));
+    }
+    target.expected.fetch_add(files.len(), Ordering::SeqCst);
+    files.append(&mut directories);
+    files
+}
+
+/// The directory of a name, made if there is none, and whether it was made.
+fn directory_in(
+    session: &Session,
+    filled: &Filled,
+    target: &Target,
+    name: &Name,
+    from: &From,
+) -> Result<(CapText, bool)> {
+    let Some(entry) = target.children.get(name.as_str()) else {
+        // Before an empty directory is made in vain.
+        if let From::Grid(from) = from
+            && let Some(index) = from.cap.storage_index()
+            && filled.lock().expect("no worker panics with it").contains(&index)
+        {
+            return Err(failed(Failure::Usage, format!("{} is not copied into itself", from.said)));
+        }
+        session.gateway.interrupt().check()?;
+        let cap = session.gateway.make_directory(None)?;
+        session.report.made();
+        return Ok((cap, true));
+    };
+    Ok((writable(entry)??, false))
+}
+
+/// The capability to change a directory.
+fn writable(entry: &Entry) -> Result<Result<CapText>> {
+    if !entry.is_directory() {
+        return Err(failed(Failure::Usage, "a file is where a directory should be; move it away"));
+    }
+    let cap = entry.write.clone();
+    Ok(cap.ok_or_else(|| failed(Failure::Usage, "you can only read that directory, not change it")))
+}
+
+/// Copies a file into a directory.
+fn file(session: &Session, from: FileFrom, name: &Name, into: &Target) -> Result<()> {
+    let there = into.children.get(name.as_str());
+    if there.is_some_and(Entry::is_directory) {
+        return Err(failed(Failure::Usage, "a directory is where the file should be; move it away"));
+    }
+    // A mutable file keeps its capability, and whoever has it sees the new content.
+    if let Some(cap) = there.filter(|there| there.mutable).and_then(|there| there.write.as_ref())
+        && !session.caps_only
+    {
+        return replace(session, &from, cap);
+    }
+    match from {
+        FileFrom::Local { path, .. } => {
+            let (cap, bytes, moved) = store_local(session, &path, there)?;
+            if there.and_then(Entry::best) == Some(&cap) {
+                session.report.kept(if moved { 0 } else { bytes });
+                return Ok(());
+            }
+            into.add(session, name, Link::file(cap), Some(bytes));
+        }
+        FileFrom::Grid(entry) if entry.mutable && !session.caps_only => {
+            let readable = entry.read.as_ref().or(entry.write.as_ref()).context("it cannot be read")?;
+            let (cap, bytes) = store_from_grid(session, readable)?;
+            if there.and_then(Entry::best) == Some(&cap) {
+                session.report.kept(0);
+                return Ok(());
+            }
+            into.add(session, name, Link::file(cap), Some(bytes));
+        }
+        FileFrom::Grid(entry) => {
+            if entry.best().is_none() {
+                return Err(failed(Failure::Usage, "it is of a kind that this node does not know"));
+            }
+            if there.and_then(Entry::best) == entry.best() {
+                session.report.kept(entry.size.unwrap_or(0));
+                return Ok(());
+            }
+            into.add(session, name, entry.to_link(), None);
+        }
+    }
+    Ok(())
+}
+
+/// Stores a local file, unless the record says that what is there is it. Gives its capability, its length,
+/// and whether bytes were moved.
+fn store_local(session: &Session, path: &Path, there: Option<&Entry>) -> Result<(CapText, u64, bool)> {
+    for attempt in 1.. {
+        let (mut file, state) = local::open(path)?;
+        if let Some(cap) = session.record.known(path, &state)
+            && there.and_then(Entry::best) == Some(&cap)
+        {
+            return Ok((cap, state.size, false));
+        }
+        let changed = || failed(Failure::General, "it changed while it was read; nothing was stored");
+        let still_good = || {
+            // What is at the path now may be another file: then that is what the user wants copied.
+            if local::state(path) == Some(state) { Ok(()) } else { Err(changed()) }
+        };
+        let stored = session.gateway.store(
+            "/uri",
+            Upload {
+                source: &mut file,
+                said: local::said(path),
+                len: Some(state.size),
+                moved: &|bytes| session.report.moved(bytes),
+                still_good: &still_good,
+            },
+        );
+        match stored {
+            Ok(stored) => {
+                session.record.note(path, &state, &stored.cap);
+                return Ok((stored.cap, state.size, true));
+            }
+            // A file that is gone or never rests fails after a few attempts.
+            Err(_)
+                if attempt < READS_MAX
+                    && file.metadata().is_ok_and(|now| unix::file_state(&now) != state) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    unreachable!("the loop has no other end")
+}
+
+/// Stores what a mutable file of the grid holds now.
+fn store_from_grid(session: &Session, cap: &CapText) -> Result<(CapText, u64)> {
+    let mut source = GridReader::new(session, cap)?;
+    let len = source.fetching.len;
+    let moved = AtomicUsize::new(0);
+    let upload = Upload {
+        source: &mut source,
+        said: "it".into(),
+        len,
+        moved: &|bytes| {
+            moved.fetch_add(bytes as usize, Ordering::Relaxed);
+            session.report.moved(bytes);
+        },
+        still_good: &|| Ok(()),
+    };
+    let stored = session.gateway.store("/uri", upload)?;
+    Ok((stored.cap, moved.into_inner() as u64))
+}
+
+/// Gives a mutable file a new content, unless it has it already.
+fn replace(session: &Session, from: &FileFrom, cap: &CapText) -> Result<()> {
+    let open = || -> Result<(Box<dyn Read + '_>, Option<u64>, String)> {
+        Ok(match from {
+            FileFrom::Local { path, .. } => {
+                let (file, state) = local::open(path)?;
+                (Box::new(file), Some(state.size), local::said(path))
+            }
+            FileFrom::Grid(entry) => {
+                let reader = GridReader::new(session, entry.best().context("it cannot be read")?)?;
+                let len = reader.fetching.len;
+                (Box::new(reader), len, "it".into())
+            }
+        })
+    };
+    if same(&mut GridReader::new(session, cap)?, &mut open()?.0)? {
+        session.report.kept(from.size());
+        return Ok(());
+    }
+    let (mut source, len, said) = open()?;
+    let upload = Upload {
+        source: &mut source,
+        said,
+        len,
+        moved: &|bytes| session.report.moved(bytes),
+        still_good: &|| Ok(()),
+    };
+    session.gateway.store(&crate::webapi::target(cap, &[], &[]), upload)?;
+    session.report.copied(1, len.unwrap_or(0));
+    Ok(())
+}
+
+/// Whether two contents are the same to their end.
+fn same(one: &mut dyn Read, other: &mut dyn Read) -> Result<bool> {
+    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let len = one.read(&mut left)?;
+        if len == 0 {
+            return Ok(other.read(&mut right[..1])? == 0);
+        }
+        match other.read_exact(&mut right[..len]) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
+            result => result?,
+        }
+        if left[..len] != right[..len] {
+            return Ok(false);
+        }
+    }
+}
+
+/// A file of the grid as something to read from.
+struct GridReader {
+    fetching: crate::webapi::Fetching,
+    piece: bytes::Bytes,
+}
+
+impl GridReader {
+    fn new(session: &Session, cap: &CapText) -> Result<GridReader> {
+        Ok(GridReader { fetching: session.gateway.fetch(cap)?, piece: bytes::Bytes::new() })
+    }
+}
+
+impl Read for GridReader {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.fetching.piece() {
+                Ok(Some(piece)) => self.piece = piece,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(std::io::Error::other(format!("{error:#}"))),
+            }
+        }
+        let len = out.len().min(self.piece.len());
+        out[..len].copy_from_slice(&self.piece.split_to(len));
+        Ok(len)
+    }
+}
+
+impl FileFrom {
+    fn size(&self) -> u64 {
+        match self {
+            FileFrom::Local { size, .. } => *size,
+            // An immutable file is linked, not moved.
+            FileFrom::Grid(_) => 0,
+        }
+    }
+}
+
+impl Target {
+    /// Links a file, sooner or later. `copied`: its bytes, if they have been stored for this.
+    fn add(&self, session: &Session, name: &Name, link: Link, copied: Option<u64>) {
+        let mut batch = self.batch.lock().expect("no worker panics with it");
+        batch.links.push((name.clone(), link));
+        batch.bytes += copied.unwrap_or(0);
+        batch.copied += u64::from(copied.is_some());
+        let since = *batch.since.get_or_insert_with(Instant::now);
+        let is_due = batch.links.len() >= BATCH_MAX || since.elapsed() >= BATCH_AGE_MAX;
+        let due = if is_due { std::mem::take(&mut *batch) } else { Batch::default() };
+        drop(batch);
+        self.link(session, due);
+    }
+
+    /// A file is done with; after the last one all that waits is linked.
+    fn one_less(&self, session: &Session) {
+        if self.expected.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let due = std::mem::take(&mut *self.batch.lock().expect("no worker panics with it"));
+            self.link(session, due);
+        }
+    }
+
+    fn link(&self, session: &Session, batch: Batch) {
+        let links = batch.links.len() as u64;
+        if links == 0 {
+            return;
+        }
+        // An interrupt comes too late for these: they have been stored.
+        match session.gateway.uninterrupted().set_children(&self.cap, &batch.links) {
+            Ok(()) => {
+                session.report.copied(batch.copied, batch.bytes);
+                session.report.linked(links - batch.copied);
+            }
+            Err(error) => {
+                session.report.failed_many(links, &format!("linking {links} files in {}", self.said), &error)
+            }
+        }
+    }
+}
