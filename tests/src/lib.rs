@@ -15,6 +15,8 @@ pub mod liar;
 pub mod memory_grid;
 pub mod peer;
 pub mod puppet;
+mod user;
 
 pub use content::{content, differs_at};
 pub use grid::{Grid, Options, Output, program};
+pub use user::User;

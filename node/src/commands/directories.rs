@@ -40,6 +40,7 @@ pub(crate) fn unlink(directory: &Path, args: &Unlink) -> Result<()> {
             ),
         ));
     }
+    place.check_writable()?;
     if drive.gateway.unlink(&place.root, &place.names)? { Ok(()) } else { Err(place.not_there()) }
 }
 

@@ -30,6 +30,7 @@ pub(crate) fn mv(directory: &Path, args: &Mv) -> Result<()> {
         // A gateway might link it where it is and then remove it.
         return drive.found(&from).map(drop);
     }
+    from.check_writable()?;
     let entry = drive.found(&from)?;
     let (to_above, to_name) = to.split_last().ok_or_else(|| taken(&to))?;
     if entry.is_directory() {

@@ -12,7 +12,7 @@ use super::{GridDirectory, Session, WORKERS};
 use crate::drive::Place;
 use crate::drive::cap::CapText;
 use crate::drive::path::below;
-use crate::exit::{Failure, failed};
+use crate::exit::{Failed, Failure, failed};
 use crate::webapi::{Entry, EntryKind, Link, Upload};
 use anyhow::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,20 +117,11 @@ pub(super) fn copy(session: &Session, place: &Place, sources: Vec<Source>) -> Re
             return Ok(());
         }
     }
-    let left = Tasks::run(first, WORKERS, &|| session.is_over(), &|task, tasks: &Tasks<Task>| match task {
-        Task::Directory { from, cap, said, is_new } => {
-            match walk(session, &filled, from, cap, &said, is_new) {
-                Ok(more) => tasks.add(more),
-                Err(error) => session.report.failed(&said, &error),
-            }
-        }
-        Task::File { from, name, into } => {
-            if let Err(error) = file(session, from, &name, &into) {
-                session.report.failed(&below(&into.said, name.as_str()), &error);
-            }
-            into.one_less(session);
-        }
-    });
+    let failed_once = Mutex::new(Vec::new());
+    let mut left = run(session, &filled, first, WORKERS, Some(&failed_once));
+    // Alone: servers may refuse a content while the same one is being stored from another file.
+    let failed_once = failed_once.into_inner().expect("no worker panics with it");
+    left.extend(run(session, &filled, failed_once, 1, None));
     // After an interrupt, what has been stored is still linked.
     for task in left {
         if let Task::File { into, .. } = task {
@@ -138,6 +129,41 @@ pub(super) fn copy(session: &Session, place: &Place, sources: Vec<Source>) -> Re
         }
     }
     Ok(())
+}
+
+/// Works tasks off, and gives those that were left over. Files that fail for a reason that may pass are put
+/// aside for later, if there is a later.
+fn run(
+    session: &Session,
+    filled: &Filled,
+    tasks: Vec<Task>,
+    workers: usize,
+    later: Option<&Mutex<Vec<Task>>>,
+) -> Vec<Task> {
+    Tasks::run(tasks, workers, &|| session.is_over(), &|task, tasks: &Tasks<Task>| match task {
+        Task::Directory { from, cap, said, is_new } => {
+            match walk(session, filled, from, cap, &said, is_new) {
+                Ok(more) => tasks.add(more),
+                Err(error) => session.report.failed(&said, &error),
+            }
+        }
+        Task::File { from, name, into } => {
+            if let Err(error) = file(session, &from, &name, &into) {
+                if let (Some(later), true) = (later, may_pass(&error)) {
+                    later.lock().expect("no worker panics with it").push(Task::File { from, name, into });
+                    return;
+                }
+                session.report.failed(&below(&into.said, name.as_str()), &error);
+            }
+            into.one_less(session);
+        }
+    })
+}
+
+/// Whether what failed may succeed a little later.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let failure = error.downcast_ref::<Failed>().map_or(Failure::General, |failed| failed.failure);
+    matches!(failure, Failure::General | Failure::Grid | Failure::CutShort)
 }
 
 /// Replaces the content of a mutable file.
@@ -296,7 +322,7 @@ fn writable(entry: &Entry) -> Result<Result<CapText>> {
 }
 
 /// Copies a file into a directory.
-fn file(session: &Session, from: FileFrom, name: &Name, into: &Target) -> Result<()> {
+fn file(session: &Session, from: &FileFrom, name: &Name, into: &Target) -> Result<()> {
     let there = into.children.get(name.as_str());
     if there.is_some_and(Entry::is_directory) {
         return Err(failed(Failure::Usage, "a directory is where the file should be; move it away"));
@@ -305,11 +331,11 @@ fn file(session: &Session, from: FileFrom, name: &Name, into: &Target) -> Result
     if let Some(cap) = there.filter(|there| there.mutable).and_then(|there| there.write.as_ref())
         && !session.caps_only
     {
-        return replace(session, &from, cap);
+        return replace(session, from, cap);
     }
     match from {
         FileFrom::Local { path, .. } => {
-            let (cap, bytes, moved) = store_local(session, &path, there)?;
+            let (cap, bytes, moved) = store_local(session, path, there)?;
             if there.and_then(Entry::best) == Some(&cap) {
                 session.report.kept(if moved { 0 } else { bytes });
                 return Ok(());

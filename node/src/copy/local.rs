@@ -53,7 +53,7 @@ impl LocalDirectory {
             }
         }
         // The order of the system means nothing.
-        entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+        entries.sort_by(|(one, found), (other, also)| (one, found.path()).cmp(&(other, also.path())));
         let mut last: Option<Name> = None;
         entries.retain(|(name, found)| {
             let taken = last.as_ref() == Some(name);

@@ -85,9 +85,19 @@ impl Place {
         Place { root: self.root.clone(), names, slash: false, said: path::below(&self.said, name.as_str()) }
     }
 
-    /// Refuses names that nobody should be given to read: what is there already may have them, but
-    /// nothing new gets them.
+    /// Refuses what is reached by a capability that only reads: what is below is then read-only, too.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.names.is_empty() || !self.root.is_directory() || self.root.is_writable() {
+            return Ok(());
+        }
+        let text = format!("you can only read {}, not change it: its capability allows no more", self.said);
+        Err(failed(Failure::Usage, text))
+    }
+
+    /// Refuses what [`check_writable`](Self::check_writable) refuses, and names that nobody should be given
+    /// to read: what is there already may have them, but nothing new gets them.
     pub(crate) fn check_creatable(&self) -> Result<()> {
+        self.check_writable()?;
         match self.names.iter().find_map(|name| name.problem().map(|problem| (name, problem))) {
             None => Ok(()),
             Some((name, problem)) => {
