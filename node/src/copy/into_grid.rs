@@ -6,51 +6,21 @@
 //! at all: what is there is looked up first, and only what differs is linked.
 
 use super::ends::{Source, What};
+use super::filling::Target;
 use super::local::{self, Found, LocalDirectory};
 use super::pool::Tasks;
+use super::storing::{FileFrom, replace, store_from_grid, store_local};
 use super::{GridDirectory, Session, WORKERS};
 use crate::drive::Place;
 use crate::drive::cap::CapText;
 use crate::drive::path::below;
 use crate::exit::{Failed, Failure, failed};
-use crate::webapi::{Entry, EntryKind, Link, Upload};
+use crate::webapi::{Entry, EntryKind, Link};
 use anyhow::{Context, Result};
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 use tallac_core::directory::Name;
 use tallac_core::storage_index::StorageIndex;
-use tallac_host::unix;
-
-/// Links made with one version of a directory.
-const BATCH_MAX: usize = 500;
-/// How long a link waits for others.
-const BATCH_AGE_MAX: Duration = Duration::from_secs(10);
-/// How often a file is read again that changes while it is read.
-const READS_MAX: usize = 3;
-
-/// A directory that is filled.
-struct Target {
-    cap: CapText,
-    said: String,
-    /// What was in it before.
-    children: BTreeMap<String, Entry>,
-    batch: Mutex<Batch>,
-    /// Files that are on their way into it.
-    expected: AtomicUsize,
-}
-
-#[derive(Default)]
-struct Batch {
-    links: Vec<(Name, Link)>,
-    /// Bytes of the copied files among them; linked ones have none.
-    bytes: u64,
-    copied: u64,
-    since: Option<Instant>,
-}
 
 enum Task {
     Directory { from: From, cap: CapText, said: String, is_new: bool },
@@ -61,12 +31,6 @@ enum Task {
 enum From {
     Local(LocalDirectory),
     Grid(GridDirectory),
-}
-
-/// A file that is copied.
-enum FileFrom {
-    Local { path: PathBuf, size: u64 },
-    Grid(Entry),
 }
 
 enum Content {
@@ -111,7 +75,7 @@ pub(super) fn copy(session: &Session, place: &Place, sources: Vec<Source>) -> Re
         first.push(Task::Directory { from, cap, said: place.said.clone(), is_new });
     } else {
         filled.lock().expect("no worker panics with it").extend(cap.storage_index());
-        let target = open(session, cap, place.said.clone(), is_new)?;
+        let target = Target::open(session, cap, place.said.clone(), is_new)?;
         first = fill(session, &filled, &target, contents);
         if first.is_empty() {
             return Ok(());
@@ -204,7 +168,7 @@ fn walk(
         From::Local(directory) => local_contents(session, directory)?,
         From::Grid(directory) => grid_contents(session, directory)?,
     };
-    let target = open(session, cap, said.to_owned(), is_new)?;
+    let target = Target::open(session, cap, said.to_owned(), is_new)?;
     Ok(fill(session, filled, &target, contents))
 }
 
@@ -236,17 +200,6 @@ fn grid_contents(session: &Session, directory: &GridDirectory) -> Result<Vec<(Na
         }
     }
     Ok(contents)
-}
-
-/// A directory to fill, with what is in it.
-fn open(session: &Session, cap: CapText, said: String, is_new: bool) -> Result<Arc<Target>> {
-    let children = if is_new {
-        BTreeMap::new()
-    } else {
-        let entry = session.gateway.look_up(&cap, &[])?;
-        entry.map(|entry| entry.children).with_context(|| format!("{said} is gone"))?
-    };
-    Ok(Arc::new(Target { cap, said, children, batch: Mutex::default(), expected: AtomicUsize::new(0) }))
 }
 
 /// Makes and links the directories that are missing, and gives the tasks to copy what is in them, and the
@@ -283,7 +236,7 @@ fn fill(
         session.report.failed_many(made, &format!("linking directories in {}", target.said), &error);
         directories.retain(|task| matches!(task, Task::Directory { is_new: false, .. }));
     }
-    target.expected.fetch_add(files.len(), Ordering::SeqCst);
+    target.expect(files.len());
     files.append(&mut directories);
     files
 }
@@ -363,190 +316,4 @@ fn file(session: &Session, from: &FileFrom, name: &Name, into: &Target) -> Resul
         }
     }
     Ok(())
-}
-
-/// Stores a local file, unless the record says that what is there is it. Gives its capability, its length,
-/// and whether bytes were moved.
-fn store_local(session: &Session, path: &Path, there: Option<&Entry>) -> Result<(CapText, u64, bool)> {
-    for attempt in 1.. {
-        let (mut file, state) = local::open(path)?;
-        if let Some(cap) = session.record.known(path, &state)
-            && there.and_then(Entry::best) == Some(&cap)
-        {
-            return Ok((cap, state.size, false));
-        }
-        let changed = || failed(Failure::General, "it changed while it was read; nothing was stored");
-        let still_good = || {
-            // What is at the path now may be another file: then that is what the user wants copied.
-            if local::state(path) == Some(state) { Ok(()) } else { Err(changed()) }
-        };
-        let stored = session.gateway.store(
-            "/uri",
-            Upload {
-                source: &mut file,
-                said: local::said(path),
-                len: Some(state.size),
-                moved: &|bytes| session.report.moved(bytes),
-                still_good: &still_good,
-            },
-        );
-        match stored {
-            Ok(stored) => {
-                session.record.note(path, &state, &stored.cap);
-                return Ok((stored.cap, state.size, true));
-            }
-            // A file that is gone or never rests fails after a few attempts.
-            Err(_)
-                if attempt < READS_MAX
-                    && file.metadata().is_ok_and(|now| unix::file_state(&now) != state) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    unreachable!("the loop has no other end")
-}
-
-/// Stores what a mutable file of the grid holds now.
-fn store_from_grid(session: &Session, cap: &CapText) -> Result<(CapText, u64)> {
-    let mut source = GridReader::new(session, cap)?;
-    let len = source.fetching.len;
-    let moved = AtomicUsize::new(0);
-    let upload = Upload {
-        source: &mut source,
-        said: "it".into(),
-        len,
-        moved: &|bytes| {
-            moved.fetch_add(bytes as usize, Ordering::Relaxed);
-            session.report.moved(bytes);
-        },
-        still_good: &|| Ok(()),
-    };
-    let stored = session.gateway.store("/uri", upload)?;
-    Ok((stored.cap, moved.into_inner() as u64))
-}
-
-/// Gives a mutable file a new content, unless it has it already.
-fn replace(session: &Session, from: &FileFrom, cap: &CapText) -> Result<()> {
-    let open = || -> Result<(Box<dyn Read + '_>, Option<u64>, String)> {
-        Ok(match from {
-            FileFrom::Local { path, .. } => {
-                let (file, state) = local::open(path)?;
-                (Box::new(file), Some(state.size), local::said(path))
-            }
-            FileFrom::Grid(entry) => {
-                let reader = GridReader::new(session, entry.best().context("it cannot be read")?)?;
-                let len = reader.fetching.len;
-                (Box::new(reader), len, "it".into())
-            }
-        })
-    };
-    if same(&mut GridReader::new(session, cap)?, &mut open()?.0)? {
-        session.report.kept(from.size());
-        return Ok(());
-    }
-    let (mut source, len, said) = open()?;
-    let upload = Upload {
-        source: &mut source,
-        said,
-        len,
-        moved: &|bytes| session.report.moved(bytes),
-        still_good: &|| Ok(()),
-    };
-    session.gateway.store(&crate::webapi::target(cap, &[], &[]), upload)?;
-    session.report.copied(1, len.unwrap_or(0));
-    Ok(())
-}
-
-/// Whether two contents are the same to their end.
-fn same(one: &mut dyn Read, other: &mut dyn Read) -> Result<bool> {
-    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
-    loop {
-        let len = one.read(&mut left)?;
-        if len == 0 {
-            return Ok(other.read(&mut right[..1])? == 0);
-        }
-        match other.read_exact(&mut right[..len]) {
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(false),
-            result => result?,
-        }
-        if left[..len] != right[..len] {
-            return Ok(false);
-        }
-    }
-}
-
-/// A file of the grid as something to read from.
-struct GridReader {
-    fetching: crate::webapi::Fetching,
-    piece: bytes::Bytes,
-}
-
-impl GridReader {
-    fn new(session: &Session, cap: &CapText) -> Result<GridReader> {
-        Ok(GridReader { fetching: session.gateway.fetch(cap)?, piece: bytes::Bytes::new() })
-    }
-}
-
-impl Read for GridReader {
-    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.fetching.piece() {
-                Ok(Some(piece)) => self.piece = piece,
-                Ok(None) => return Ok(0),
-                Err(error) => return Err(std::io::Error::other(format!("{error:#}"))),
-            }
-        }
-        let len = out.len().min(self.piece.len());
-        out[..len].copy_from_slice(&self.piece.split_to(len));
-        Ok(len)
-    }
-}
-
-impl FileFrom {
-    fn size(&self) -> u64 {
-        match self {
-            FileFrom::Local { size, .. } => *size,
-            // An immutable file is linked, not moved.
-            FileFrom::Grid(_) => 0,
-        }
-    }
-}
-
-impl Target {
-    /// Links a file, sooner or later. `copied`: its bytes, if they have been stored for this.
-    fn add(&self, session: &Session, name: &Name, link: Link, copied: Option<u64>) {
-        let mut batch = self.batch.lock().expect("no worker panics with it");
-        batch.links.push((name.clone(), link));
-        batch.bytes += copied.unwrap_or(0);
-        batch.copied += u64::from(copied.is_some());
-        let since = *batch.since.get_or_insert_with(Instant::now);
-        let is_due = batch.links.len() >= BATCH_MAX || since.elapsed() >= BATCH_AGE_MAX;
-        let due = if is_due { std::mem::take(&mut *batch) } else { Batch::default() };
-        drop(batch);
-        self.link(session, due);
-    }
-
-    /// A file is done with; after the last one all that waits is linked.
-    fn one_less(&self, session: &Session) {
-        if self.expected.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let due = std::mem::take(&mut *self.batch.lock().expect("no worker panics with it"));
-            self.link(session, due);
-        }
-    }
-
-    fn link(&self, session: &Session, batch: Batch) {
-        let links = batch.links.len() as u64;
-        if links == 0 {
-            return;
-        }
-        // An interrupt comes too late for these: they have been stored.
-        match session.gateway.uninterrupted().set_children(&self.cap, &batch.links) {
-            Ok(()) => {
-                session.report.copied(batch.copied, batch.bytes);
-                session.report.linked(links - batch.copied);
-            }
-            Err(error) => {
-                session.report.failed_many(links, &format!("linking {links} files in {}", self.said), &error)
-            }
-        }
-    }
 }

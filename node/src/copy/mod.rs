@@ -6,12 +6,14 @@
 
 mod chain;
 mod ends;
+mod filling;
 mod into_grid;
 mod into_local;
 mod local;
 mod pool;
 mod record;
 mod report;
+mod storing;
 
 use crate::cli::Cp;
 use crate::client::Interrupt;
