@@ -279,6 +279,8 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
             swissnum: swissnum(index),
         }),
         introducer: None,
+        vdrive: None,
+        vdrives: None,
         introducers: vec![],
         servers: if serves { vec![] } else { ids.zip(infos.iter().cloned()).collect() },
         preferred_servers: Default::default(),
@@ -289,5 +291,6 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
         lease_secret: Secret::from_bytes([8; 32]),
         peers: PeersConfig { connections_max: 64, program: "by hand".into() },
         keeps_cache: false,
+        ready_keys: 0,
     }
 }

@@ -63,6 +63,8 @@ pub const DIRECTORY_NAME_LEN_MAX: usize = 1024;
 pub const DIRECTORY_NAME_READ_LEN_MAX: usize = 64 * 1024;
 /// Bytes of the metadata of one link.
 pub const DIRECTORY_METADATA_LEN_MAX: usize = 1024 * 1024;
+/// Tables of directories that are read at once. Each is in memory whole.
+pub const TABLES_READ_MAX: usize = 16;
 /// Names in one path.
 pub const PATH_DEPTH_MAX: usize = 1_024;
 

@@ -2,16 +2,31 @@
 
 use crate::capability::{ChkCap, MutableReadCap};
 use crate::download::DownloadError;
+use crate::drive::{Done, DriveError, Errand};
 use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
+use crate::vdrive::{MakeRootError, RootMade};
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::ops::Range;
 
-/// Names an upload or download. Chosen by the embedding program, never used twice.
+/// Names an operation. Chosen by the embedding program, below 2^63, and never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct OperationId(pub u64);
+
+impl OperationId {
+    const INNER: u64 = 1 << 63;
+
+    /// Names an operation that a part of the node runs.
+    pub(crate) fn inner(number: u64) -> OperationId {
+        OperationId(number | OperationId::INNER)
+    }
+
+    pub(crate) fn is_inner(self) -> bool {
+        self.0 & OperationId::INNER != 0
+    }
+}
 
 /// How the key of a file comes about.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -86,6 +101,19 @@ pub enum Command {
         /// When that counts.
         consent: Consent,
     },
+    /// Make the shared root of the grid now, if this node is a vdrive server that has none yet.
+    /// Answered by `RootMade`.
+    MakeRoot {
+        /// Names the wish.
+        id: OperationId,
+    },
+    /// Do something in a drive. Answered by `Errand`.
+    Errand {
+        /// Names the errand.
+        id: OperationId,
+        /// What is to be done.
+        errand: Box<Errand>,
+    },
     /// Give an operation up. Nothing more is reported about it. A change may take effect all the same.
     Cancel {
         /// Which.
@@ -147,6 +175,20 @@ pub enum Report {
         /// The new version and where it is, or why it was not made.
         result: Result<Box<Changed>, Box<ChangeError>>,
     },
+    /// What came of the wish for a shared root.
+    RootMade {
+        /// The wish.
+        id: OperationId,
+        /// Whether it was made or there already, or why there is none.
+        result: Result<RootMade, MakeRootError>,
+    },
+    /// An errand is over.
+    Errand {
+        /// The errand.
+        id: OperationId,
+        /// What came of it.
+        result: Result<Box<Done>, Box<DriveError>>,
+    },
     /// Which version of a mutable file is being read, and how long it is.
     MutableFound {
         /// The download.
@@ -165,6 +207,26 @@ pub enum Report {
     Notice(Notice),
     /// The node has stopped.
     Stopped,
+}
+
+impl Report {
+    /// Which operation it is about.
+    pub fn operation(&self) -> Option<OperationId> {
+        match self {
+            Report::UploadGrant { id, .. }
+            | Report::UploadPlanned { id, .. }
+            | Report::UploadProgress { id, .. }
+            | Report::Uploaded { id, .. }
+            | Report::DownloadData { id, .. }
+            | Report::Downloaded { id, .. }
+            | Report::Changed { id, .. }
+            | Report::RootMade { id, .. }
+            | Report::Errand { id, .. }
+            | Report::MutableFound { id, .. }
+            | Report::MutableRead { id, .. } => Some(*id),
+            Report::Notice(_) | Report::Stopped => None,
+        }
+    }
 }
 
 /// Something worth a line in a log.

@@ -19,7 +19,7 @@ use tallac_web::http::{
 const LOOK_UP: Duration = Duration::from_millis(100);
 const READ_SIZE: usize = 256 * 1024;
 /// Most bytes of an answer that is meant to be short.
-const TEXT_LEN_MAX: usize = 64 * 1024 * 1024;
+pub(crate) const TEXT_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// Says whether the user wants to stop.
 #[derive(Clone, Default)]

@@ -24,9 +24,10 @@ const USAGE: &str = "usage: tallac-simulator run --seeds A..B [--lie none|no-syn
        tallac-simulator hash --seed N [the same options]
        tallac-simulator plan --seed N [the same options]
        tallac-simulator shrink --seed N [the same options]
-       tallac-simulator writers --seeds A..B [--writers N] [--names N] [--faults N] [--accept N]
+       tallac-simulator writers --seeds A..B [--writers N] [--names N] [--faults N] [--accept N] [--stale]
 --lie: how the disks lie about syncing; --blind: do not look at the disks when an upload is acknowledged
---accept: how many servers must accept a change, instead of more than half";
+--accept: how many servers must accept a change, instead of more than half;
+--stale: who was beaten writes what he made of the version he had read, and does not look again";
 
 fn main() -> ExitCode {
     match arguments(std::env::args().skip(1).collect()) {
@@ -116,6 +117,10 @@ fn arguments(words: Vec<String>) -> Option<Arguments> {
                     "--faults" => spec.faults = number.into(),
                     _ => spec.consent = Consent::Servers(number.into()),
                 }
+            }
+            "--stale" => {
+                let Task::Writers(spec) = &mut arguments.task else { return None };
+                spec.applies_again = false;
             }
             "--blind" => arguments.profile.looks_under_acks = false,
             _ => return None,

@@ -316,17 +316,11 @@ impl Operations {
         world: &mut World<Node>,
         servers: &BTreeMap<ServerId, NodeId>,
     ) {
-        let id = match &report {
-            Report::UploadGrant { id, .. }
-            | Report::UploadPlanned { id, .. }
-            | Report::UploadProgress { id, .. }
-            | Report::Uploaded { id, .. }
-            | Report::DownloadData { id, .. }
-            | Report::Downloaded { id, .. }
-            | Report::MutableFound { id, .. }
-            | Report::MutableRead { id, .. } => *id,
-            Report::Notice(_) | Report::Stopped | Report::Changed { .. } => return,
-        };
+        // Changes and errands are others' (the slots and the writers).
+        if matches!(report, Report::Changed { .. } | Report::Errand { .. }) {
+            return;
+        }
+        let Some(id) = report.operation() else { return };
         let Some(operation) = self.operations.get_mut(&id.0) else {
             return self.violations.push(format!("{node:?} reports of an operation nobody began"));
         };

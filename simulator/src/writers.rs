@@ -1,7 +1,7 @@
 //! Several people who add names to one directory at once, on a grid that fails around them.
 //!
 //! Each writer adds names one after the other, through a node of its own. What was acknowledged must be
-//! there in the end, whoever else wrote meanwhile, and whatever crashed.
+//! there in the end, and what was there before, whoever else wrote meanwhile, and whatever crashed.
 
 use crate::chance::Chance;
 use crate::world::Stepped;
@@ -9,13 +9,14 @@ use crate::{Crash, Grid, GridSpec, NodeId};
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use tallac_core::capability::MutableCap;
-use tallac_core::capability::MutableFormat;
-use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Only, Replace, Seen};
+use tallac_core::capability::{Capability, DirectoryCap, LiteralCap, MutableCap, MutableFormat};
+use tallac_core::directory::{Child, DirectoryKind, Edit, Metadata, Name, Path, Replace, Seen, Table};
+use tallac_core::drive::{Done, DriveError, Errand, Keep, NewDirectory, Place};
 use tallac_core::encoding::EncodingParams;
-use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
+use tallac_core::mutable::{Change, Consent, Edits, Subject};
 use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::payload::Payload;
+use tallac_core::time::UnixTime;
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -28,11 +29,14 @@ pub struct Writers {
     pub consent: Consent,
     /// How many faults strike meanwhile.
     pub faults: u32,
+    /// Whether a writer who was beaten applies his edit again to what is there then. Else he writes the
+    /// table that he made of what he read first, as a naive program would.
+    pub applies_again: bool,
 }
 
 impl Default for Writers {
     fn default() -> Writers {
-        Writers { writers: 2, names: 10, consent: Consent::Majority, faults: 12 }
+        Writers { writers: 2, names: 10, consent: Consent::Majority, faults: 12, applies_again: true }
     }
 }
 
@@ -67,7 +71,8 @@ struct Run {
     grid: Grid,
     chance: Chance,
     next: u64,
-    /// What each change under way is for: a writer's name, by the writer's place.
+    spec: Writers,
+    /// What each operation under way is for: a writer's name, by the writer's place.
     under_way: BTreeMap<OperationId, (usize, u32)>,
     /// Each writer's next name.
     at: Vec<u32>,
@@ -87,6 +92,7 @@ pub fn run(seed: u64, spec: &Writers) -> Written {
         grid: Grid::running(seed, &grid_spec),
         chance: Chance::named(seed, "writers"),
         next: 1 << 40,
+        spec: spec.clone(),
         under_way: BTreeMap::new(),
         at: vec![0; spec.writers.into()],
         cap: None,
@@ -94,12 +100,22 @@ pub fn run(seed: u64, spec: &Writers) -> Written {
         acknowledged: BTreeSet::new(),
     };
     run.make();
-    run.write(spec);
+    run.write();
     run.check();
     run.written.time = run.grid.world.now();
     run.written.acknowledged = run.acknowledged.len();
     run.written
 }
+
+/// What the directory holds before anybody writes: of every kind, so that nothing is lost unseen.
+const FOREIGN: [(&str, &str); 3] = [
+    ("a file", "URI:LIT:krugkidfnzsc4"),
+    ("of a kind to come", "ro.URI:FUTURE:of-which-nobody-knows"),
+    (
+        "a file that is nowhere",
+        "URI:CHK:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa:3:10:1000",
+    ),
+];
 
 fn name(writer: usize, number: u32) -> Name {
     Name::new(&format!("{writer}-{number}")).expect("a good name")
@@ -108,8 +124,32 @@ fn name(writer: usize, number: u32) -> Name {
 fn child(writer: usize, number: u32) -> Child {
     // The content does not matter: a literal with the name in it.
     let text = format!("{writer}-{number}");
-    let cap = tallac_core::capability::LiteralCap::new(text.into_bytes()).expect("it is short").to_string();
+    let cap = LiteralCap::new(text.into_bytes()).expect("it is short").to_string();
     Child::new(None, Some(&cap), DirectoryKind::Mutable).expect("a good child")
+}
+
+fn link(writer: usize, number: u32) -> Edit {
+    let (metadata, replace, seen) = (None, Replace::Nothing, Seen::Unchecked);
+    Edit::Link { name: name(writer, number), child: child(writer, number), metadata, replace, seen }
+}
+
+/// Why an attempt to add a name failed, in words; `Ok` with a table, if it was only read.
+type Outcome = Result<Option<Table>, String>;
+
+#[derive(Debug)]
+enum Happened {
+    Ended(OperationId, Outcome),
+    Timer(u64),
+}
+
+fn outcome(result: Result<Box<Done>, Box<DriveError>>) -> Outcome {
+    match result {
+        Ok(done) => Ok(match *done {
+            Done::Seen(sight) => sight.table,
+            Done::Made { .. } | Done::Edited { .. } => None,
+        }),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl Run {
@@ -118,13 +158,25 @@ impl Run {
         OperationId(self.next)
     }
 
-    /// Lets things happen until a change is over or a timer is due, until `end`.
+    /// Lets things happen until an operation is over or a timer is due, until `end`.
     fn step(&mut self, end: Duration) -> Option<Happened> {
         while self.grid.world.next_at().is_some_and(|next| next <= end) {
             let stepped = self.grid.world.step();
             while let Some((_, report)) = self.grid.world.poll_report() {
-                if let Report::Changed { id, result } = report {
-                    return Some(Happened::Changed(id, result));
+                match report {
+                    Report::Errand { id, result } => {
+                        if let Ok(done) = &result
+                            && let Done::Made { cap: DirectoryCap::Mutable(cap), .. } = &**done
+                        {
+                            self.cap = Some(cap.clone());
+                        }
+                        return Some(Happened::Ended(id, outcome(result)));
+                    }
+                    Report::Changed { id, result } => {
+                        let outcome = result.map(|_| None).map_err(|error| error.to_string());
+                        return Some(Happened::Ended(id, outcome));
+                    }
+                    _ => {}
                 }
             }
             if let Stepped::Timer(timer) = stepped {
@@ -134,90 +186,131 @@ impl Run {
         None
     }
 
-    fn change(&mut self, node: NodeId, change: Change, consent: Consent) -> OperationId {
+    fn send(&mut self, node: NodeId, errand: Errand) -> OperationId {
         let id = self.id();
-        let subject = match &self.cap {
-            Some(cap) => Subject::Existing(cap.clone()),
-            None => Subject::New { format: MutableFormat::Sdmf, key: None },
-        };
+        self.grid.world.command(node, Command::Errand { id, errand: Box::new(errand) });
+        id
+    }
+
+    fn directory(&self) -> Place {
+        let cap = self.cap.clone().expect("it was made");
+        Place { start: Capability::Directory(DirectoryCap::Mutable(cap)), path: Path::default() }
+    }
+
+    fn look(&mut self, node: NodeId) -> OperationId {
+        let place = self.directory();
+        self.send(node, Errand::Look { place, list: true })
+    }
+
+    fn change(&mut self, node: NodeId, change: Change) -> OperationId {
+        let id = self.id();
+        let subject = Subject::Existing(self.cap.clone().expect("it was made"));
+        let consent = self.spec.consent;
         self.grid.world.command(node, Command::Change { id, subject, change, consent });
         id
     }
 
     /// The first writer makes the directory.
     fn make(&mut self) {
-        let client = self.grid.clients[0];
-        let id = self.change(client, Change::Overwrite(Payload::from(Vec::new())), Consent::Majority);
+        let foreign = |(name, cap): (&str, &str)| {
+            let child = Child::new(None, Some(cap), DirectoryKind::Mutable).expect("a good child");
+            (Name::new(name).expect("a good name"), child, Metadata::default())
+        };
+        let children = FOREIGN.into_iter().map(foreign).collect();
+        let new = NewDirectory { keep: Keep::Mutable(MutableFormat::Sdmf, None), children };
+        let id = self.send(self.grid.clients[0], Errand::Make { place: None, new });
         let end = self.grid.world.now() + Duration::from_secs(60);
         match self.step(end) {
-            Some(Happened::Changed(of, Ok(changed))) if of == id => self.cap = Some(changed.cap.clone()),
+            Some(Happened::Ended(of, Ok(_))) if of == id => {}
             other => panic!("the directory was not made: {other:?}"),
         }
     }
 
-    fn add(&mut self, writer: usize, consent: Consent) {
+    fn add(&mut self, writer: usize) {
         let number = self.at[writer];
-        let (metadata, replace, seen) = (None, Replace::Nothing, Seen::Unchecked);
-        let link =
-            Edit::Link { name: name(writer, number), child: child(writer, number), metadata, replace, seen };
         let node = self.grid.clients[writer];
-        let id = self.change(node, Change::Edit(Edits(vec![link])), consent);
+        let id = match (self.spec.consent, self.spec.applies_again) {
+            (_, false) => self.look(node),
+            (Consent::Majority, true) => {
+                let errand = Errand::edit(self.directory(), link(writer, number));
+                self.send(node, errand)
+            }
+            (Consent::Servers(_), true) => self.change(node, Change::Edit(Edits(vec![link(writer, number)]))),
+        };
         self.under_way.insert(id, (writer, number));
     }
 
-    fn write(&mut self, spec: &Writers) {
-        for writer in 0..usize::from(spec.writers) {
-            self.add(writer, spec.consent);
+    /// Writes a table with the new name in it over whatever is there by now.
+    fn overwrite(&mut self, (writer, number): (usize, u32), mut table: Table) {
+        let node = self.grid.clients[writer];
+        let now = UnixTime(self.grid.world.now().as_secs());
+        if table.apply(&[link(writer, number)], now).is_ok() {
+            let id = self.change(node, Change::Overwrite(Payload::from(table.pack())));
+            self.under_way.insert(id, (writer, number));
+        } else {
+            self.at[writer] += 1;
+            self.try_again(writer);
         }
-        for _ in 0..spec.faults {
-            let pause = self.chance.duration(Duration::from_millis(50)..Duration::from_secs(12));
+    }
+
+    fn try_again(&mut self, writer: usize) {
+        let pause = self.chance.duration(Duration::ZERO..Duration::from_millis(500));
+        self.grid.world.set_timer(pause, AGAIN + writer as u64);
+    }
+
+    fn write(&mut self) {
+        for writer in 0..self.at.len() {
+            self.add(writer);
+        }
+        // As long as it takes if nothing fails, roughly.
+        let time = Duration::from_millis(800) * self.spec.names;
+        for _ in 0..self.spec.faults {
+            let pause = self.chance.duration(Duration::from_millis(50)..time);
             self.grid.world.set_timer(pause, FAULT);
         }
-        let end = self.grid.world.now() + Duration::from_secs(3_600);
-        while self.at.iter().any(|at| *at < spec.names) {
+        let end = self.grid.world.now() + Duration::from_secs(24 * 3_600);
+        while self.at.iter().any(|at| *at < self.spec.names) {
             match self.step(end) {
                 None => {
-                    self.written
-                        .wrong
-                        .push(format!("hangs: {:?} of {} names are added", self.at, spec.names));
+                    let (at, names) = (&self.at, self.spec.names);
+                    self.written.wrong.push(format!("hangs: {at:?} of {names} names are added"));
                     return;
                 }
                 Some(Happened::Timer(FAULT)) => self.fault(),
                 Some(Happened::Timer(timer)) if timer >= AGAIN => {
                     let writer = (timer - AGAIN) as usize;
                     let busy = self.under_way.values().any(|(of, _)| *of == writer);
-                    if self.grid.world.is_up(self.grid.clients[writer])
-                        && !busy
-                        && self.at[writer] < spec.names
-                    {
-                        self.add(writer, spec.consent);
+                    let up = self.grid.world.is_up(self.grid.clients[writer]);
+                    if up && !busy && self.at[writer] < self.spec.names {
+                        self.add(writer);
                     }
                 }
                 Some(Happened::Timer(timer)) => self.mend(timer),
-                Some(Happened::Changed(id, result)) => {
-                    let Some((writer, number)) = self.under_way.remove(&id) else { continue };
-                    match result {
-                        Ok(_) => {
-                            self.acknowledged.insert((writer, number));
-                            self.at[writer] += 1;
-                        }
-                        Err(error) => {
-                            self.written.refused += 1;
-                            let why = error.to_string();
-                            // An earlier attempt of which nothing was heard may have succeeded.
-                            if why.contains("already") {
-                                self.at[writer] += 1;
-                            }
-                            let why = why.split(';').next().unwrap_or_default().to_owned();
-                            *self.written.reasons.entry(why).or_default() += 1;
-                        }
-                    }
-                    if self.at[writer] < spec.names {
-                        let pause = self.chance.duration(Duration::ZERO..Duration::from_millis(500));
-                        self.grid.world.set_timer(pause, AGAIN + writer as u64);
-                    }
-                }
+                Some(Happened::Ended(id, outcome)) => self.ended(id, outcome),
             }
+        }
+    }
+
+    fn ended(&mut self, id: OperationId, outcome: Outcome) {
+        let Some((writer, number)) = self.under_way.remove(&id) else { return };
+        match outcome {
+            Ok(Some(table)) => return self.overwrite((writer, number), table),
+            Ok(None) => {
+                self.acknowledged.insert((writer, number));
+                self.at[writer] += 1;
+            }
+            Err(why) => {
+                self.written.refused += 1;
+                // An earlier attempt of which nothing was heard may have succeeded.
+                if why.contains("already") {
+                    self.at[writer] += 1;
+                }
+                let why = why.split(';').next().unwrap_or_default().to_owned();
+                *self.written.reasons.entry(why).or_default() += 1;
+            }
+        }
+        if self.at[writer] < self.spec.names {
+            self.try_again(writer);
         }
     }
 
@@ -277,44 +370,44 @@ impl Run {
         self.grid.start_all();
         let rest = self.grid.world.now() + Duration::from_secs(60);
         while self.step(rest).is_some() {}
-        let unlink = |(writer, number): &(usize, u32)| {
-            let (name, seen) = (name(*writer, *number), Seen::Unchecked);
-            Edit::Unlink { name, must_exist: true, only: Only::Anything, seen }
-        };
-        for acknowledged in self.acknowledged.clone() {
-            // Removing one after the other tells each that is missing.
-            let edits = Edits(vec![unlink(&acknowledged)]);
-            // Servers that were down are connected to again after a while.
-            let mut left = 10;
-            let error = loop {
-                let id = self.change(self.grid.clients[0], Change::Edit(edits.clone()), Consent::Majority);
-                let end = self.grid.world.now() + Duration::from_secs(600);
-                let result = loop {
-                    match self.step(end) {
-                        Some(Happened::Changed(of, result)) if of == id => break result,
-                        Some(_) => {}
-                        None => return self.written.wrong.push("hangs at the end".into()),
-                    }
-                };
-                left -= 1;
-                match result {
-                    Ok(_) => break None,
-                    Err(error) if matches!(*error, ChangeError::Edit(_)) || left == 0 => break Some(error),
-                    Err(_) => {
-                        let pause = self.grid.world.now() + Duration::from_secs(30);
-                        while self.step(pause).is_some() {}
-                    }
+        // Servers that were down are connected to again after a while.
+        for _ in 0..10 {
+            let id = self.look(self.grid.clients[0]);
+            let end = self.grid.world.now() + Duration::from_secs(600);
+            let outcome = loop {
+                match self.step(end) {
+                    Some(Happened::Ended(of, outcome)) if of == id => break outcome,
+                    Some(_) => {}
+                    None => return self.written.wrong.push("hangs at the end".into()),
                 }
             };
-            if let Some(error) = error {
-                self.written.wrong.push(format!("{acknowledged:?} was acknowledged: {error}"));
+            match outcome {
+                Ok(Some(table)) => return self.compare(&table),
+                Ok(None) => return self.written.wrong.push("nothing can be seen of it".into()),
+                Err(why) => {
+                    *self.written.reasons.entry(why).or_default() += 1;
+                    let pause = self.grid.world.now() + Duration::from_secs(30);
+                    while self.step(pause).is_some() {}
+                }
+            }
+        }
+        self.written.wrong.push("it cannot be read in the end".into());
+    }
+
+    fn compare(&mut self, table: &Table) {
+        let is_there = |name: &Name, child: Option<Child>| {
+            table.get(name).is_some_and(|entry| child.is_none_or(|child| entry.child == Ok(child)))
+        };
+        for (name, _) in FOREIGN {
+            if !is_there(&Name::new(name).expect("a good name"), None) {
+                self.written.wrong.push(format!("{name:?}, which was there from the beginning, is gone"));
+            }
+        }
+        for (writer, number) in &self.acknowledged {
+            if !is_there(&name(*writer, *number), Some(child(*writer, *number))) {
+                let lost = format!("name {number} of writer {writer} was acknowledged and is gone");
+                self.written.wrong.push(lost);
             }
         }
     }
-}
-
-#[derive(Debug)]
-enum Happened {
-    Changed(OperationId, Result<Box<Changed>, Box<ChangeError>>),
-    Timer(u64),
 }

@@ -31,3 +31,11 @@ fn without_a_majority_names_are_lost() {
     let lost = (0..20).any(|seed| run(seed, &spec).wrong.iter().any(|wrong| wrong.contains("acknowledged")));
     assert!(lost);
 }
+
+/// Without edits that are applied again to what others have written, names are lost.
+#[test]
+fn without_looking_again_names_are_lost() {
+    let spec = Writers { applies_again: false, faults: 0, ..Writers::default() };
+    let lost = (0..5).any(|seed| run(seed, &spec).wrong.iter().any(|wrong| wrong.contains("acknowledged")));
+    assert!(lost);
+}

@@ -16,7 +16,8 @@ pub mod memory_grid;
 pub mod peer;
 pub mod puppet;
 mod user;
+pub mod web;
 
 pub use content::{content, differs_at};
-pub use grid::{Grid, Options, Output, program};
+pub use grid::{Grid, Options, Output, free_port, program};
 pub use user::User;

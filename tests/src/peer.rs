@@ -4,10 +4,9 @@
 //! tests are skipped, but not in CI (`CI=true`), where they fail. `TALLAC_PEER_PYTHON` names a Python
 //! that has it already.
 
-use std::fmt::Write as _;
+use crate::web::{self, Answer};
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -243,23 +242,24 @@ impl Peer {
         serde_json::from_slice(&found).expect("JSON")
     }
 
+    /// Where the gateway's web port is.
+    pub fn authority(&self) -> &str {
+        self.gateway.as_deref().expect("a gateway runs")
+    }
+
+    /// Asks the gateway.
+    #[track_caller]
+    pub fn ask(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        web::ask(self.authority(), method, path, body)
+    }
+
     /// Asks the gateway something; gives the body of a good answer.
     #[track_caller]
     fn http(&self, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
-        let gateway = self.gateway.as_deref().expect("a gateway runs");
-        let mut stream = TcpStream::connect(gateway).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a duration");
-        let mut head = format!("{method} {path} HTTP/1.0\r\nHost: {gateway}\r\n");
-        let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).expect("it reads");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("it answers");
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-        let head = text(&answer[..end]);
-        let body = answer.split_off(end + 4);
-        let good = head.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
-        assert!(good, "{method} {path}: {head}\n{}", text(&body));
-        body
+        let answer = self.ask(method, path, body);
+        let (status, head) = (answer.status, &answer.head);
+        assert!((200..300).contains(&status), "{method} {path}: {head}\n{}", text(&answer.body));
+        answer.body
     }
 
     /// Stops all nodes and waits until they are gone.

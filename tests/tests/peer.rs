@@ -88,14 +88,6 @@ fn kept(grid: &Grid, names: &[String]) -> Vec<(String, Vec<u8>)> {
     names.iter().flat_map(|name| KEPT.map(|of| file(name, of))).collect()
 }
 
-/// The port of a node, as its tallac.toml has it.
-fn port(directory: &Path) -> u16 {
-    let config = fs::read_to_string(directory.join("tallac.toml")).expect("a configuration");
-    let (_, grid) = config.split_once("[grid]").expect("a section");
-    let port = grid.lines().find_map(|line| line.strip_prefix("listen = \"127.0.0.1:")).expect("an address");
-    port.trim_end_matches('"').parse().expect("a port")
-}
-
 fn names(servers: usize) -> Vec<String> {
     (0..servers).map(|index| format!("s{index}")).collect()
 }
@@ -144,7 +136,7 @@ fn the_peer_takes_over_from_tallac() {
     for (name, directory) in all.iter().zip(&read) {
         assert_eq!(directory["secrets"], serde_json::json!([32, 32]), "{name}");
         assert_eq!(directory["seed"], 32, "{name}");
-        let hint = format!("tcp:127.0.0.1:{}", port(&grid.path(name)));
+        let hint = format!("tcp:127.0.0.1:{}", grid.port(name));
         assert_eq!(directory["hints"], serde_json::json!([hint]), "{name}");
         assert!(directory["sequence"].as_u64() >= Some(1), "{name}");
     }
@@ -157,7 +149,7 @@ fn the_peer_takes_over_from_tallac() {
     let mut peer = Peer::start(python, &grid.path(""));
     for name in &servers {
         let directory = grid.path(name);
-        peer::configure_server(&directory, port(&directory));
+        peer::configure_server(&directory, grid.port(name));
         let told = peer.run(&directory);
         let ours = &cached[told["id"].as_str().expect("an id")];
         for key in ["nickname", "permutation-seed-base32", "anonymous-storage-NURLs"] {
@@ -192,7 +184,7 @@ fn the_peer_takes_over_from_tallac() {
 fn tallac_takes_over_from_the_peer() {
     let Some(python) = peer::python() else { return };
     let servers = names(4);
-    let options = Options { servers: 4, runtimes: vec!["blocking"], shares: Some("2,4,4") };
+    let options = Options { servers: 4, shares: Some("2,4,4"), ..Options::ten("blocking") };
     let mut grid = Grid::create(&options);
     let all: Vec<String> = servers.iter().cloned().chain(["gw".into()]).collect();
     // Of what `create-node` made only the configuration stays: the keys are to be the peer's.
@@ -209,7 +201,7 @@ fn tallac_takes_over_from_the_peer() {
     let mut announcements = serde_json::Map::new();
     for name in &servers {
         let directory = grid.path(name);
-        peer::configure_server(&directory, port(&directory));
+        peer::configure_server(&directory, grid.port(name));
         let told = peer.run(&directory);
         announcements.insert(told["id"].as_str().expect("an id").into(), told["announcement"].clone());
     }

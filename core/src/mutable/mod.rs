@@ -23,6 +23,7 @@ mod gather;
 mod layout;
 mod making;
 mod map;
+mod patching;
 mod quorum;
 mod read;
 mod segment;
@@ -30,7 +31,7 @@ mod share;
 mod version;
 mod writing;
 
-pub use change::{Change, ChangeError, ChangeSetup, Changed, Consent, Edits, Placed, Subject};
+pub use change::{Change, ChangeError, ChangeSetup, Changed, Children, Consent, Edits, Placed, Subject};
 pub(crate) use change::{ChangeAction, ChangeEvent, ChangeFile};
 pub use check::{
     block_tree, check_public_key, check_share, check_share_hashes, decrypt_private_key, encrypt_private_key,

@@ -101,6 +101,9 @@ pub(crate) enum Command {
     AddAlias(AddAlias),
     /// List the aliases.
     ListAliases(ListAliases),
+    /// On the introducer: make the root directory that the grid shares now, without waiting for more
+    /// servers.
+    MakeRoot,
     /// Tell how the node stands: introducers, servers, what a new file survives.
     Status(Status),
 }

@@ -32,6 +32,9 @@ pub(crate) struct CreateIntroducer {
     /// HOST:PORT of the web port.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) web: Option<String>,
+    /// Make no root directory for the grid to share.
+    #[arg(long)]
+    pub(crate) no_vdrive: bool,
     /// Name for people.
     #[arg(long, default_value = "introducer")]
     pub(crate) nickname: String,
@@ -44,6 +47,10 @@ pub(crate) struct CreateNode {
     /// The introducer's furl, or a file that holds it.
     #[arg(long, value_name = "FURL")]
     pub(crate) introducer: Vec<String>,
+    /// The furl that gives the grid's shared root (vdrive.furl or vdrive-readonly.furl), or a file that
+    /// holds it.
+    #[arg(long, value_name = "FURL")]
+    pub(crate) vdrive: Vec<String>,
     /// Name for people.
     #[arg(long)]
     pub(crate) nickname: Option<String>,

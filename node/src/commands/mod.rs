@@ -4,6 +4,7 @@ mod aliases;
 mod directories;
 mod get;
 mod ls;
+mod make_root;
 mod moving;
 mod put;
 mod status;
@@ -25,10 +26,15 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::CreateIntroducer(args) => {
             let config = directory::create_introducer(&args)?;
             created("introducer", &args.directory, &config);
-            println!(
-                "Copy {} to your friends: it is the right to join the grid.",
-                args.directory.join(directory::INTRODUCER_FURL).display()
-            );
+            let path = |name| args.directory.join(name).display().to_string();
+            let introducer = path(directory::INTRODUCER_FURL);
+            println!("Copy {introducer} to your friends: it is the right to join the grid.");
+            if config.introducer.vdrive {
+                let (write, read) = (path(directory::VDRIVE_FURL), path(directory::VDRIVE_READONLY_FURL));
+                println!(
+                    "With it, {write} gives the right to the grid's shared directory, {read} to read it."
+                );
+            }
             Ok(())
         }
         Command::CreateNode(args) => {
@@ -60,6 +66,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::AddAlias(args) => aliases::add_alias(&asked()?, &args),
         Command::ListAliases(args) => aliases::list_aliases(&asked()?, &args),
         Command::Status(args) => status::status(&asked()?, &args),
+        Command::MakeRoot => make_root::make_root(&asked()?),
     }
 }
 

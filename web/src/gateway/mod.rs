@@ -1,16 +1,35 @@
 //! A node with its web port: one machine that a runtime drives like a bare node.
 //!
 //! The paths are those of Tahoe-LAFS's web API: `PUT /uri` stores a file and answers its
-//! capability, `GET /uri/CAP` reads it (ranges, HEAD), `GET /?t=json` tells how the node stands.
-//! `PUT /uri?ophandle=NAME` makes the progress of the upload visible at `GET /operations/NAME`.
+//! capability, `GET /uri/CAP` reads it (ranges, HEAD), `/uri/DIRCAP/PATH` is something in a directory,
+//! `GET /?t=json` tells how the node stands. `PUT /uri?ophandle=NAME` makes the progress of the upload
+//! visible at `GET /operations/NAME`. `POST /private/make-root` is for the
+//! owner of a vdrive server only. `web/API.md` has all of it.
+//!
+//! A request goes through `routes`; what takes several steps is an `exchange` of its connection,
+//! each kind in its own file.
 
+mod changing;
+mod content;
 mod exchange;
+mod gathering;
+mod listing;
+mod looking;
+mod node_json;
+mod private;
+mod reading;
+mod redirect;
+mod refusal;
+mod request;
 mod routes;
 mod status;
+mod storing;
+
+pub use private::ApiToken;
 
 use crate::http::{Limits, ServerConnection, ServerEvent};
 use bytes::Bytes;
-use exchange::{Exchange, Upload};
+use exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
@@ -32,6 +51,8 @@ const WRITE_AHEAD: u64 = 4 * 1024 * 1024;
 const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
 /// How long a client may leave a response unread.
 const READER_PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of bodies that are held in memory for all clients together.
+const HELD_MAX: u64 = 512 * 1024 * 1024;
 /// Most connections at once.
 const CONNECTIONS_MAX: usize = 1_024;
 
@@ -44,8 +65,12 @@ pub struct Gateway {
     watched: BTreeMap<String, OperationId>,
     views: BTreeMap<OperationId, UploadView>,
     next_operation: u64,
+    /// What the node's owner shows.
+    token: Option<ApiToken>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
+    /// What the node told and was not looked at yet.
+    reports: VecDeque<(ConnId, Report)>,
     actions: VecDeque<Action>,
 }
 
@@ -131,7 +156,9 @@ impl Gateway {
             watched: BTreeMap::new(),
             views: BTreeMap::new(),
             next_operation: 0,
+            token: None,
             dirty: BTreeSet::new(),
+            reports: VecDeque::new(),
             actions: VecDeque::new(),
         };
         gateway.collect();
@@ -194,8 +221,15 @@ impl Gateway {
     }
 
     fn advance_all(&mut self, now: Now) {
-        while let Some(conn) = self.dirty.pop_first() {
-            self.advance(conn, now);
+        loop {
+            if let Some((conn, report)) = self.reports.pop_front() {
+                self.report(conn, report, now);
+                self.dirty.insert(conn);
+            } else if let Some(conn) = self.dirty.pop_first() {
+                self.advance(conn, now);
+            } else {
+                return;
+            }
         }
     }
 
@@ -215,7 +249,7 @@ impl Gateway {
                 self.http_event(conn, event, now);
                 moved = true;
             }
-            moved |= self.feed_upload(conn, now);
+            moved |= self.feed(conn, now);
             self.grant_download(conn, now);
             if !moved {
                 break;
@@ -236,16 +270,8 @@ impl Gateway {
     fn http_event(&mut self, conn: ConnId, event: ServerEvent, now: Now) {
         match event {
             ServerEvent::Request(head) => self.route(conn, head, now),
-            ServerEvent::Body(bytes) => {
-                if let Some(upload) = self.upload_of(conn) {
-                    upload.pending.push_back(bytes);
-                }
-            }
-            ServerEvent::BodyEnd => {
-                if let Some(upload) = self.upload_of(conn) {
-                    upload.body_ended = true;
-                }
-            }
+            ServerEvent::Body(bytes) => self.body(conn, Some(bytes), now),
+            ServerEvent::BodyEnd => self.body(conn, None, now),
             ServerEvent::Bad(error) => {
                 self.cancel_exchange(conn, now);
                 let Some(connection) = self.connections.get_mut(&conn) else { return };
@@ -259,41 +285,16 @@ impl Gateway {
         }
     }
 
-    fn upload_of(&mut self, conn: ConnId) -> Option<&mut Upload> {
-        match &mut self.connections.get_mut(&conn)?.exchange {
-            Exchange::Upload(upload) => Some(upload),
-            _ => None,
+    /// More of a body, or its end.
+    fn body(&mut self, conn: ConnId, bytes: Option<Bytes>, now: Now) {
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        match (&mut connection.exchange, bytes) {
+            (Exchange::Storing(storing), Some(bytes)) => storing.content().push(bytes),
+            (Exchange::Storing(storing), None) => storing.content().end(),
+            (Exchange::Gathering(_), bytes) => self.gathered(conn, bytes, now),
+            // Nobody wants it.
+            (Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_), _) => {}
         }
-    }
-
-    /// Passes on what came of an upload's body, no more than the node takes. Returns whether that was
-    /// anything: there is room for more of it then.
-    fn feed_upload(&mut self, conn: ConnId, now: Now) -> bool {
-        let mut moved = false;
-        while let Some(upload) = self.upload_of(conn) {
-            let id = upload.id;
-            if upload.credit > 0
-                && let Some(mut piece) = upload.pending.pop_front()
-            {
-                let take = piece.len().min(usize::try_from(upload.credit).unwrap_or(usize::MAX));
-                let front = piece.split_to(take);
-                if !piece.is_empty() {
-                    upload.pending.push_front(piece);
-                }
-                upload.credit -= take as u64;
-                if let Some(view) = self.views.get_mut(&id) {
-                    view.received += take as u64;
-                }
-                self.command(Command::UploadData { id, data: front.into() }, now);
-                moved = true;
-            } else if upload.body_ended && upload.pending.is_empty() && !upload.end_told {
-                upload.end_told = true;
-                self.command(Command::UploadEnd { id }, now);
-            } else {
-                break;
-            }
-        }
-        moved
     }
 
     /// Asks for more of a file while the client keeps reading.
@@ -334,6 +335,12 @@ impl Gateway {
         }
     }
 
+    /// Gives an operation up whose answer is known already.
+    fn drop_operation(&mut self, id: OperationId, now: Now) {
+        self.end_operation(id);
+        self.command(Command::Cancel { id }, now);
+    }
+
     fn command(&mut self, command: Command, now: Now) {
         // The node's actions must be taken before its next event.
         self.collect();
@@ -344,72 +351,61 @@ impl Gateway {
     /// Takes the node's actions: reports are for the web side, the rest for the host.
     fn collect(&mut self) {
         while let Some(action) = self.node.poll_action() {
-            match action {
-                Action::Report(report) => self.report(report),
-                other => self.actions.push_back(other),
+            let Action::Report(report) = action else {
+                self.actions.push_back(action);
+                continue;
+            };
+            match report.operation() {
+                Some(id) => {
+                    let conn = self.operations.get(&id);
+                    self.reports.extend(conn.map(|conn| (*conn, report)));
+                }
+                None => {
+                    if matches!(report, Report::Stopped) {
+                        self.actions
+                            .extend(self.connections.keys().map(|conn| Action::Close { conn: *conn }));
+                    }
+                    self.actions.push_back(Action::Report(report));
+                }
             }
         }
     }
 
-    fn report(&mut self, report: Report) {
+    /// The node tells something about the operation of a connection.
+    fn report(&mut self, conn: ConnId, report: Report, now: Now) {
+        // It may have been given up since.
+        let under_way = report.operation().filter(|id| self.operations.get(id) == Some(&conn));
+        let (Some(id), Some(connection)) = (under_way, self.connections.get_mut(&conn)) else { return };
+        let measures = matches!(connection.exchange, Exchange::Waiting(_));
         match report {
-            Report::UploadGrant { id, bytes } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    if let Some(upload) = self.upload_of(conn) {
-                        upload.credit += bytes;
-                    }
-                    self.dirty.insert(conn);
+            Report::UploadGrant { bytes, .. } => {
+                if let Exchange::Storing(storing) = &mut connection.exchange {
+                    storing.granted(bytes);
                 }
             }
-            Report::UploadPlanned { id, plan } => {
+            Report::UploadPlanned { plan, .. } => {
                 if let Some(view) = self.views.get_mut(&id) {
                     view.plan = Some(plan);
                 }
             }
-            Report::UploadProgress { id, progress } => {
+            Report::UploadProgress { progress, .. } => {
                 if let Some(view) = self.views.get_mut(&id) {
                     view.progress = Some(progress);
                 }
             }
-            Report::Uploaded { id, result } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    self.uploaded(conn, id, result);
-                    self.dirty.insert(conn);
-                }
+            Report::Uploaded { result, .. } => self.uploaded(conn, id, result, now),
+            Report::Changed { result, .. } => self.changed(conn, id, result, now),
+            Report::Errand { result, .. } => self.errand_done(conn, id, result, now),
+            Report::DownloadData { data, .. } => self.download_data(conn, data),
+            Report::Downloaded { result, .. } => self.downloaded(conn, id, result),
+            Report::MutableFound { found, .. } if measures => self.measured(conn, id, Ok(&found), now),
+            Report::MutableFound { found, .. } => self.mutable_found(conn, id, &found, now),
+            Report::MutableRead { result: Err(error), .. } if measures => {
+                self.measured(conn, id, Err(&error), now);
             }
-            Report::DownloadData { id, data } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    self.download_data(conn, data);
-                    self.dirty.insert(conn);
-                }
-            }
-            Report::Downloaded { id, result } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    self.downloaded(conn, id, result);
-                    self.dirty.insert(conn);
-                }
-            }
-            Report::MutableFound { id, found } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    self.mutable_found(conn, id, &found);
-                    self.dirty.insert(conn);
-                }
-            }
-            Report::MutableRead { id, result } => {
-                if let Some(conn) = self.operations.get(&id).copied() {
-                    self.mutable_read(conn, id, result);
-                    self.dirty.insert(conn);
-                }
-            }
-            Report::Stopped => {
-                for conn in self.connections.keys() {
-                    self.actions.push_back(Action::Close { conn: *conn });
-                }
-                self.actions.push_back(Action::Report(Report::Stopped));
-            }
-            // The web side asks for no changes yet.
-            Report::Changed { .. } => {}
-            notice @ Report::Notice(_) => self.actions.push_back(Action::Report(notice)),
+            Report::RootMade { result, .. } => self.root_made(conn, id, result),
+            Report::MutableRead { result, .. } => self.mutable_read(conn, id, result),
+            Report::Notice(_) | Report::Stopped => {}
         }
     }
 }
@@ -420,13 +416,7 @@ impl Connection {
         if self.unsent > 0 {
             return Some(self.last_progress + READER_PATIENCE);
         }
-        match &self.exchange {
-            Exchange::Idle => Some(self.last_progress + CLIENT_PATIENCE),
-            Exchange::Upload(upload) if upload.waits_for_client() => {
-                Some(self.last_progress + CLIENT_PATIENCE)
-            }
-            Exchange::Upload(_) | Exchange::Download(_) => None,
-        }
+        self.exchange.waits_for_client().then(|| self.last_progress + CLIENT_PATIENCE)
     }
 }
 

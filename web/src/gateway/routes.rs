@@ -1,75 +1,59 @@
 //! From a request to what is done about it.
 
-use super::exchange::{Download, Exchange, Response, Upload, plain_head, wanted_part};
-use super::{Gateway, UploadView, status, text};
-use crate::http::percent::{decode_path, parse_query, split_target};
-use crate::http::range::{RangeRequest, unsatisfied_content_range};
-use crate::http::{BodyKind, Headers, Method, RequestHead, ResponseBody, ResponseHead};
+use super::node_json::CHILDREN_LEN_MAX;
+use super::refusal::Refusal;
+use super::request::Request;
+use super::{Gateway, status, text};
+use crate::http::{Headers, Method, RequestHead};
 use bytes::Bytes;
-use std::ops::Range;
-use tallac_core::capability::{Capability, ChkCap, MutableReadCap};
+use tallac_core::capability::CAPABILITY_LEN_MAX;
 use tallac_core::machine::ConnId;
-use tallac_core::operation::{Command, KeyChoice};
 use tallac_core::time::Now;
-
-/// Longest name an upload can be watched by.
-const HANDLE_LEN_MAX: usize = 64;
-
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn find(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
-    }
-
-    fn is_true(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|value| ["true", "1", "t", "on", "yes"].contains(&value))
-    }
-}
 
 impl Gateway {
     pub(super) fn route(&mut self, conn: ConnId, head: RequestHead, now: Now) {
         if let Err(why) = same_origin(&head.headers) {
             return self.answer_text(conn, 403, why);
         }
-        let (path, query) = split_target(&head.target);
-        let (Ok(path), Ok(query)) = (decode_path(path), parse_query(query.unwrap_or(""))) else {
-            return self.answer_text(
-                conn,
-                400,
-                "The address has a % that is not followed by two hex digits, or is not UTF-8.",
-            );
-        };
-        let query = Query(query);
-        let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-        let reads = matches!(head.method, Method::Get | Method::Head);
-        match (segments.as_slice(), &head.method) {
-            ([""], _) if reads => self.welcome(conn, &query, now),
-            (["uri"] | ["uri", ""], Method::Put) => self.put(conn, &head, &query, now),
-            (["uri"], _) if reads && query.find("uri").is_some() => {
-                let cap = query.find("uri").unwrap_or_default().to_owned();
-                self.read(conn, &head, &cap, now);
-            }
-            (["uri", cap] | ["file", cap] | ["file", cap, ..], _) if reads => {
-                let cap = (*cap).to_owned();
-                self.read(conn, &head, &cap, now);
+        let routed = Request::read(head).and_then(|request| self.route_request(conn, request, now));
+        routed.unwrap_or_else(|refusal| self.refuse(conn, &refusal));
+    }
+
+    fn route_request(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
+        let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+        let reads = request.reads();
+        match (segments.as_slice(), &request.head.method) {
+            ([""], _) if reads => {
+                self.welcome(conn, &request, now);
+                Ok(())
             }
             (["operations", handle], _) if reads => {
                 let handle = (*handle).to_owned();
                 self.watch(conn, &handle);
+                Ok(())
             }
-            (["uri", ..] | ["file", ..] | [""] | ["operations", _], _) => self.answer_text(
-                conn,
-                405,
-                &format!("{} is not possible here. To store a file: PUT /uri.", head.method.as_str()),
-            ),
-            _ => self.answer_text(conn, 404, "There is nothing at this address."),
+            (["private", "make-root"], Method::Post) => {
+                self.ask_for_root(conn, &request.head, now);
+                Ok(())
+            }
+            (["private", "make-root"], _) => Err(Refusal::new(405, "To make the shared root: POST.")),
+            (["uri" | "cap"] | ["uri" | "cap", ""], _) if reads => self.send_to_cap(conn, &request),
+            (["uri" | "cap", ..], Method::Get | Method::Head) => self.look(conn, request, now),
+            (["uri" | "cap", ..], Method::Put) => self.put(conn, request, now),
+            (["uri" | "cap", ..], Method::Post) => self.post(conn, request),
+            (["uri" | "cap", _, ..], Method::Delete) => self.delete(conn, &request, now),
+            (["file" | "named", _, ..], _) if reads => self.look_at_file(conn, &request, now),
+            (["uri" | "cap" | "file" | "named", ..] | [""] | ["operations", _], method) => {
+                let method = method.as_str();
+                Err(Refusal::new(405, format!("{method} is not possible here. To store a file: PUT /uri.")))
+            }
+            _ => Err(Refusal::new(404, "There is nothing at this address.")),
         }
     }
 
-    fn welcome(&mut self, conn: ConnId, query: &Query, now: Now) {
+    fn welcome(&mut self, conn: ConnId, request: &Request, now: Now) {
         let node = self.node.status(10_000, now.unix);
-        if query.find("t") == Some("json") {
+        if request.t() == "json" {
             let json = status::json(&node, now);
             self.answer(conn, 200, "application/json", text(json));
         } else {
@@ -77,156 +61,28 @@ impl Gateway {
         }
     }
 
-    fn put(&mut self, conn: ConnId, head: &RequestHead, query: &Query, now: Now) {
-        let immutable =
-            matches!(query.find("format").map(str::to_ascii_lowercase).as_deref(), None | Some("chk"));
-        if !immutable || query.is_true("mutable") {
-            return self.answer_text(
-                conn,
-                501,
-                "Mutable files are not there yet; leave `format` and `mutable` out.",
-            );
-        }
-        if head.headers.contains("Content-Range") {
-            return self.answer_text(
-                conn,
-                501,
-                "A file is stored whole; Content-Range is not possible in a PUT.",
-            );
-        }
-        let len = match head.body {
-            BodyKind::None => Some(0),
-            BodyKind::Length(len) => Some(len),
-            BodyKind::Chunked | BodyKind::UntilClose => None,
-        };
-        let key = if query.find("key") == Some("random") { KeyChoice::Random } else { KeyChoice::Convergent };
-        let handle = query.find("ophandle").filter(|h| !h.is_empty() && h.len() <= HANDLE_LEN_MAX);
-        if let Some(handle) = handle
-            && self.watched.contains_key(handle)
-        {
-            return self.answer_text(
-                conn,
-                409,
-                "Another upload is watched by this name; choose another `ophandle`.",
-            );
-        }
-        let id = self.new_operation(conn);
-        if let Some(handle) = handle {
-            self.watched.insert(handle.to_owned(), id);
-        }
-        let view = UploadView { handle: handle.map(str::to_owned), size: len, ..UploadView::default() };
-        self.views.insert(id, view);
-        let Some(connection) = self.connections.get_mut(&conn) else { return };
-        if head.expects_continue {
-            connection.http.send_continue();
-        }
-        connection.exchange = Exchange::Upload(Upload::new(id));
-        self.command(Command::Upload { id, len, key }, now);
-    }
-
-    fn read(&mut self, conn: ConnId, head: &RequestHead, cap: &str, now: Now) {
-        match cap.parse::<Capability>() {
-            Ok(Capability::Literal(cap)) => {
-                let data = Bytes::copy_from_slice(cap.data());
-                match self.response_for(conn, head, data.len() as u64, None) {
-                    Some((response, range)) => {
-                        let body = data.slice(range.start as usize..range.end as usize);
-                        self.answer_with(conn, response, body);
-                    }
-                    None => self.unsatisfiable(conn, data.len() as u64),
-                }
+    fn put(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
+        match request.t() {
+            "" => self.store(conn, &request, now),
+            "mkdir" => self.mkdir(conn, &request, &Bytes::new(), now),
+            // A capability, and the line end that some programs send with it.
+            "uri" if !request.is_nowhere() => self.gather(conn, request, CAPABILITY_LEN_MAX as u64 + 2),
+            _ => {
+                Err(Refusal::bad("The argument t= is mkdir or uri in a PUT, or is left out to store a file."))
             }
-            Ok(Capability::Chk(cap)) => self.read_chk(conn, head, cap, now),
-            Ok(Capability::ChkVerify(_)) => self.answer_text(
-                conn,
-                400,
-                "This is a verify capability: it can check the file, but not read it. Reading needs the URI:CHK: capability.",
-            ),
-            Ok(Capability::MutableVerify(_)) => self.answer_text(
-                conn,
-                400,
-                "This is a verify capability: it can check the file, but not read it.",
-            ),
-            Ok(Capability::Mutable(cap)) => self.read_mutable(conn, head, cap.read_cap(), now),
-            Ok(Capability::MutableRead(cap)) => self.read_mutable(conn, head, cap, now),
-            Ok(Capability::Directory(_)) => {
-                self.answer_text(conn, 501, "Directories are not there yet.");
+        }
+    }
+
+    /// What is wanted may be in the body, so that is read first.
+    fn post(&mut self, conn: ConnId, request: Request) -> Result<(), Refusal> {
+        match request.t() {
+            // Some programs call JSON a form.
+            "set_children" | "set-children" | "mkdir-with-children" | "mkdir-immutable" => {
+                self.check_room()?;
+                self.gather(conn, request, CHILDREN_LEN_MAX)
             }
-            Ok(Capability::Unknown(unknown)) => self.answer_text(
-                conn,
-                501,
-                &format!("Capabilities of the kind {} are not there yet.", unknown.kind().unwrap_or("unknown")),
-            ),
-            Err(error) => self.answer_text(conn, 400, &format!("That is not a capability: {error}.")),
+            _ => self.gather_form(conn, request),
         }
-    }
-
-    fn read_chk(&mut self, conn: ConnId, head: &RequestHead, cap: ChkCap, now: Now) {
-        let Some((response, range)) = self.response_for(conn, head, cap.size, Some(&cap)) else {
-            return self.unsatisfiable(conn, cap.size);
-        };
-        let len = range.end - range.start;
-        if response.status == 304 {
-            return self.answer_with(conn, response, Bytes::new());
-        }
-        if head.method == Method::Head {
-            // The capability holds the size: nobody needs to be asked.
-            if let Some(connection) = self.connections.get_mut(&conn) {
-                connection.http.respond(response, ResponseBody::Length(len));
-                connection.http.finish();
-            }
-            return;
-        }
-        let id = self.new_operation(conn);
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            let response = Response::Ready(Box::new(response), len);
-            connection.exchange = Exchange::Download(Download { id, granted: 0, response });
-        }
-        self.command(Command::Download { id, cap, range }, now);
-    }
-
-    fn read_mutable(&mut self, conn: ConnId, head: &RequestHead, cap: MutableReadCap, now: Now) {
-        let range = match wanted_part(head).map(|value| RangeRequest::parse(value, u64::MAX)) {
-            _ if head.method == Method::Head => Some(0..0),
-            Some(RangeRequest::Part(part)) => Some(part.first()..part.last().saturating_add(1)),
-            Some(RangeRequest::Unsatisfiable) => Some(0..0),
-            Some(RangeRequest::Whole) | None => None,
-        };
-        let id = self.new_operation(conn);
-        if let Some(connection) = self.connections.get_mut(&conn) {
-            let response = Response::Unknown(Box::new(head.clone()));
-            connection.exchange = Exchange::Download(Download { id, granted: 0, response });
-        }
-        self.command(Command::ReadMutable { id, cap, range }, now);
-    }
-
-    /// The head of the response to a read, and which bytes it is about. `None` if the range asked
-    /// for lies outside the file.
-    fn response_for(
-        &self,
-        _conn: ConnId,
-        head: &RequestHead,
-        size: u64,
-        cap: Option<&ChkCap>,
-    ) -> Option<(ResponseHead, Range<u64>)> {
-        let etag = cap.map(|cap| format!("\"{}-\"", cap.storage_index()));
-        if let Some(etag) = &etag
-            && head.headers.get_all("If-None-Match").any(|value| matches(value, etag))
-        {
-            return Some((not_modified(etag), 0..0));
-        }
-        let (mut response, range) = ranged_response(head.headers.get("Range"), size)?;
-        if let Some(etag) = etag {
-            let _ = response.headers.push("ETag", etag);
-        }
-        Some((response, range))
-    }
-
-    pub(super) fn unsatisfiable(&mut self, conn: ConnId, size: u64) {
-        let mut head = plain_head(416, "text/plain; charset=utf-8");
-        let _ = head.headers.push("Content-Range", unsatisfied_content_range(size));
-        let body = text(format!("The range lies outside the file, which has {size} bytes.\n"));
-        self.answer_with(conn, head, body);
     }
 
     fn watch(&mut self, conn: ConnId, handle: &str) {
@@ -239,38 +95,6 @@ impl Gateway {
             None => self.answer_text(conn, 404, "No upload under way is watched by this name."),
         }
     }
-}
-
-/// The head of the response to a read of a content of known size, given the `Range` header, and which
-/// bytes it is about. `None` if these lie outside the content.
-pub(super) fn ranged_response(range: Option<&[u8]>, size: u64) -> Option<(ResponseHead, Range<u64>)> {
-    let range = range.map_or(RangeRequest::Whole, |value| RangeRequest::parse(value, size));
-    let (mut response, range) = match range {
-        RangeRequest::Whole => (plain_head(200, "application/octet-stream"), 0..size),
-        RangeRequest::Part(part) => {
-            let mut response = plain_head(206, "application/octet-stream");
-            let _ = response.headers.push("Content-Range", part.content_range());
-            (response, part.first()..part.last() + 1)
-        }
-        RangeRequest::Unsatisfiable => return None,
-    };
-    // What is stored may be a web page: it gets no origin to speak of.
-    response.headers = response
-        .headers
-        .with("Accept-Ranges", "bytes")
-        .with("Content-Security-Policy", "sandbox; default-src 'none'");
-    Some((response, range))
-}
-
-fn matches(value: &[u8], etag: &str) -> bool {
-    let Ok(value) = std::str::from_utf8(value) else { return false };
-    value.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
-}
-
-fn not_modified(etag: &str) -> ResponseHead {
-    let mut head = ResponseHead::new(304);
-    let _ = head.headers.push("ETag", etag);
-    head
 }
 
 /// Refuses what a page of another site makes a browser send.

@@ -1,8 +1,9 @@
 //! How a change of a mutable file went, for the person who wanted it.
 
 use super::super::{MakeError, Version};
+use super::Edits;
 use crate::capability::MutableCap;
-use crate::directory::{EditError, Outcome, TableError};
+use crate::directory::{EditError, NewTableError, Outcome, TableError};
 use crate::identity::ServerId;
 use crate::task::ServerTrouble;
 use alloc::collections::BTreeSet;
@@ -89,7 +90,23 @@ pub enum ChangeError {
     /// What is there is no directory.
     NoDirectory(TableError),
     /// The edits cannot be made.
-    Edit(EditError),
+    Edit {
+        /// Which, and why.
+        error: EditError,
+        /// All of them, with what was there when they were first applied.
+        edits: Edits,
+    },
+    /// The children do not make a new directory.
+    Children(NewTableError),
+    /// A part of the file was to be replaced that begins past its end.
+    PastEnd {
+        /// Where it begins.
+        offset: u64,
+        /// The file's length in bytes.
+        size: u64,
+    },
+    /// The file was to be made anew, but is there: its key was used before.
+    AlreadyThere,
     /// The new version cannot be made.
     Make(MakeError),
     /// Others were faster every time. It may show up all the same.
@@ -104,6 +121,13 @@ pub enum ChangeError {
 impl core::hash::Hash for ChangeError {
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
         core::mem::discriminant(self).hash(state);
+    }
+}
+
+impl ChangeError {
+    /// That an edit cannot be made, which was never applied.
+    pub(crate) fn edit(error: EditError) -> ChangeError {
+        ChangeError::Edit { error, edits: Edits(Vec::new()) }
     }
 }
 
@@ -133,7 +157,14 @@ impl fmt::Display for ChangeError {
                 list(trouble, f)
             }
             ChangeError::NoDirectory(error) => error.fmt(f),
-            ChangeError::Edit(error) => error.fmt(f),
+            ChangeError::Edit { error, .. } => error.fmt(f),
+            ChangeError::Children(error) => error.fmt(f),
+            ChangeError::PastEnd { offset, size } => {
+                write!(f, "byte {offset} lies past the end of the file, which has {size} bytes")
+            }
+            ChangeError::AlreadyThere => f.write_str(
+                "there is a file with this private key already; change it by its capability",
+            ),
             ChangeError::Make(error) => error.fmt(f),
             ChangeError::Beaten { attempts } => write!(
                 f,

@@ -1,0 +1,58 @@
+//! A directory as a plain page to click through, until there are real ones.
+
+use crate::http::percent::encode_segment;
+use std::fmt::Write;
+use tallac_core::directory::{ChildKind, Table};
+
+/// What the page may do: nothing but be shown.
+pub(super) const POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The page. Links go on from `here`, the last part of the page's own address, which is empty if that
+/// ends with a slash.
+pub(super) fn page(here: &str, writable: bool, table: &Table) -> String {
+    let base = if here.is_empty() { String::new() } else { format!("{}/", encode_segment(here)) };
+    let mut out = String::with_capacity(512 + table.len() * 200);
+    let rights = if writable { "can be changed" } else { "read-only here" };
+    let _ = write!(
+        out,
+        "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>Directory</title>\n\
+         <h1>Directory</h1>\n<p>{} entries, {rights}.</p>\n<ul>\n",
+        table.len()
+    );
+    for (name, entry) in table.iter() {
+        let kind = entry.child.as_ref().map_or(ChildKind::Unknown, |child| child.kind());
+        let shown = escape(name.as_str());
+        // With ./ no name can be taken for a scheme; no path can lead to an empty name or through dots.
+        let link = encode_segment(name.as_str());
+        let reachable = !matches!(name.as_str(), "" | "." | "..");
+        let _ = match kind {
+            ChildKind::Directory if reachable => {
+                writeln!(out, "<li><a href=\"./{base}{link}/\">{shown}/</a></li>")
+            }
+            ChildKind::File if reachable => writeln!(out, "<li><a href=\"./{base}{link}\">{shown}</a></li>"),
+            ChildKind::Directory | ChildKind::File | ChildKind::Unknown => writeln!(out, "<li>{shown}</li>"),
+        };
+    }
+    out.push_str("</ul>\n</html>\n");
+    out
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            // What could turn the line around, or hide in it.
+            control if control.is_control() || ('\u{202a}'..='\u{202e}').contains(&control) => {
+                let _ = write!(out, "\u{fffd}");
+            }
+            other => out.push(other),
+        }
+    }
+    out
+}

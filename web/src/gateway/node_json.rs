@@ -1,0 +1,255 @@
+//! Files and directories as JSON, with the keys of Tahoe-LAFS's `t=json`, and children read from it.
+//!
+//! The JSON is ASCII: programs print it as it is. Metadata goes through as the text it is.
+
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::fmt::{self, Write};
+use tallac_core::capability::{Capability, DirectoryCap, Mark, MutableFormat};
+use tallac_core::directory::{Child, ChildKind, DirectoryKind, Metadata, Name, Table};
+
+use super::refusal::Refusal;
+
+/// Bytes of the JSON of children to be set: 10,000 take about 6 MB.
+pub(super) const CHILDREN_LEN_MAX: u64 = 64 * 1024 * 1024;
+
+/// A directory with all that is in it.
+pub(super) fn directory(cap: &DirectoryCap, table: &Table) -> String {
+    // About what a child takes.
+    let mut out = String::with_capacity(512 + table.len() * 700);
+    out.push_str("[\"dirnode\", {\n \"children\": {");
+    for (place, (name, entry)) in table.iter().enumerate() {
+        out.push_str(if place > 0 { ",\n  " } else { "\n  " });
+        push_string(&mut out, name.as_str());
+        out.push_str(": ");
+        match &entry.child {
+            Ok(child) => push_child(&mut out, child, None, entry.metadata.as_ref().ok()),
+            // It is there, but nothing of it can be used.
+            Err(_) => {
+                let mut members = Members::begin(&mut out, "unknown");
+                members.metadata(entry.metadata.as_ref().ok());
+                members.end();
+            }
+        }
+    }
+    out.push_str("\n },\n ");
+    let cap = Capability::Directory(cap.clone());
+    let mut members = Members { out: &mut out, first: true };
+    members.caps(cap.is_writable().then(|| cap.clone()), cap.read_only(), cap.verify_cap());
+    members.raw("mutable", if cap.is_mutable() { "true" } else { "false" });
+    members.end();
+    out.push('\n');
+    out
+}
+
+/// A file, or something unknown. The size is that of a mutable file, if it is known.
+pub(super) fn file(child: &Child, size: Option<u64>, metadata: Option<&Metadata>) -> String {
+    let mut out = String::new();
+    push_child(&mut out, child, size, metadata);
+    out.push('\n');
+    out
+}
+
+/// A capability of an unknown kind that somebody holds.
+pub(super) fn unknown(cap: &Capability) -> String {
+    let mut out = String::new();
+    let mut members = Members::begin(&mut out, "unknown");
+    if let Capability::Unknown(unknown) = cap
+        && let Some(mark) = unknown.mark()
+    {
+        members.caps(None, Some(cap.clone()), None);
+        if mark == Mark::Immutable {
+            members.raw("mutable", "false");
+        }
+    }
+    members.end();
+    out.push('\n');
+    out
+}
+
+/// The name of a file's format.
+pub(super) fn format_of(cap: &Capability) -> &'static str {
+    match cap {
+        Capability::Mutable(cap) => format_name(cap.format),
+        Capability::MutableRead(cap) => format_name(cap.format),
+        _ => "CHK",
+    }
+}
+
+/// The size that a capability holds.
+pub(super) fn size_in(cap: &Capability) -> Option<u64> {
+    match cap {
+        Capability::Literal(cap) => Some(cap.size()),
+        Capability::Chk(cap) => Some(cap.size),
+        _ => None,
+    }
+}
+
+fn format_name(format: MutableFormat) -> &'static str {
+    match format {
+        MutableFormat::Sdmf => "SDMF",
+        MutableFormat::Mdmf => "MDMF",
+    }
+}
+
+fn push_child(out: &mut String, child: &Child, size: Option<u64>, metadata: Option<&Metadata>) {
+    let mut members = Members::begin(
+        out,
+        match child.kind() {
+            ChildKind::File => "filenode",
+            ChildKind::Directory => "dirnode",
+            ChildKind::Unknown => "unknown",
+        },
+    );
+    if let Some(cap) = child.capability() {
+        members.raw("mutable", if cap.is_mutable() { "true" } else { "false" });
+        if !cap.is_directory() {
+            members.text("format", format_of(cap));
+            if let Some(size) = size.or_else(|| size_in(cap)) {
+                members.raw("size", &size.to_string());
+            }
+        }
+    }
+    let verify = child.capability().and_then(Capability::verify_cap);
+    members.caps(child.write_cap(), child.read_cap(), verify);
+    members.metadata(metadata);
+    members.end();
+}
+
+/// The members of an object that is being written, and the end of the pair that it is in.
+struct Members<'a> {
+    out: &'a mut String,
+    first: bool,
+}
+
+impl<'a> Members<'a> {
+    fn begin(out: &'a mut String, kind: &str) -> Members<'a> {
+        let _ = write!(out, "[\"{kind}\", {{");
+        Members { out, first: true }
+    }
+
+    fn raw(&mut self, key: &str, json: &str) {
+        if !self.first {
+            self.out.push_str(", ");
+        }
+        self.first = false;
+        let _ = write!(self.out, "\"{key}\": ");
+        push_ascii(self.out, json);
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        let mut json = String::new();
+        push_string(&mut json, text);
+        self.raw(key, &json);
+    }
+
+    fn caps(&mut self, write: Option<Capability>, read: Option<Capability>, verify: Option<Capability>) {
+        for (key, cap) in [("rw_uri", write), ("ro_uri", read), ("verify_uri", verify)] {
+            if let Some(cap) = cap {
+                self.text(key, &cap.to_string());
+            }
+        }
+    }
+
+    fn metadata(&mut self, metadata: Option<&Metadata>) {
+        if let Some(metadata) = metadata {
+            self.raw("metadata", &metadata.to_json());
+        }
+    }
+
+    fn end(self) {
+        self.out.push_str("}]");
+    }
+}
+
+fn push_string(out: &mut String, text: &str) {
+    let quoted = serde_json::to_string(text).expect("a text becomes JSON");
+    push_ascii(out, &quoted);
+}
+
+/// Copies JSON, writing what is not ASCII, or would disturb a terminal, as escapes. It stands in strings
+/// only.
+fn push_ascii(out: &mut String, json: &str) {
+    let mut units = [0; 2];
+    for char in json.chars() {
+        if char.is_ascii() && char != '\u{7f}' {
+            out.push(char);
+        } else {
+            for unit in char.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+}
+
+/// A child as a request describes it.
+#[derive(Debug)]
+pub(super) struct NewChild {
+    pub(super) name: Name,
+    pub(super) child: Child,
+    /// `None` if nothing is said of it.
+    pub(super) metadata: Option<Metadata>,
+}
+
+/// Reads an object of names and children, as `t=json` shows them.
+///
+/// # Errors
+/// If it is something else, or a child does not go into a directory of this kind.
+pub(super) fn read_children(json: &[u8], kind: DirectoryKind) -> Result<Vec<NewChild>, Refusal> {
+    if json.trim_ascii().is_empty() {
+        return Ok(Vec::new());
+    }
+    let Described(children) = serde_json::from_slice(json).map_err(|error| {
+        // What the parser says of the content may hold capabilities; where it is does not.
+        let (line, column) = (error.line(), error.column());
+        Refusal::bad(format!(
+            "The children are not what GET ?t=json shows of them, {{\"name\": [type, {{...}}], ...}}; that shows \
+             in line {line}, column {column}."
+        ))
+    })?;
+    children.into_iter().map(|(name, properties)| read_child(&name, &properties, kind)).collect()
+}
+
+fn read_child(name: &str, properties: &Properties, kind: DirectoryKind) -> Result<NewChild, Refusal> {
+    let name = Name::existing(name).map_err(|problem| Refusal::of(400, &problem))?;
+    let bad = |why: &dyn fmt::Display| Refusal::bad(format!("The child {name} cannot be linked: {why}."));
+    let child = Child::new(properties.rw_uri.as_deref(), properties.ro_uri.as_deref(), kind);
+    let child = child.map_err(|problem| bad(&problem))?;
+    let metadata = properties.metadata.as_ref().map(|raw| Metadata::parse(raw.get())).transpose();
+    Ok(NewChild { child, metadata: metadata.map_err(|problem| bad(&problem))?, name: name.clone() })
+}
+
+#[derive(Deserialize)]
+struct Properties {
+    rw_uri: Option<String>,
+    ro_uri: Option<String>,
+    metadata: Option<Box<RawValue>>,
+}
+
+/// In the order in which they are written; a name may come twice.
+struct Described(Vec<(String, Properties)>);
+
+impl<'de> Deserialize<'de> for Described {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Described, D::Error> {
+        struct Children;
+
+        impl<'de> Visitor<'de> for Children {
+            type Value = Described;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of children")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Described, A::Error> {
+                let mut children = Vec::new();
+                while let Some((name, (IgnoredAny, properties))) = map.next_entry()? {
+                    children.push((name, properties));
+                }
+                Ok(Described(children))
+            }
+        }
+
+        deserializer.deserialize_map(Children)
+    }
+}
