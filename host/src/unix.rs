@@ -3,9 +3,9 @@
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fstatvfs};
 use rustix::io::{Errno, pread};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// Who may read what is made.
@@ -20,6 +20,40 @@ pub enum Mode {
 /// Opens a file that is there. What the last name points to, if it is a link, is no file of ours.
 pub(crate) fn open(path: &Path, write: bool) -> io::Result<File> {
     OpenOptions::new().read(true).write(write).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)
+}
+
+/// Opens a file for reading, following links, without waiting for anything: a pipe that nobody writes to
+/// is opened, too, and told by its metadata.
+pub fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits() as i32).open(path)
+}
+
+/// What tells one state of a file from another without reading it. The time of change is set by the
+/// system alone, so that a content changed with its size and time of modification kept is noticed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileState {
+    /// Bytes.
+    pub size: u64,
+    /// When its content was modified, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// When its content or what is known of it was changed, in nanoseconds since 1970.
+    pub changed_ns: i64,
+    /// Which file of its device it is.
+    pub inode: u64,
+    /// Which device it is on.
+    pub device: u64,
+}
+
+/// The state of a file at the time its metadata were read.
+pub fn file_state(metadata: &Metadata) -> FileState {
+    let ns = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+    FileState {
+        size: metadata.len(),
+        modified_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+        changed_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+        device: metadata.dev(),
+    }
 }
 
 /// Makes a file that is not there.

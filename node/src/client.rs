@@ -1,6 +1,7 @@
 //! Talking to a node over its web port.
 
 use crate::directory::NODE_URL;
+use crate::drive::cap::without_capabilities;
 use crate::exit::{Failure, failed};
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
@@ -17,6 +18,8 @@ use tallac_web::http::{
 /// How often a wait is broken to look whether the user has interrupted.
 const LOOK_UP: Duration = Duration::from_millis(100);
 const READ_SIZE: usize = 256 * 1024;
+/// Most bytes of an answer that is meant to be short.
+pub(crate) const TEXT_LEN_MAX: usize = 64 * 1024 * 1024;
 
 /// Says whether the user wants to stop.
 #[derive(Clone, Default)]
@@ -98,14 +101,22 @@ impl NodeUrl {
         })
     }
 
+    /// Names the node in the head of a request to it.
+    pub(crate) fn introduce(&self, head: &mut RequestHead) -> Result<()> {
+        head.headers.push("Host", &self.authority)?;
+        // The peer answers with HTML otherwise, and with an error's sentence in the middle of a page.
+        head.headers.push("Accept", "text/plain, application/octet-stream")?;
+        Ok(())
+    }
+
     /// A GET whose answer is short.
     pub(crate) fn get_text(&self, target: &str, interrupt: &Interrupt) -> Result<(u16, String)> {
         let mut connection = self.connect(interrupt)?;
         let mut head = RequestHead::new(tallac_web::http::Method::Get, target);
-        head.headers.push("Host", &self.authority)?;
+        self.introduce(&mut head)?;
         connection.request(&head)?;
         let (response, _) = connection.response()?;
-        let body = connection.body_text()?;
+        let body = connection.body_text(TEXT_LEN_MAX)?;
         Ok((response.status, body))
     }
 }
@@ -187,11 +198,12 @@ impl Connection {
         }
     }
 
-    pub(crate) fn body_text(&mut self) -> Result<String> {
+    /// The rest of the response's body as text, if it is no longer than `len_max` bytes.
+    pub(crate) fn body_text(&mut self, len_max: usize) -> Result<String> {
         let mut text = Vec::new();
         while let Some(bytes) = self.body()? {
             text.extend_from_slice(&bytes);
-            if text.len() > 64 * 1024 * 1024 {
+            if text.len() > len_max {
                 return Err(failed(Failure::General, "the node's answer is far too long"));
             }
         }
@@ -235,8 +247,16 @@ pub(crate) fn refused(status: u16, text: &str) -> anyhow::Error {
         410 | 503 => Failure::Grid,
         _ => Failure::General,
     };
-    let text = text.trim();
-    let text =
-        if text.is_empty() { format!("the node answered with status {status}") } else { text.to_owned() };
+    // The node may repeat what it was asked for.
+    let text = without_capabilities(said(text.trim()));
+    let text = if text.is_empty() { format!("the node answered with status {status}") } else { text };
     failed(failure, text)
+}
+
+/// What of an answer is meant for people. The peer sends tracebacks, of which the last line says what has
+/// happened.
+fn said(text: &str) -> &str {
+    let traceback = text.contains("Traceback (most recent call last)") || text.starts_with("Traceback");
+    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    if traceback { line.unwrap_or_default() } else { text }
 }

@@ -7,13 +7,16 @@ mod cli;
 mod client;
 mod commands;
 mod config;
+mod copy;
 mod demo;
 mod directory;
+mod drive;
 mod exit;
 mod progress;
 mod run;
 mod runtime;
 mod secrets;
+mod webapi;
 
 use clap::Parser;
 use std::process::ExitCode;

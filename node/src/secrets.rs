@@ -45,7 +45,7 @@ pub(crate) fn write_private(path: &Path, content: &str) -> Result<()> {
 
 /// Makes a small file whole, durable, mode 0600. Fails if it is there by now: no secret is ever
 /// overwritten, and a crash leaves none half written.
-fn write_new_private(path: &Path, content: &str) -> std::io::Result<()> {
+pub(crate) fn write_new_private(path: &Path, content: &str) -> std::io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(parent)?;
     file.write_all(content.as_bytes())?;

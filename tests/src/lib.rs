@@ -15,7 +15,9 @@ pub mod liar;
 pub mod memory_grid;
 pub mod peer;
 pub mod puppet;
+mod user;
 pub mod web;
 
 pub use content::{content, differs_at};
 pub use grid::{Grid, Options, Output, free_port, program};
+pub use user::User;

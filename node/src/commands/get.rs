@@ -1,47 +1,63 @@
 //! `tallac get`.
 
 use crate::cli::Get;
-use crate::client::{Connection, Interrupt, NodeUrl, refused};
+use crate::client::Interrupt;
+use crate::drive::cap::{CapText, text_from_stdin};
+use crate::drive::{Drive, Place};
 use crate::exit::{Failure, failed};
 use crate::progress::Progress;
+use crate::webapi::{EntryKind, Fetching};
 use anyhow::{Context, Result};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use tallac_host::unix::{self, Mode};
-use tallac_web::http::percent::encode_segment;
-use tallac_web::http::{BodyKind, Method, RequestHead};
-
-/// Longest capability that is read from standard input.
-const CAP_LEN_MAX: u64 = 16 * 1024;
 
 pub(crate) fn get(directory: &Path, args: &Get) -> Result<()> {
-    let interrupt = Interrupt::on_signals();
-    let node = NodeUrl::of(directory)?;
-    let cap = if args.cap == "-" { cap_from_stdin()? } else { args.cap.trim().to_owned() };
-    let mut connection = node.connect(&interrupt)?;
-    let mut head = RequestHead::new(Method::Get, &format!("/uri/{}", encode_segment(&cap)));
-    head.headers.push("Host", &node.authority)?;
-    connection.request(&head)?;
-    let (response, body) = connection.response()?;
-    if response.status != 200 {
-        let text = connection.body_text()?;
-        return Err(refused(response.status, &text));
-    }
-    let total = match body {
-        BodyKind::Length(len) => Some(len),
-        _ => None,
-    };
-    let mut progress = Progress::new("fetching", total, args.quiet);
+    let drive = Drive::open(directory, Interrupt::on_signals())?;
+    let place = if args.path == "-" { place_from_stdin(&drive)? } else { drive.place_of(&args.path)? };
+    let cap = file_at(&drive, &place)?;
+    let mut fetching = drive.gateway.fetch(&cap)?;
+    let mut progress = Progress::new("fetching", fetching.len, args.quiet);
     match args.out.as_deref().filter(|out| out.as_os_str() != "-") {
-        None => copy(&mut connection, &mut std::io::stdout().lock(), &mut progress)?,
-        Some(out) => to_file(&mut connection, out, &mut progress)?,
+        None => copy(&mut fetching, &mut std::io::stdout().lock(), &mut progress)?,
+        Some(out) => to_file(&mut fetching, out, &mut progress)?,
     }
     progress.finish();
     Ok(())
 }
 
+/// What standard input names must be a capability: a word too few there is no name in the drive.
+fn place_from_stdin(drive: &Drive) -> Result<Place> {
+    let text = text_from_stdin()?;
+    if !text.contains("URI:") {
+        CapText::parse(&text)?;
+    }
+    drive.place_of(&text)
+}
+
+/// The capability of the file at a place.
+fn file_at(drive: &Drive, place: &Place) -> Result<CapText> {
+    let is_directory = || {
+        failed(Failure::Usage, format!("{} is a directory; list it with ls, fetch it with cp -r", place.said))
+    };
+    if place.names.is_empty() {
+        return if place.root.is_directory() { Err(is_directory()) } else { Ok(place.root.clone()) };
+    }
+    let entry = drive.found(place)?;
+    match (entry.kind, entry.read.as_ref().or(entry.write.as_ref())) {
+        (EntryKind::Directory, _) => Err(is_directory()),
+        (EntryKind::File, Some(_)) if place.slash => {
+            Err(failed(Failure::Usage, format!("{} is a file; leave the slash at the end off", place.said)))
+        }
+        (_, Some(cap)) => Ok(cap.clone()),
+        (_, None) => {
+            Err(failed(Failure::Usage, format!("the link {} leads to nothing that can be read", place.said)))
+        }
+    }
+}
+
 /// Writes beside the target and renames, so that a file under this name is always a whole one.
-fn to_file(connection: &mut Connection, out: &Path, progress: &mut Progress) -> Result<()> {
+fn to_file(fetching: &mut Fetching, out: &Path, progress: &mut Progress) -> Result<()> {
     if out.is_dir() {
         return Err(failed(
             Failure::Usage,
@@ -53,27 +69,18 @@ fn to_file(connection: &mut Connection, out: &Path, progress: &mut Progress) -> 
         .prefix(".tallac-get-")
         .make_in(parent, |path| unix::create(path, Mode::Usual))
         .with_context(|| format!("making a file in {}", parent.display()))?;
-    copy(connection, file.as_file_mut(), progress).with_context(|| format!("fetching {}", out.display()))?;
+    copy(fetching, file.as_file_mut(), progress).with_context(|| format!("fetching {}", out.display()))?;
     file.persist(out).map_err(|error| error.error).with_context(|| format!("writing {}", out.display()))?;
     Ok(())
 }
 
-fn copy(connection: &mut Connection, out: &mut dyn Write, progress: &mut Progress) -> Result<()> {
+fn copy(fetching: &mut Fetching, out: &mut dyn Write, progress: &mut Progress) -> Result<()> {
     let mut done = 0;
-    while let Some(bytes) = connection.body()? {
+    while let Some(bytes) = fetching.piece()? {
         out.write_all(&bytes)?;
         done += bytes.len() as u64;
         progress.at(done);
     }
     out.flush()?;
     Ok(())
-}
-
-fn cap_from_stdin() -> Result<String> {
-    let mut text = String::new();
-    std::io::stdin()
-        .take(CAP_LEN_MAX)
-        .read_to_string(&mut text)
-        .map_err(|error| failed(Failure::Usage, format!("standard input holds no capability: {error}")))?;
-    Ok(text.trim().to_owned())
 }

@@ -1,6 +1,6 @@
 //! `tallac make-root`: has the running vdrive server make the grid's shared root now.
 
-use crate::client::{Interrupt, NodeUrl, refused};
+use crate::client::{Interrupt, NodeUrl, TEXT_LEN_MAX, refused};
 use crate::secrets;
 use anyhow::Result;
 use std::path::Path;
@@ -16,7 +16,7 @@ pub(crate) fn make_root(directory: &Path) -> Result<()> {
     head.headers.push("Authorization", format!("tahoe-lafs {token}"))?;
     connection.request(&head)?;
     let (response, _) = connection.response()?;
-    let text = connection.body_text()?;
+    let text = connection.body_text(TEXT_LEN_MAX)?;
     if response.status != 200 {
         return Err(refused(response.status, &text));
     }

@@ -1,12 +1,17 @@
 //! What each command does.
 
+mod aliases;
+mod directories;
 mod get;
+mod ls;
 mod make_root;
+mod moving;
 mod put;
 mod status;
+mod webopen;
 
 use crate::cli::{Cli, Command};
-use crate::{demo, directory, run};
+use crate::{copy, demo, directory, run};
 use anyhow::Result;
 use std::path::Path;
 
@@ -14,6 +19,8 @@ use std::path::Path;
 pub(crate) fn dispatch(cli: Cli) -> Result<()> {
     let verbose = cli.verbose;
     let given = cli.directory;
+    // The node that a command asks.
+    let asked = || directory::chosen(given.as_deref());
     match cli.command {
         Command::Demo(args) => demo::demo(&args),
         Command::CreateIntroducer(args) => {
@@ -45,10 +52,21 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
             let directory = directory::chosen(args.directory.as_deref().or(given.as_deref()))?;
             run::run(&directory, &args, verbose)
         }
-        Command::Put(args) => put::put(&directory::chosen(given.as_deref())?, &args),
-        Command::Get(args) => get::get(&directory::chosen(given.as_deref())?, &args),
-        Command::MakeRoot => make_root::make_root(&directory::chosen(given.as_deref())?),
-        Command::Status(args) => status::status(&directory::chosen(given.as_deref())?, &args),
+        Command::Put(args) => put::put(&asked()?, &args),
+        Command::Get(args) => get::get(&asked()?, &args),
+        Command::Cp(args) => copy::cp(&asked()?, &args),
+        Command::Mkdir(args) => directories::mkdir(&asked()?, &args),
+        Command::Ls(args) => ls::ls(&asked()?, &args),
+        Command::Mv(args) => moving::mv(&asked()?, &args),
+        Command::Ln(args) => moving::ln(&asked()?, &args),
+        Command::Unlink(args) => directories::unlink(&asked()?, &args),
+        Command::Share(args) => directories::share(&asked()?, &args),
+        Command::Webopen(args) => webopen::webopen(&asked()?, &args),
+        Command::CreateAlias(args) => aliases::create_alias(&asked()?, &args),
+        Command::AddAlias(args) => aliases::add_alias(&asked()?, &args),
+        Command::ListAliases(args) => aliases::list_aliases(&asked()?, &args),
+        Command::Status(args) => status::status(&asked()?, &args),
+        Command::MakeRoot => make_root::make_root(&asked()?),
     }
 }
 

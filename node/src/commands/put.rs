@@ -1,65 +1,92 @@
 //! `tallac put`.
 
-use crate::cli::Put;
-use crate::client::{Interrupt, NodeUrl, refused};
+use crate::cli::{FileFormat, Put};
+use crate::client::{Interrupt, NodeUrl};
+use crate::drive::Drive;
 use crate::exit::{Failure, failed};
 use crate::progress::Progress;
 use crate::secrets;
-use anyhow::{Context, Result};
-use bytes::{Bytes, BytesMut};
+use crate::webapi::{Stored, Upload, target};
+use anyhow::Result;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tallac_core::base32;
-use tallac_web::gateway::{PLACEMENT_HEADER, SURVIVES_HEADER};
-use tallac_web::http::{BodyKind, Method, RequestHead};
+use tallac_core::directory::Name;
+use tallac_web::http::percent::encode_query;
 
-const PIECE: usize = 256 * 1024;
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
-    let node = NodeUrl::of(directory)?;
     let (mut source, len) = open(&args.file)?;
     // A read from a pipe or a terminal may wait for ever; there an interrupt just ends the program,
     // and the node forgets the upload when its connection is gone.
     let interrupt = if len.is_some() { Interrupt::on_signals() } else { Interrupt::default() };
+    let drive = Drive::open(directory, interrupt.clone())?;
     let handle = base32::encode(&secrets::random::<10>()?);
-    let key = if args.random_key { "&key=random" } else { "" };
-    let mut head = RequestHead::new(Method::Put, &format!("/uri?ophandle={handle}{key}"));
-    head.headers.push("Host", &node.authority)?;
-    head.body = len.map_or(BodyKind::Chunked, BodyKind::Length);
+    let target = where_to(&drive, args, &handle)?;
 
     let over = AtomicBool::new(false);
-    let answer = std::thread::scope(|scope| {
+    let Stored { cap, placement, survives } = std::thread::scope(|scope| {
         // What the servers have confirmed is asked for beside the upload, not guessed from it.
-        scope.spawn(|| watch(&node, &handle, len, args.quiet, &over, &interrupt));
-        let sent = send(&node, &head, &mut source, len, &args.file, &interrupt);
+        scope.spawn(|| watch(drive.gateway.node(), &handle, len, args.quiet, &over, &interrupt));
+        let upload = Upload {
+            source: &mut source,
+            said: args.file.display().to_string(),
+            len,
+            moved: &|_| {},
+            still_good: &|| Ok(()),
+        };
+        let stored = drive.gateway.store(&target, upload);
         over.store(true, Ordering::Relaxed);
-        sent
+        stored
     })?;
-    if answer.status != 200 && answer.status != 201 {
-        return Err(refused(answer.status, &answer.text));
-    }
     if args.json {
-        let Answer { text, placement, survives, .. } = answer;
-        println!("{}", serde_json::json!({ "cap": text, "placement": placement, "survives": survives }));
+        let cap = cap.expose();
+        println!("{}", serde_json::json!({ "cap": cap, "placement": placement, "survives": survives }));
         return Ok(());
     }
-    if let (Some(placement), false) = (&answer.placement, args.quiet) {
+    if let (Some(placement), false) = (&placement, args.quiet) {
         eprintln!("stored: {placement}");
     }
-    println!("{}", answer.text);
+    println!("{}", cap.expose());
     Ok(())
 }
 
-/// What the node answered.
-struct Answer {
-    status: u16,
-    text: String,
-    placement: Option<String>,
-    survives: Option<u64>,
+/// The target of the request that stores the file.
+fn where_to(drive: &Drive, args: &Put, handle: &str) -> Result<String> {
+    let format = if args.mutable { Some(FileFormat::Sdmf) } else { args.format };
+    let mut query = vec![("ophandle", handle)];
+    query.extend(args.random_key.then_some(("key", "random")));
+    query.extend(format.map(|format| ("format", format.name())));
+    // Gateways differ in which of the two they look at.
+    query.extend(format.filter(|format| *format != FileFormat::Chk).map(|_| ("mutable", "true")));
+    let Some(path) = &args.path else { return Ok(format!("/uri?{}", encode_query(query))) };
+    let mut place = drive.place_of(path)?;
+    let by_cap = place.names.is_empty() && !place.slash;
+    if by_cap && !place.root.is_directory() {
+        if !(place.root.is_mutable() && place.root.is_writable()) {
+            return Err(failed(
+                Failure::Usage,
+                "the capability given cannot be written to; only a write capability of a mutable file can, or \
+                 a path",
+            ));
+        }
+    } else if place.names.is_empty() || place.slash {
+        let name = args.file.file_name().and_then(|name| name.to_str()).filter(|name| *name != "-");
+        let name = name.ok_or_else(|| {
+            failed(
+                Failure::Usage,
+                format!("{} is a directory; say what the file is to be called there", place.said),
+            )
+        })?;
+        place =
+            place.child(&Name::existing(name).map_err(|error| failed(Failure::Usage, error.to_string()))?);
+    }
+    place.check_creatable()?;
+    Ok(target(&place.root, &place.names, &query))
 }
 
 /// Opens what is to be stored; its length is known for a regular file.
@@ -73,81 +100,11 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
     if metadata.is_dir() {
         return Err(failed(
             Failure::Usage,
-            format!("{} is a directory; put stores one file", path.display()),
+            format!("{} is a directory; put stores one file, cp -r copies trees", path.display()),
         ));
     }
     let len = metadata.is_file().then_some(metadata.len());
     Ok((Box::new(file), len))
-}
-
-fn send(
-    node: &NodeUrl,
-    head: &RequestHead,
-    source: &mut dyn Read,
-    len: Option<u64>,
-    path: &Path,
-    interrupt: &Interrupt,
-) -> Result<Answer> {
-    let mut connection = node.connect(interrupt)?;
-    connection.request(head)?;
-    let mut left = len;
-    let mut buffer = BytesMut::new();
-    let mut answered_early = false;
-    loop {
-        interrupt.check()?;
-        let piece =
-            read_piece(source, &mut buffer, left).with_context(|| format!("reading {}", path.display()))?;
-        let Some(left_now) = &mut left else {
-            if piece.is_empty() {
-                break;
-            }
-            if !connection.send_body(piece)? {
-                answered_early = true;
-                break;
-            }
-            continue;
-        };
-        if *left_now == 0 {
-            break;
-        }
-        if piece.is_empty() {
-            // Hanging up makes the node forget the upload.
-            return Err(failed(
-                Failure::General,
-                format!("{} shrank while it was read; nothing was stored", path.display()),
-            ));
-        }
-        *left_now -= piece.len() as u64;
-        if *left_now == 0 && source.read(&mut [0]).unwrap_or(0) > 0 {
-            return Err(failed(
-                Failure::General,
-                format!("{} grew while it was read; nothing was stored", path.display()),
-            ));
-        }
-        if !connection.send_body(piece)? {
-            answered_early = true;
-            break;
-        }
-    }
-    if !answered_early {
-        // The same: if the node hung up, its answer says why.
-        let _ = connection.finish_body();
-    }
-    let (response, _) = connection.response()?;
-    let placement = response.headers.get_str(PLACEMENT_HEADER).map(str::to_owned);
-    let survives = response.headers.get_str(SURVIVES_HEADER).and_then(|text| text.parse().ok());
-    Ok(Answer { status: response.status, text: connection.body_text()?, placement, survives })
-}
-
-fn read_piece(source: &mut dyn Read, buffer: &mut BytesMut, left: Option<u64>) -> std::io::Result<Bytes> {
-    let want = left.map_or(PIECE, |left| usize::try_from(left).unwrap_or(PIECE).min(PIECE));
-    buffer.resize(PIECE, 0);
-    loop {
-        match source.read(&mut buffer[..want]) {
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            result => return Ok(buffer.split_to(result?).freeze()),
-        }
-    }
 }
 
 /// Shows the plan and the progress of an upload until it is over.

@@ -1,74 +1,8 @@
-//! The command line.
+//! Commands that make, run and look at nodes.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use super::Runtime;
+use clap::Args;
 use std::path::PathBuf;
-
-/// Secure, decentralised storage among people who own their machines.
-#[derive(Parser, Debug)]
-#[command(name = "tallac", version, propagate_version = true)]
-pub(crate) struct Cli {
-    /// The node directory whose node is talked to.
-    #[arg(
-        short = 'd',
-        long = "node-directory",
-        global = true,
-        env = "TALLAC_NODE_DIRECTORY",
-        value_name = "DIR"
-    )]
-    pub(crate) directory: Option<PathBuf>,
-    /// Say more about what the node does (twice: everything).
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum Command {
-    /// A private grid on this machine, in one command: store a file, lose most servers, read it back.
-    Demo(Demo),
-    /// Make the directory of an introducer, through which the nodes of a grid find each other.
-    CreateIntroducer(CreateIntroducer),
-    /// Make the directory of a node.
-    CreateNode(CreateNode),
-    /// Run the node of a directory until Ctrl-C or SIGTERM.
-    Run(Run),
-    /// Store a file in the grid and print its capability.
-    Put(Put),
-    /// Fetch a file from the grid.
-    Get(Get),
-    /// On the introducer: make the root directory that the grid shares now, without waiting for more
-    /// servers.
-    MakeRoot,
-    /// Tell how the node stands: introducers, servers, what a new file survives.
-    Status(Status),
-}
-
-/// What carries out the actions of the node's machines.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub(crate) enum Runtime {
-    /// Plain threads.
-    Blocking,
-    /// The async-std executor.
-    #[cfg(feature = "async-std")]
-    AsyncStd,
-    /// The smol executor.
-    #[cfg(feature = "smol")]
-    Smol,
-}
-
-impl Runtime {
-    /// As it stands on the command line.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Runtime::Blocking => "blocking",
-            #[cfg(feature = "async-std")]
-            Runtime::AsyncStd => "async-std",
-            #[cfg(feature = "smol")]
-            Runtime::Smol => "smol",
-        }
-    }
-}
 
 #[derive(Args, Debug)]
 pub(crate) struct Demo {
@@ -150,32 +84,6 @@ pub(crate) struct Run {
     /// Stop when standard input ends: for programs that start nodes.
     #[arg(long)]
     pub(crate) until_stdin_closes: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Put {
-    /// The file to store; `-` is standard input.
-    pub(crate) file: PathBuf,
-    /// Encrypt with a key drawn by chance instead of one that follows from the content.
-    #[arg(long)]
-    pub(crate) random_key: bool,
-    /// Print a JSON object instead of the bare capability.
-    #[arg(long)]
-    pub(crate) json: bool,
-    /// Show no progress.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Get {
-    /// The capability; `-` reads it from standard input, so that no process list shows it.
-    pub(crate) cap: String,
-    /// Where to put the file; `-` or nothing is standard output.
-    pub(crate) out: Option<PathBuf>,
-    /// Show no progress.
-    #[arg(short, long)]
-    pub(crate) quiet: bool,
 }
 
 #[derive(Args, Debug)]
