@@ -279,6 +279,8 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
             swissnum: swissnum(index),
         }),
         introducer: None,
+        vdrive: None,
+        vdrives: None,
         introducers: vec![],
         servers: if serves { vec![] } else { ids.zip(infos.iter().cloned()).collect() },
         preferred_servers: Default::default(),

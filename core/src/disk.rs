@@ -30,6 +30,10 @@ pub enum StorePath {
     AnnouncementCache,
     /// The sequence number of the node's last announcement.
     AnnouncementSequence,
+    /// The right to write the shared root that this node hands out as a vdrive server: mode 0600.
+    VdriveRoot,
+    /// The shared root that this node was given and keeps: mode 0600.
+    SharedRoot,
 }
 
 /// One operation on the disk.

@@ -55,4 +55,5 @@ pub mod storage_index;
 pub mod task;
 pub mod time;
 pub mod upload;
+pub mod vdrive;
 pub mod wire;

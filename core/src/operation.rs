@@ -6,6 +6,7 @@ use crate::drive::{Done, DriveError, Errand};
 use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
+use crate::vdrive::{MakeRootError, RootMade};
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::ops::Range;
@@ -100,6 +101,12 @@ pub enum Command {
         /// When that counts.
         consent: Consent,
     },
+    /// Make the shared root of the grid now, if this node is a vdrive server that has none yet.
+    /// Answered by `RootMade`.
+    MakeRoot {
+        /// Names the wish.
+        id: OperationId,
+    },
     /// Do something in a drive. Answered by `Errand`.
     Errand {
         /// Names the errand.
@@ -168,6 +175,13 @@ pub enum Report {
         /// The new version and where it is, or why it was not made.
         result: Result<Box<Changed>, Box<ChangeError>>,
     },
+    /// What came of the wish for a shared root.
+    RootMade {
+        /// The wish.
+        id: OperationId,
+        /// Whether it was made or there already, or why there is none.
+        result: Result<RootMade, MakeRootError>,
+    },
     /// An errand is over.
     Errand {
         /// The errand.
@@ -206,6 +220,7 @@ impl Report {
             | Report::DownloadData { id, .. }
             | Report::Downloaded { id, .. }
             | Report::Changed { id, .. }
+            | Report::RootMade { id, .. }
             | Report::Errand { id, .. }
             | Report::MutableFound { id, .. }
             | Report::MutableRead { id, .. } => Some(*id),

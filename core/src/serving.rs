@@ -15,6 +15,7 @@ use crate::nurl::Swissnum;
 use crate::payload::Payload;
 use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::time::{Instant, Now};
+use crate::vdrive::{RootRights, VdriveAnswer, VdriveError, VdriveRequest};
 use crate::wire::{Frame, Hello, Kind, Message, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome};
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
@@ -33,10 +34,29 @@ const PONG_PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) enum Inquiry {
     Storage { key: u64, request: StorageRequest, bulk: Payload },
     Introducer { conn: ConnId, key: u64, request: IntroducerRequest },
+    Vdrive { key: u64, rights: RootRights, request: VdriveRequest },
+}
+
+/// What one swissnum of this node gives a right to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Access {
+    Storage,
+    Introducer,
+    Vdrive(RootRights),
+}
+
+impl Access {
+    fn service(self) -> ServiceKind {
+        match self {
+            Access::Storage => ServiceKind::Storage,
+            Access::Introducer => ServiceKind::Introducer,
+            Access::Vdrive(_) => ServiceKind::Vdrive,
+        }
+    }
 }
 
 struct Client {
-    service: Option<ServiceKind>,
+    service: Option<Access>,
     since: Instant,
     last_heard: Instant,
     pinged: Option<Instant>,
@@ -70,7 +90,7 @@ struct AtWork {
 }
 
 pub(crate) struct Serving {
-    services: Vec<(ServiceKind, Swissnum)>,
+    services: Vec<(Access, Swissnum)>,
     program: String,
     clients: BTreeMap<ConnId, Client>,
     at_work: BTreeMap<u64, AtWork>,
@@ -82,7 +102,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    pub(crate) fn new(services: Vec<(ServiceKind, Swissnum)>, program: String) -> Serving {
+    pub(crate) fn new(services: Vec<(Access, Swissnum)>, program: String) -> Serving {
         Serving {
             services,
             program,
@@ -181,9 +201,9 @@ impl Serving {
         let Ok(hello) = message.body::<Hello>() else { return self.expel(conn, io) };
         // Every name is compared, so that the time taken does not tell which one came close.
         let mut found = None;
-        for (kind, swissnum) in &self.services {
+        for (access, swissnum) in &self.services {
             if *swissnum == hello.swissnum {
-                found = Some(*kind);
+                found = Some(*access);
             }
         }
         let (lowest, highest) = hello.versions;
@@ -199,12 +219,13 @@ impl Serving {
             io.close(conn);
             return;
         }
-        let service = found.expect("checked above");
-        let welcome = Welcome { version: PROTOCOL_VERSION, service, program: self.program.clone() };
+        let access = found.expect("checked above");
+        let (service, program) = (access.service(), self.program.clone());
+        let welcome = Welcome { version: PROTOCOL_VERSION, service, program };
         self.send(conn, Message::seal(Kind::Welcome, 0, &welcome, Vec::new()), io);
         io.grant(conn, PEER_WINDOW);
         if let Some(client) = self.clients.get_mut(&conn) {
-            client.service = Some(service);
+            client.service = Some(access);
         }
     }
 
@@ -228,7 +249,7 @@ impl Serving {
             client.at_work += 1;
             let mut work = AtWork { conn, id, granted, reserved: 0 };
             match client.service {
-                Some(ServiceKind::Storage) => match message.body::<StorageRequest>() {
+                Some(Access::Storage) => match message.body::<StorageRequest>() {
                     Ok(request) => {
                         work.reserved = answer_len(&request);
                         client.backlog = client.backlog.saturating_add(work.reserved);
@@ -240,11 +261,18 @@ impl Serving {
                         self.answer_storage(key, Err(StorageError::Unsupported), io);
                     }
                 },
-                Some(ServiceKind::Introducer) => {
+                Some(Access::Introducer) => {
                     self.at_work.insert(key, work);
                     match message.body::<IntroducerRequest>() {
                         Ok(request) => self.inquiries.push_back(Inquiry::Introducer { conn, key, request }),
                         Err(_) => self.answer_introducer(key, Err(IntroducerError::Unsupported), io),
+                    }
+                }
+                Some(Access::Vdrive(rights)) => {
+                    self.at_work.insert(key, work);
+                    match message.body::<VdriveRequest>() {
+                        Ok(request) => self.inquiries.push_back(Inquiry::Vdrive { key, rights, request }),
+                        Err(_) => self.answer_vdrive(key, Err(VdriveError::Unsupported), io),
                     }
                 }
                 None => return,
@@ -267,6 +295,13 @@ impl Serving {
     pub(crate) fn answer_introducer(&mut self, key: u64, result: Result<(), IntroducerError>, io: &mut Io) {
         match result {
             Ok(()) => self.answer(key, Kind::Answer, &(), Vec::new(), io),
+            Err(error) => self.answer(key, Kind::Failure, &error, Vec::new(), io),
+        }
+    }
+
+    pub(crate) fn answer_vdrive(&mut self, key: u64, result: Result<VdriveAnswer, VdriveError>, io: &mut Io) {
+        match result {
+            Ok(answer) => self.answer(key, Kind::Answer, &answer, Vec::new(), io),
             Err(error) => self.answer(key, Kind::Failure, &error, Vec::new(), io),
         }
     }
@@ -406,7 +441,7 @@ mod tests {
     fn who_is_thrown_out_wakes_nobody() {
         let mut io = Io::new(Entropy::new([0; 32]));
         let swissnum = Swissnum::new("abc").unwrap();
-        let mut serving = Serving::new([(ServiceKind::Storage, swissnum)].into(), "p".into());
+        let mut serving = Serving::new([(Access::Storage, swissnum)].into(), "p".into());
         let at = |seconds| Now { instant: Instant::ZERO + Duration::from_secs(seconds), ..Now::default() };
         serving.accepted(ConnId::Inbound(0), at(0), &mut io);
         assert_eq!(serving.deadline(), Some(at(10).instant));

@@ -37,6 +37,9 @@ pub(crate) enum Command {
     Put(Put),
     /// Fetch a file from the grid.
     Get(Get),
+    /// On the introducer: make the root directory that the grid shares now, without waiting for more
+    /// servers.
+    MakeRoot,
     /// Tell how the node stands: introducers, servers, what a new file survives.
     Status(Status),
 }
@@ -95,6 +98,9 @@ pub(crate) struct CreateIntroducer {
     /// HOST:PORT of the web port.
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) web: Option<String>,
+    /// Make no root directory for the grid to share.
+    #[arg(long)]
+    pub(crate) no_vdrive: bool,
     /// Name for people.
     #[arg(long, default_value = "introducer")]
     pub(crate) nickname: String,
@@ -107,6 +113,10 @@ pub(crate) struct CreateNode {
     /// The introducer's furl, or a file that holds it.
     #[arg(long, value_name = "FURL")]
     pub(crate) introducer: Vec<String>,
+    /// The furl that gives the grid's shared root (vdrive.furl or vdrive-readonly.furl), or a file that
+    /// holds it.
+    #[arg(long, value_name = "FURL")]
+    pub(crate) vdrive: Vec<String>,
     /// Name for people.
     #[arg(long)]
     pub(crate) nickname: Option<String>,

@@ -58,10 +58,18 @@ impl Default for Storage {
 }
 
 /// The introducer service.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Introducer {
     pub(crate) enabled: bool,
+    /// Whether an introducer is a vdrive server, too.
+    pub(crate) vdrive: bool,
+}
+
+impl Default for Introducer {
+    fn default() -> Introducer {
+        Introducer { enabled: false, vdrive: true }
+    }
 }
 
 /// How new files are coded.
@@ -203,6 +211,9 @@ impl Config {
              [introducer]\n\
              # Pass the announcements of nodes on.\n\
              enabled = {introducer}\n\
+             # Where it is enabled: make a root directory that everybody in the grid shares, and hand it to\n\
+             # whoever holds vdrive.furl or vdrive-readonly.furl.\n\
+             vdrive = {vdrive}\n\
              \n\
              [shares]\n\
              # Any `needed` of the `total` shares of a file give it back.\n\
@@ -236,6 +247,7 @@ impl Config {
             read_only = self.storage.read_only,
             reserved = quote(&self.storage.reserved_space),
             introducer = self.introducer.enabled,
+            vdrive = self.introducer.vdrive,
             needed = self.shares.needed,
             total = self.shares.total,
             segment_size = self.shares.segment_size,
@@ -279,6 +291,7 @@ mod tests {
         let mut config = Config { nickname: "a \"b\"\n".into(), ..Config::default() };
         config.grid.listen = "127.0.0.1:5".into();
         config.shares.happy = Some(4);
+        config.introducer = Introducer { enabled: true, vdrive: false };
         config.client.refused_servers = vec!["v0-x".into(), "y".into()];
         assert_eq!(toml::from_str::<Config>(&config.to_text()).unwrap(), config);
         config.shares.happy = None;

@@ -1,7 +1,7 @@
 //! The directory of a node: how it is made, locked and read.
 
 use crate::cli::{CreateIntroducer, CreateNode};
-use crate::config::{Config, FILE, parse_size};
+use crate::config::{Config, FILE, Introducer, parse_size};
 use crate::exit::{Failure, failed};
 use crate::secrets;
 use anyhow::{Context, Result};
@@ -9,6 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
+use tallac_core::node::VdriveSetup;
 use tallac_core::nurl::{Address, Nurl, Pin, Service, Swissnum};
 use tallac_host::tls::Identity;
 
@@ -20,6 +21,10 @@ pub(crate) const INTRODUCER_FURL: &str = "introducer.furl";
 /// directory as `introducer.furl` counts, too; but Tahoe-LAFS does not start in a directory with that
 /// file, which was a setting long ago.)
 const INTRODUCERS_FURL: &str = "introducers.furl";
+
+/// The files in which a vdrive server tells how to use it, and which tell another node of it.
+pub(crate) const VDRIVE_FURL: &str = "vdrive.furl";
+pub(crate) const VDRIVE_READONLY_FURL: &str = "vdrive-readonly.furl";
 
 /// Where a node looks for introducers.
 pub(crate) fn introducers_furl(directory: &Path) -> PathBuf {
@@ -42,27 +47,37 @@ pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
         parse_shares(shares, &mut config)?;
     }
     config.check()?;
-    let furls = args.introducer.iter().map(|furl| read_furl(furl)).collect::<Result<Vec<_>>>()?;
+    let read =
+        |furls: &[String], whose| furls.iter().map(|furl| read_furl(furl, whose)).collect::<Result<Vec<_>>>();
+    let furls = read(&args.introducer, "introducer")?;
+    let vdrives = read(&args.vdrive, "vdrive server")?;
     make(&args.directory, &config)?;
     if !furls.is_empty() {
         secrets::write_private(&introducers_furl(&args.directory), &furls.concat())?;
     }
+    if !vdrives.is_empty() {
+        secrets::write_private(&args.directory.join(VDRIVE_FURL), &vdrives.concat())?;
+    }
     Ok(config)
 }
 
-/// Makes the directory of an introducer, and its furl.
+/// Makes the directory of an introducer, and its furls.
 pub(crate) fn create_introducer(args: &CreateIntroducer) -> Result<Config> {
     let mut config = Config { nickname: args.nickname.clone(), ..Config::default() };
     config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
     config.grid.advertise = checked_addresses(&args.advertise)?;
     config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
     config.storage.enabled = false;
-    config.introducer.enabled = true;
+    config.introducer = Introducer { enabled: true, vdrive: !args.no_vdrive };
     config.check()?;
     make(&args.directory, &config)?;
     let identity = identity(&args.directory)?;
     let listen: SocketAddr = config.grid.listen.parse().context("the address was checked before")?;
-    introducer_swissnum(&args.directory, &identity, &addresses(&config, listen)?)?;
+    let addresses = addresses(&config, listen)?;
+    introducer_swissnum(&args.directory, &identity, &addresses)?;
+    if config.introducer.vdrive {
+        vdrive_swissnums(&args.directory, &identity, &addresses)?;
+    }
     Ok(config)
 }
 
@@ -130,13 +145,7 @@ pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result
     let mut services = Vec::new();
     // Dropping the file into the directory is the convention of old, and still the easiest.
     for path in [introducers_furl(directory), directory.join(INTRODUCER_FURL)] {
-        match fs::read_to_string(&path) {
-            Ok(text) => services.extend(Service::parse_furl_file(&text).map_err(|(line, error)| {
-                failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
-            })?),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
-        }
+        services.extend(services_in(&path)?);
     }
     for (index, furl) in config.client.introducers.iter().enumerate() {
         let nurl: Nurl = furl.trim().parse().map_err(|error| {
@@ -149,6 +158,25 @@ pub(crate) fn introducers(directory: &Path, config: &Config, own: Pin) -> Result
     Ok(services)
 }
 
+/// The vdrive servers named in the directory, but not the node itself.
+pub(crate) fn vdrives(directory: &Path, own: Pin) -> Result<Vec<Service>> {
+    let mut services = services_in(&directory.join(VDRIVE_FURL))?;
+    services.extend(services_in(&directory.join(VDRIVE_READONLY_FURL))?);
+    services.retain(|service| service.pin != own);
+    Ok(services)
+}
+
+/// The services in a furl file; none if there is no file.
+fn services_in(path: &Path) -> Result<Vec<Service>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Service::parse_furl_file(&text).map_err(|(line, error)| {
+            failed(Failure::Usage, format!("{}, line {line}: {error}", path.display()))
+        }),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
 /// The swissnum of the introducer service; writes `introducer.furl`, which is to be copied to friends,
 /// and `private/introducer.furl` in the form of Tahoe-LAFS.
 pub(crate) fn introducer_swissnum(
@@ -158,6 +186,20 @@ pub(crate) fn introducer_swissnum(
 ) -> Result<Swissnum> {
     let furl = directory.join("private").join(INTRODUCER_FURL);
     service_swissnum(&furl, &directory.join(INTRODUCER_FURL), identity, addresses)
+}
+
+/// The swissnums of the vdrive service; writes `vdrive.furl` and `vdrive-readonly.furl`, which are to be
+/// copied to friends, and files of the same names in `private/`, where the swissnums are kept.
+pub(crate) fn vdrive_swissnums(
+    directory: &Path,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<VdriveSetup> {
+    let swissnum = |name: &str| {
+        let furl = directory.join("private").join(name);
+        service_swissnum(&furl, &directory.join(name), identity, addresses)
+    };
+    Ok(VdriveSetup { write: swissnum(VDRIVE_FURL)?, read_only: swissnum(VDRIVE_READONLY_FURL)? })
 }
 
 /// The swissnum of the storage service; writes `private/storage.furl` in the form of Tahoe-LAFS, and
@@ -298,7 +340,7 @@ fn parse_shares(text: &str, config: &mut Config) -> Result<()> {
 }
 
 /// A furl as given on the command line, or the content of the file that the argument names.
-fn read_furl(argument: &str) -> Result<String> {
+fn read_furl(argument: &str, whose: &str) -> Result<String> {
     let text = if argument.trim_start().starts_with("pb://") {
         argument.to_owned()
     } else {
@@ -314,7 +356,7 @@ fn read_furl(argument: &str) -> Result<String> {
         text
     };
     Service::parse_furl_file(&text).map_err(|(line, error)| {
-        failed(Failure::Usage, format!("the introducer's furl, line {line}: {error}"))
+        failed(Failure::Usage, format!("the {whose}'s furl, line {line}: {error}"))
     })?;
     Ok(format!("{}\n", text.trim()))
 }

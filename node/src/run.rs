@@ -21,6 +21,7 @@ use tallac_core::operation::{Command, Notice, NoticeLevel, Report};
 use tallac_core::peers::PeersConfig;
 use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
+use tallac_web::gateway::ApiToken;
 use tracing::{debug, info, warn};
 
 /// The program and its version, as told to other nodes.
@@ -32,6 +33,7 @@ pub(crate) struct Prepared {
     pub(crate) identity: tallac_host::tls::Identity,
     pub(crate) grid: TcpListener,
     pub(crate) web: TcpListener,
+    pub(crate) token: ApiToken,
 }
 
 pub(crate) fn run(directory: &Path, args: &cli::Run, verbose: u8) -> Result<()> {
@@ -72,6 +74,9 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     } else {
         None
     };
+    let serves_root = config.introducer.enabled && config.introducer.vdrive;
+    let vdrive =
+        serves_root.then(|| directory::vdrive_swissnums(directory, &identity, &addresses)).transpose()?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let info = ServerInfo {
         nickname: config.nickname.clone(),
@@ -98,6 +103,8 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         sequence: secrets::next_sequence(directory, now)?,
         storage,
         introducer,
+        vdrive,
+        vdrives: Some(directory::vdrives(directory, identity.pin())?),
         introducers: directory::introducers(directory, config, identity.pin())?,
         servers: config.servers.iter().map(configured_server).collect::<Result<_>>()?,
         preferred_servers: server_ids(&config.client.preferred_servers, "preferred_servers")?,
@@ -110,7 +117,8 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         keeps_cache: true,
         ready_keys: 4,
     };
-    Ok(Prepared { node, identity, grid, web })
+    let token = secrets::api_token(&private)?;
+    Ok(Prepared { node, identity, grid, web, token })
 }
 
 fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {

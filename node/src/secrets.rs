@@ -10,6 +10,7 @@ use tallac_core::base32;
 use tallac_core::nurl::Swissnum;
 use tallac_core::secret::Secret;
 use tallac_host::unix::{self, Mode};
+use tallac_web::gateway::ApiToken;
 
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
@@ -99,6 +100,20 @@ pub(crate) fn convergence(private: &Path) -> Result<Vec<u8>> {
     let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
     let secret = base32::decode(&text).filter(|secret| !secret.is_empty());
     secret.ok_or_else(|| damaged(&path, "base32 characters"))
+}
+
+/// `private/api_auth_token`: who can read it may do at the web port what only the node's owner may.
+pub(crate) fn api_token(private: &Path) -> Result<ApiToken> {
+    let path = private.join("api_auth_token");
+    let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
+    ApiToken::new(&text).ok_or_else(|| damaged(&path, "at least 16 printable characters"))
+}
+
+/// What is in `private/api_auth_token` of a node that has run.
+pub(crate) fn read_api_token(private: &Path) -> Result<String> {
+    let path = private.join("api_auth_token");
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    Ok(text.trim().to_owned())
 }
 
 /// The swissnum at the end of the furl in a file such as `private/storage.furl`. `None` if there is

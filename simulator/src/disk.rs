@@ -118,7 +118,10 @@ impl Directory {
             StorePath::Redo(_) => Directory::Redo,
             StorePath::Advisory(..) => Directory::Advisories,
             StorePath::Spool(_) => Directory::Spool,
-            StorePath::AnnouncementCache | StorePath::AnnouncementSequence => Directory::Private,
+            StorePath::AnnouncementCache
+            | StorePath::AnnouncementSequence
+            | StorePath::VdriveRoot
+            | StorePath::SharedRoot => Directory::Private,
         }
     }
 }

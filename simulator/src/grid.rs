@@ -234,6 +234,8 @@ impl Identity {
             sequence: 1,
             storage: serves.then(|| StorageSetup { config: storage, swissnum: self.swissnum("storage") }),
             introducer: (role == Role::Introducer).then(|| self.swissnum("introducer")),
+            vdrive: None,
+            vdrives: None,
             introducers: if role == Role::Introducer { Vec::new() } else { introducers },
             servers: Vec::new(),
             preferred_servers: BTreeSet::new(),

@@ -71,12 +71,14 @@ pub struct Options {
     pub runtimes: Vec<&'static str>,
     /// `K,H,N` for the gateway.
     pub shares: Option<&'static str>,
+    /// Whether the introducer is a vdrive server, too, so that a directory appears by itself.
+    pub vdrive: bool,
 }
 
 impl Options {
     /// Ten servers, all on one runtime.
     pub fn ten(runtime: &'static str) -> Options {
-        Options { servers: 10, runtimes: vec![runtime], shares: None }
+        Options { servers: 10, runtimes: vec![runtime], shares: None, vdrive: false }
     }
 }
 
@@ -86,17 +88,16 @@ struct Node {
     child: Option<Child>,
 }
 
-/// An address on loopback that is free, and given to no other node of this process: a node that is
-/// stopped for a while finds its port free when it starts again. Below the ports that the system lends
-/// to outgoing connections.
-fn free_address() -> String {
+/// A port on loopback that is free, and given to no other node of this process: a node that is stopped
+/// for a while finds its port free when it starts again. Below the ports that the system lends to
+/// outgoing connections.
+pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let first = std::process::id().wrapping_mul(97);
     loop {
-        let port = 10_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000;
-        let address = format!("127.0.0.1:{port}");
-        if TcpListener::bind(&address).is_ok() {
-            return address;
+        let port = 10_000 + (first.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000) as u16;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
         }
     }
 }
@@ -114,7 +115,8 @@ impl Grid {
         let directory = tempfile::Builder::new().prefix("tallac-test-").tempdir().expect("a directory");
         let mut grid = Grid { directory, nodes: BTreeMap::new() };
         let runtime = |index: usize| options.runtimes[index % options.runtimes.len()];
-        grid.add("introducer", runtime(1), &["create-introducer"], &[]);
+        let no_vdrive: &[&str] = if options.vdrive { &[] } else { &["--no-vdrive"] };
+        grid.add("introducer", runtime(1), &["create-introducer"], no_vdrive);
         let furl = grid.path("introducer").join("introducer.furl");
         let furl = furl.to_str().expect("temporary paths are text").to_owned();
         let mut gateway = vec!["--introducer", &furl, "--no-storage", "--nickname", "gw"];
@@ -144,7 +146,8 @@ impl Grid {
         let output = Command::new(program())
             .args(command)
             .arg(&directory)
-            .args(["--listen", &free_address(), "--web", &free_address()])
+            .args(["--listen", &format!("127.0.0.1:{}", free_port())])
+            .args(["--web", &format!("127.0.0.1:{}", free_port())])
             .args(rest)
             .output()
             .expect("the program runs");

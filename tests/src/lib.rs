@@ -18,4 +18,4 @@ pub mod puppet;
 pub mod web;
 
 pub use content::{content, differs_at};
-pub use grid::{Grid, Options, Output, program};
+pub use grid::{Grid, Options, Output, free_port, program};

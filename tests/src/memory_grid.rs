@@ -21,7 +21,7 @@ use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job;
 use tallac_core::machine::{Action, ActionId, CloseReason, ConnId, Event, Machine, Protocol};
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
-use tallac_core::node::{Node, NodeConfig, StorageSetup};
+use tallac_core::node::{Node, NodeConfig, StorageSetup, VdriveSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
 use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
 use tallac_core::payload::Payload;
@@ -94,13 +94,15 @@ pub struct GridSetup {
     pub happy: Option<usize>,
     /// Servers that take no shares.
     pub read_only: Vec<usize>,
+    /// Whether server 0 is a vdrive server, too, and the client holds its furl.
+    pub vdrive: bool,
 }
 
 impl GridSetup {
     /// One server for each share.
     pub fn new(needed: u16, total: u16) -> GridSetup {
         let (servers, shares) = (usize::from(total), (needed, total));
-        GridSetup { servers, shares, segment: 64, happy: None, read_only: Vec::new() }
+        GridSetup { servers, shares, segment: 64, happy: None, read_only: Vec::new(), vdrive: false }
     }
 }
 
@@ -692,6 +694,13 @@ fn server_info(index: usize) -> ServerInfo {
 /// Servers have a storage service; the client knows the servers from its configuration.
 pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
     let serves = index < setup.servers;
+    let hands_out = setup.vdrive && index == 0;
+    let vdrive = |name| Swissnum::new(name).expect("letters");
+    let furl = Service {
+        pin: pin_of(0),
+        swissnum: vdrive("vdrive"),
+        addresses: vec![Address { host: "0".into(), port: 1 }],
+    };
     let known = |server| (AnnouncementKey::from_bytes(&key(server)).server_id(), server_info(server));
     let read_only = setup.read_only.contains(&index);
     NodeConfig {
@@ -704,8 +713,11 @@ pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
             swissnum: swissnum(index),
         }),
         introducer: None,
+        vdrive: hands_out
+            .then(|| VdriveSetup { write: vdrive("vdrive"), read_only: vdrive("vdrive-readonly") }),
+        vdrives: (setup.vdrive && !serves).then(|| vec![furl]),
         introducers: vec![],
-        servers: if serves { vec![] } else { (0..setup.servers).map(known).collect() },
+        servers: if serves && !hands_out { vec![] } else { (0..setup.servers).map(known).collect() },
         preferred_servers: Default::default(),
         refused_servers: Default::default(),
         encoding: EncodingParams::new(setup.shares.0, setup.shares.1, setup.segment)

@@ -128,3 +128,109 @@ fn edits_of_a_directory() {
     edit((0..100).map(|number| unlink(&format!("child {number}"))).collect()).expect("all are there");
     holds(&mut grid, &cap, b"");
 }
+
+fn patch(
+    grid: &mut Grid,
+    cap: &MutableCap,
+    offset: u64,
+    data: &[u8],
+) -> Result<Box<Changed>, Box<ChangeError>> {
+    let change = Change::Patch { offset, data: Payload::from(data.to_vec()) };
+    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
+}
+
+/// What the peer's own rule gives: the part is put in its place, and the file may grow.
+fn patched(content: &mut Vec<u8>, offset: usize, data: &[u8]) {
+    content.resize(content.len().max(offset + data.len()), 0);
+    content[offset..offset + data.len()].copy_from_slice(data);
+}
+
+#[test]
+fn parts_of_every_kind_of_file() {
+    const SEGMENT: usize = 131_073;
+    for format in [MutableFormat::Sdmf, MutableFormat::Mdmf] {
+        let mut grid = Grid::new(&GridSetup::new(3, 10), Honest);
+        for (key, len) in [(1, 0), (2, 100), (3, SEGMENT), (4, 3 * SEGMENT + 1_000), (5, 2 * SEGMENT)] {
+            let mut expected = content(len as u64, len);
+            let cap = make(&mut grid, format, key, &expected).cap;
+            for (round, (offset, size)) in [
+                (0, 1),
+                (len / 2, 1_000),
+                (SEGMENT - 1, 2),
+                (SEGMENT, SEGMENT),
+                (len, 10),
+                (len + 10, SEGMENT),
+                (0, len),
+                (len + 10 + SEGMENT, 2 * SEGMENT),
+                (5, 0),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let data = content(round as u64, size);
+                if offset > expected.len() {
+                    let refused = patch(&mut grid, &cap, offset as u64, &data).unwrap_err();
+                    assert!(matches!(*refused, ChangeError::PastEnd { .. }), "{refused}");
+                    continue;
+                }
+                patch(&mut grid, &cap, offset as u64, &data).expect("it is patched");
+                patched(&mut expected, offset, &data);
+                holds(&mut grid, &cap, &expected);
+            }
+        }
+    }
+}
+
+/// A small part of a large file: only the segments that it touches are sent and written.
+#[test]
+fn a_small_part_writes_little() {
+    let mut grid = Grid::new(&GridSetup::new(3, 10), Honest);
+    let mut expected = content(1, 6_000_000);
+    let cap = make(&mut grid, MutableFormat::Mdmf, 1, &expected).cap;
+    let written = |grid: &Grid| -> u64 {
+        let status = |server| grid.node(server).status(0, grid.now().unix);
+        (0..10).map(|server| status(server).storage.expect("a server").slot_bytes_written).sum()
+    };
+    let before = written(&grid);
+    let data = content(2, 1_000);
+    let changed = patch(&mut grid, &cap, 3_000_000, &data).expect("it is patched");
+    assert_eq!((changed.version.sequence, changed.placed.len()), (2, 10));
+    patched(&mut expected, 3_000_000, &data);
+    let bytes = written(&grid) - before;
+    println!("{bytes} bytes written in ten shares of {} bytes", 6_000_000 / 3);
+    // A block of a third of a segment, a dozen hashes, header, signature and share hashes.
+    assert!(bytes < 10 * (131_073 / 3 + 1_500), "{bytes} bytes");
+    holds(&mut grid, &cap, &expected);
+    // What was patched can be read from any three, and be overwritten.
+    (0..4).for_each(|server| grid.switch_off(server));
+    holds(&mut grid, &cap, &expected);
+    let changed = patch(&mut grid, &cap, 0, b"as a whole, for shares are missing").expect("it is patched");
+    assert_eq!(changed.placed.len(), 6);
+    patched(&mut expected, 0, b"as a whole, for shares are missing");
+    holds(&mut grid, &cap, &expected);
+}
+
+/// A share whose hashes were damaged on the disk: the file is made as a whole, and is whole again.
+#[test]
+fn a_part_over_damaged_hashes() {
+    let mut grid = Grid::new(&GridSetup::new(3, 10), Honest);
+    let mut expected = content(1, 600_000);
+    let cap = make(&mut grid, MutableFormat::Mdmf, 1, &expected).cap;
+    for (_, share) in grid.disk(3).shares() {
+        // The tree follows the header of the container, what comes before the data, and the data: blocks
+        // and salts. Its second leaf is node 8.
+        share[468 + 2_167 + 200_000 + 5 * 16 + 8 * 32] ^= 1;
+    }
+    let written =
+        |grid: &Grid| grid.node(3).status(0, grid.now().unix).storage.expect("a server").slot_bytes_written;
+    let before = written(&grid);
+    patch(&mut grid, &cap, 1_000, b"new").expect("it is patched");
+    patched(&mut expected, 1_000, b"new");
+    holds(&mut grid, &cap, &expected);
+    assert!(written(&grid) - before > 200_000, "all of the share is written");
+    let before = written(&grid);
+    patch(&mut grid, &cap, 2_000, b"newer").expect("it is patched");
+    patched(&mut expected, 2_000, b"newer");
+    holds(&mut grid, &cap, &expected);
+    assert!(written(&grid) - before < 50_000, "a block of it");
+}

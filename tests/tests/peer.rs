@@ -184,7 +184,7 @@ fn the_peer_takes_over_from_tallac() {
 fn tallac_takes_over_from_the_peer() {
     let Some(python) = peer::python() else { return };
     let servers = names(4);
-    let options = Options { servers: 4, runtimes: vec!["blocking"], shares: Some("2,4,4") };
+    let options = Options { servers: 4, shares: Some("2,4,4"), ..Options::ten("blocking") };
     let mut grid = Grid::create(&options);
     let all: Vec<String> = servers.iter().cloned().chain(["gw".into()]).collect();
     // Of what `create-node` made only the configuration stays: the keys are to be the peer's.

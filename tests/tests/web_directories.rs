@@ -112,7 +112,7 @@ fn files_in_directories() {
     refused(&web.put(&format!("{file}/below"), &two), 409, "not a directory");
     refused(&web.get(&format!("{file}/below")), 400, "not a directory");
     refused(&web.get(&format!("{root}/a/none")), 404, "\"none\"");
-    refused(&web.put(&format!("{file}?offset=3"), &two), 501, "part");
+    refused(&web.put(&format!("{file}?offset=3"), &two), 400, "mutable file");
     refused(&web.put(&format!("{file}?offset=-3"), &two), 400, "offset=");
     refused(&web.put(&format!("{file}?format=zip"), &two), 400, "format=");
 
@@ -181,7 +181,14 @@ fn mutable_files() {
         assert_eq!(json[1]["size"], 3_000, "{json}");
         assert_eq!((&json[1]["format"], &json[1]["rw_uri"]), (&json!(format), &json!(cap)));
         refused(&web.put(&format!("{file}?replace=false"), &two), 409, "already");
-        refused(&web.put(&format!("{file}?offset=10"), b"x"), 501, "part");
+        // A part of it.
+        assert_eq!(web.put(&format!("{file}?offset=10"), b"part").good(), cap);
+        let mut three = two.clone();
+        three[10..14].copy_from_slice(b"part");
+        assert_eq!(web.put(&format!("/uri/{}?offset=3000", escaped(&cap)), b"end").good(), cap);
+        three.extend(b"end");
+        assert_eq!(differs_at(&web.get(&file).body, &three), None);
+        refused(&web.put(&format!("{file}?offset=3004"), b"x"), 416, "past the end");
         // For reading only, alone and in a directory.
         let read = web.get(&format!("{file}?t=readonly-uri")).good();
         let alone = format!("/uri/{}", escaped(&read));

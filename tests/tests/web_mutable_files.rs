@@ -48,7 +48,7 @@ fn request(grid: &Grid, method: &str, cap: &Capability, header: &str) -> Respons
 
 #[test]
 fn get_head_and_ranges() {
-    let grid = Grid::start(&Options { servers: 3, runtimes: vec!["blocking"], shares: Some("2,2,3") });
+    let grid = Grid::start(&Options { servers: 3, shares: Some("2,2,3"), ..Options::ten("blocking") });
     for (format, size, key) in
         [(MutableFormat::Sdmf, 0, 0), (MutableFormat::Sdmf, 3_000, 1), (MutableFormat::Mdmf, 1_000_000, 2)]
     {

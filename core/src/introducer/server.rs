@@ -47,6 +47,8 @@ pub enum IntroducerAction {
         /// The announcements, as they were received.
         announcements: Vec<SignedAnnouncement>,
     },
+    /// A good announcement that is new: the introducer's own node may want to know it, too.
+    Learned(Announcement),
     /// Check a signature.
     Job(ActionId, Job),
 }
@@ -128,7 +130,7 @@ impl IntroducerServer {
         announcement: Announcement,
         signed: SignedAnnouncement,
     ) -> Result<(), IntroducerError> {
-        let Announcement { server, service, sequence, .. } = announcement;
+        let Announcement { server, service, sequence, .. } = announcement.clone();
         if service != STORAGE_SERVICE {
             return Err(IntroducerError::Unsupported);
         }
@@ -140,6 +142,7 @@ impl IntroducerServer {
             _ => {}
         }
         self.announcements.insert(index, (sequence, signed.clone()));
+        self.actions.push_back(IntroducerAction::Learned(announcement));
         for (conn, services) in &self.subscribers {
             if services.contains(&service) {
                 let announcements = [signed.clone()].into();

@@ -16,8 +16,9 @@ mod outcome;
 pub use outcome::{ChangeError, Changed, Placed};
 
 use super::gather::Gather;
-use super::making::{MakeTask, Making};
+use super::making::{Made, MakeTask, Making};
 use super::map::{FIRST_RANGE, KeySearch, Map, MapTask};
+use super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
 use super::quorum::{self, Decision};
 use super::read::FetchTask;
 use super::writing::{Target, Verdict, WriteRights, Writing};
@@ -67,6 +68,13 @@ pub enum Consent {
 pub enum Change {
     /// This, whatever was there.
     Overwrite(Payload),
+    /// What was there, with a part replaced. Of a large MDMF file only what that touches is written.
+    Patch {
+        /// Where the part begins, in bytes; no further than the end of the file, which may grow.
+        offset: u64,
+        /// What is put there.
+        data: Payload,
+    },
     /// The table of a directory, edited.
     Edit(Edits),
     /// The table of a new directory.
@@ -154,6 +162,7 @@ enum Purpose {
     Map(MapTask),
     Gather(FetchTask),
     Make(MakeTask),
+    Patch(PatchTask),
     Write(ServerId),
 }
 
@@ -172,6 +181,12 @@ impl From<FetchTask> for Purpose {
 impl From<MakeTask> for Purpose {
     fn from(task: MakeTask) -> Purpose {
         Purpose::Make(task)
+    }
+}
+
+impl From<PatchTask> for Purpose {
+    fn from(task: PatchTask) -> Purpose {
+        Purpose::Patch(task)
     }
 }
 
@@ -212,6 +227,11 @@ enum Stage {
         plan: Plan,
         making: Box<Making>,
     },
+    /// It is being made from the parts that change.
+    Patching {
+        plan: Plan,
+        patching: Box<Patching>,
+    },
     /// It is being written.
     Writing {
         writing: Box<Writing>,
@@ -236,6 +256,8 @@ pub(crate) struct ChangeFile {
     waits: u32,
     /// The contents of versions that were made here. Shares of them may be anywhere, too few to read.
     own: BTreeMap<Version, Payload>,
+    /// A part of the file is replaced by making all of it anew.
+    whole: bool,
     /// What edits saw under their names when they were first applied.
     pinned: bool,
     outcomes: Vec<EditOutcome>,
@@ -277,6 +299,7 @@ impl Machine for ChangeFile {
             Stage::Asking { until, .. } => *until,
             Stage::Pausing { until } => Some(*until),
             Stage::Gathering { gather: Some(gather), .. } => gather.deadline(),
+            Stage::Patching { patching, .. } => patching.deadline(),
             _ => None,
         }
     }
@@ -304,7 +327,7 @@ impl ChangeFile {
             }
         };
         let (map, attempts, waits, own) = (None, 0, 0, BTreeMap::new());
-        let (pinned, outcomes) = (false, Vec::new());
+        let (whole, pinned, outcomes) = (false, false, Vec::new());
         ChangeFile {
             setup,
             entropy,
@@ -315,6 +338,7 @@ impl ChangeFile {
             attempts,
             waits,
             own,
+            whole,
             pinned,
             outcomes,
             tasks,
@@ -351,14 +375,17 @@ impl ChangeFile {
                     map.finished(task, outcome, &mut self.tasks);
                 }
             }
-            (Purpose::Gather(task), outcome) => {
-                if let (Stage::Gathering { gather: Some(gather), .. }, Some(map)) =
-                    (&mut self.stage, &mut self.map)
-                {
+            (Purpose::Gather(task), outcome) => match (&mut self.stage, &mut self.map) {
+                (Stage::Gathering { gather: Some(gather), .. }, Some(map)) => {
                     gather.finished(task, outcome, map, &mut self.tasks, now.instant);
                 }
-            }
+                (Stage::Patching { patching, .. }, Some(map)) => {
+                    patching.fetched(task, outcome, map, &mut self.tasks, now.instant);
+                }
+                _ => {}
+            },
             (Purpose::Make(task), Outcome::Job(output)) => self.made(task, output),
+            (Purpose::Patch(task), outcome) => self.patched(task, outcome),
             (Purpose::Write(server), Outcome::Answer(answer)) => {
                 if let Stage::Writing { writing } = &mut self.stage {
                     writing.answered(server, answer, &mut self.tasks);
@@ -409,6 +436,16 @@ impl ChangeFile {
                 self.look(known, in_time, now)
             }
             Stage::Gathering { .. } => self.gather(now),
+            Stage::Patching { patching, .. } => {
+                let Some(map) = &mut self.map else { return false };
+                match patching.advance(map, &mut self.entropy, &mut self.tasks, now.instant) {
+                    Ok(()) => false,
+                    Err(retreat) => {
+                        self.retreat(retreat);
+                        true
+                    }
+                }
+            }
             Stage::Writing { writing } if writing.is_over() => {
                 self.weigh(now);
                 true
@@ -526,7 +563,8 @@ impl ChangeFile {
                 }
             }
         }
-        let matters = matches!(self.setup.change, Change::Edit(_));
+        let in_parts = matches!(self.setup.change, Change::Patch { .. }) && !self.whole && self.attempts == 0;
+        let matters = matches!(self.setup.change, Change::Edit(_) | Change::Patch { .. }) && !in_parts;
         if matters && let Some(version) = plan.bases.get(contents.len()) {
             if let Some(content) = self.own.get(version).and_then(|content| content.bytes().cloned()) {
                 contents.push(content);
@@ -546,8 +584,58 @@ impl ChangeFile {
                 }
             }
         }
-        self.make(now);
+        if in_parts {
+            self.begin_patch();
+        } else {
+            self.make(now);
+        }
         true
+    }
+
+    /// Begins to make the new version from what changes, if that is possible.
+    fn begin_patch(&mut self) {
+        self.whole = true;
+        let Stage::Gathering { plan, .. } = &self.stage else { return };
+        let (Some(map), Some(cap), Some(key)) = (&self.map, &self.cap, &self.key) else { return };
+        let (Change::Patch { offset, data }, [base]) = (&self.setup.change, &plan.bases[..]) else { return };
+        let patch = Patch { offset: *offset, data: data.clone() };
+        let (read_cap, base, sequence) = (cap.read_cap(), *base, plan.sequence);
+        let patching = Patching::new(
+            (read_cap, key.clone()),
+            (base, sequence),
+            patch,
+            map,
+            &plan.targets,
+            &mut self.tasks,
+        );
+        if let Some(patching) = patching {
+            self.stage = Stage::Patching { plan: plan.clone(), patching: Box::new(patching) };
+        }
+    }
+
+    fn patched(&mut self, task: PatchTask, outcome: Outcome) {
+        let Stage::Patching { plan, patching } = &mut self.stage else { return };
+        match patching.finished(task, outcome, &mut self.tasks) {
+            None => {}
+            Some(Ok(made)) => {
+                let plan = plan.clone();
+                self.begin_writing(&plan, made);
+            }
+            Some(Err(retreat)) => self.retreat(retreat),
+        }
+    }
+
+    /// The new version cannot be made from parts.
+    fn retreat(&mut self, retreat: Retreat) {
+        self.tasks.forget(|purpose| matches!(purpose, Purpose::Patch(_) | Purpose::Gather(_)));
+        let stage = core::mem::replace(&mut self.stage, Stage::Done);
+        match (retreat, stage) {
+            (Retreat::Whole, Stage::Patching { plan, .. }) => {
+                self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
+            }
+            (Retreat::Impossible(error), _) => self.fail(ChangeError::Make(error)),
+            (Retreat::Whole, _) => {}
+        }
     }
 
     /// Makes the new content from the bases, and begins to make the new version.
@@ -557,6 +645,17 @@ impl ChangeFile {
         let (Some(cap), Some(key)) = (self.cap.clone(), self.key.clone()) else { return };
         let content = match &mut self.setup.change {
             Change::Overwrite(content) => content.clone(),
+            Change::Patch { offset, data } => {
+                let patch = Patch { offset: *offset, data: data.clone() };
+                let base = contents.last().cloned().unwrap_or_default();
+                match spliced(&base, &patch) {
+                    Some(content) => content,
+                    None => {
+                        let (offset, size) = (*offset, base.len() as u64);
+                        return self.fail(ChangeError::PastEnd { offset, size });
+                    }
+                }
+            }
             Change::Children(children) => {
                 let access = Access::Write(cap.write_key.clone());
                 match Table::with_children(access, children.0.iter().cloned()) {
@@ -612,9 +711,13 @@ impl ChangeFile {
             Err(error) => return self.fail(ChangeError::Make(error)),
         };
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let (Stage::Making { plan, .. }, Some(map), Some(cap)) = (stage, &self.map, &self.cap) else {
-            return;
-        };
+        let Stage::Making { plan, .. } = stage else { return };
+        self.begin_writing(&plan, made);
+    }
+
+    /// Sends the new version to the servers.
+    fn begin_writing(&mut self, plan: &Plan, made: Made) {
+        let (Some(map), Some(cap)) = (&self.map, &self.cap) else { return };
         let leases = LeaseSecrets::new(&self.setup.lease_secret, &cap.storage_index());
         let rights = WriteRights::new(&cap.write_key, leases);
         let target = |candidate: &Candidate| {
@@ -627,7 +730,9 @@ impl ChangeFile {
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
         // Nobody else writes to a file that is new, or has only one writer.
         let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();
-        self.own.insert(made.version, made.content.clone());
+        if let Some(content) = &made.content {
+            self.own.insert(made.version, content.clone());
+        }
         let writing = Writing::new(made, &targets, &rights, &reads, gated, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing) };
     }

@@ -82,24 +82,56 @@ pub(super) struct Making {
     signing: Option<(Version, Vec<HashTree>, HashTree)>,
 }
 
+/// What is written of a share.
+#[derive(Debug)]
+pub(super) struct ShareWrite {
+    /// Pieces and their places, ascending.
+    pub(super) pieces: Vec<(u64, Payload)>,
+    /// How long the share is then, in bytes.
+    pub(super) len: u64,
+}
+
+impl ShareWrite {
+    /// A whole share, in pieces that follow each other.
+    fn whole(pieces: impl Iterator<Item = Payload>) -> ShareWrite {
+        let mut len = 0;
+        let place = |piece: Payload| {
+            let at = len;
+            len += piece.len();
+            (at, piece)
+        };
+        let pieces = pieces.map(place).collect();
+        ShareWrite { pieces, len }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.pieces.iter().map(|(_, piece)| piece.len()).sum()
+    }
+}
+
 /// A version that is ready to be written.
 #[derive(Debug)]
 pub(super) struct Made {
     pub(super) version: Version,
-    /// What it holds.
-    pub(super) content: Payload,
-    shares: Vec<Vec<Payload>>,
+    /// What it holds, if it was made as a whole.
+    pub(super) content: Option<Payload>,
+    shares: Vec<ShareWrite>,
 }
 
 impl Made {
-    /// A share in pieces that follow each other.
-    pub(super) fn share(&self, number: u16) -> &[Payload] {
+    /// A version of which parts are written over one that is there.
+    pub(super) fn of_parts(version: Version, shares: Vec<ShareWrite>) -> Made {
+        Made { version, content: None, shares }
+    }
+
+    /// What is written of a share.
+    pub(super) fn share(&self, number: u16) -> &ShareWrite {
         &self.shares[usize::from(number)]
     }
 
-    /// The length of each share in bytes.
-    pub(super) fn share_len(&self) -> u64 {
-        self.shares.first().map_or(0, |share| share.iter().map(Payload::len).sum())
+    /// The most bytes that are written of one share.
+    pub(super) fn most_bytes(&self) -> u64 {
+        self.shares.iter().map(ShareWrite::bytes).max().unwrap_or(0)
     }
 }
 
@@ -211,9 +243,9 @@ impl Making {
             // MDMF has room before the data.
             front.resize(data_start as usize, 0);
             let blocks = blocks.into_iter().map(|(block, _)| block);
-            [Payload::from(front)].into_iter().chain(blocks).chain([Payload::from(tail)]).collect()
+            ShareWrite::whole([Payload::from(front)].into_iter().chain(blocks).chain([Payload::from(tail)]))
         });
-        let content = self.content.clone();
+        let content = Some(self.content.clone());
         Some(Made { version, content, shares: shares.collect() })
     }
 }

@@ -23,6 +23,7 @@ mod gather;
 mod layout;
 mod making;
 mod map;
+mod patching;
 mod quorum;
 mod read;
 mod segment;

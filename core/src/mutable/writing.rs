@@ -101,7 +101,7 @@ impl Writing {
         gated: bool,
         tasks: &mut Tasks<P>,
     ) -> Writing {
-        let room = (BULK_LEN_MAX as u64 / made.share_len().max(1)).max(1) as usize;
+        let room = (BULK_LEN_MAX as u64 / made.most_bytes().max(1)).max(1) as usize;
         let total = u16::from(made.version.total);
         let homes = assign(targets, total, room);
         let mut queue = VecDeque::new();
@@ -121,7 +121,7 @@ impl Writing {
                 shares: vectors,
                 reads: reads.to_vec(),
             };
-            let len = made.share_len() * shares.len() as u64;
+            let len = made.most_bytes() * shares.len() as u64;
             let patience = PATIENCE + Duration::from_secs(len / SLOWEST_DISK);
             let task = Task::Ask { server, request, bulk, patience, effort: Effort::Normal };
             queue.push_back((server, shares.clone(), task));
@@ -190,14 +190,16 @@ fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVe
         };
         let tests = Vec::from([test]);
         if shares.contains(&share) {
-            let mut offset = 0;
-            let mut writes = Vec::new();
-            for piece in made.share(share).iter().filter(|piece| !piece.is_empty()) {
+            let mut writes: Vec<(u64, u64)> = Vec::new();
+            let made = made.share(share);
+            for (at, piece) in made.pieces.iter().filter(|(_, piece)| !piece.is_empty()) {
                 bulk.push(piece.clone());
-                offset += piece.len();
+                match writes.last_mut() {
+                    Some((start, len)) if *start + *len == *at => *len += piece.len(),
+                    _ => writes.push((*at, piece.len())),
+                }
             }
-            writes.push((0, offset));
-            vectors.push(ShareVectors { share, tests, writes, new_length: Some(offset) });
+            vectors.push(ShareVectors { share, tests, writes, new_length: Some(made.len) });
         } else if !target.there.contains_key(&share) {
             // Named only to be tested: a share that is cut to nothing is not made.
             vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: Some(0) });

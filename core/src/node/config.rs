@@ -26,6 +26,10 @@ pub struct NodeConfig {
     pub storage: Option<StorageSetup>,
     /// The introducer's swissnum, if the node is an introducer.
     pub introducer: Option<Swissnum>,
+    /// The swissnums of the vdrive service, if the node hands out the shared root.
+    pub vdrive: Option<VdriveSetup>,
+    /// The vdrive servers to ask for the shared root. `None`: the node has no use for one.
+    pub vdrives: Option<Vec<Service>>,
     /// The introducers to publish to and to hear.
     pub introducers: Vec<Service>,
     /// Servers that stand in the configuration.
@@ -58,4 +62,13 @@ pub struct StorageSetup {
     pub config: StorageConfig,
     /// The name under which clients ask for it.
     pub swissnum: Swissnum,
+}
+
+/// The vdrive service of a node.
+#[derive(Clone, Debug)]
+pub struct VdriveSetup {
+    /// The name under which clients get the right to change the shared root.
+    pub write: Swissnum,
+    /// The name under which they get the right to read it.
+    pub read_only: Swissnum,
 }

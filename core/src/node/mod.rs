@@ -1,4 +1,4 @@
-//! A whole node: storage server, introducer, and client of both, as one machine.
+//! A whole node: storage server, introducer, vdrive server, and client of all, as one machine.
 //!
 //! The node owns its parts and translates between them and the host: it gives actions their
 //! numbers, finds the part an event is for, and lets what one part wants of another happen within
@@ -9,8 +9,9 @@ mod config;
 mod keys;
 mod operations;
 mod status;
+mod vdrive;
 
-pub use config::{NodeConfig, StorageSetup};
+pub use config::{NodeConfig, StorageSetup, VdriveSetup};
 pub use status::{NodeStatus, ServerView};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
@@ -26,10 +27,10 @@ use crate::mutable::Subject;
 use crate::operation::{Command, NoticeLevel, Report};
 use crate::payload::Payload;
 use crate::peers::{ConnEvent, Learned, Peers, ServerTable};
-use crate::serving::{Inquiry, Serving};
+use crate::serving::{Access, Inquiry, Serving};
 use crate::storage::{RequestKey, StorageAction, StorageEvent, StorageServer};
 use crate::time::{Instant, Now};
-use crate::wire::ServiceKind;
+use crate::vdrive::{RootRights, VdriveClient, VdriveEvent, VdriveServer};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::sync::Arc;
@@ -53,6 +54,7 @@ enum Owner {
     Storage(ActionId),
     Introducer(ActionId),
     Operation(operations::TaskOwner),
+    Vdrive,
     Keys,
     ReadCache,
     WriteCache,
@@ -70,6 +72,8 @@ pub struct Node {
     storage: Option<StorageServer>,
     introducer: Option<IntroducerServer>,
     introducers: IntroducerClient,
+    vdrive: Option<VdriveServer>,
+    shared_root: Option<VdriveClient>,
     peers: Peers,
     operations: Operations,
     drive: Drive,
@@ -149,6 +153,8 @@ impl Machine for Node {
             self.serving.deadline(),
             self.peers.deadline(),
             self.introducers.deadline(),
+            self.vdrive.as_ref().and_then(Machine::deadline),
+            self.shared_root.as_ref().and_then(VdriveClient::deadline),
             self.operations.deadline(),
             self.cache_due,
         ];
@@ -165,8 +171,12 @@ impl Node {
         let storage = config.storage.as_ref();
         let own = storage.map(|_| key.announce(config.sequence, &config.info, io.entropy.bytes()));
         let mut services = Vec::new();
-        services.extend(storage.map(|storage| (ServiceKind::Storage, storage.swissnum.clone())));
-        services.extend(config.introducer.iter().map(|swissnum| (ServiceKind::Introducer, swissnum.clone())));
+        services.extend(storage.map(|storage| (Access::Storage, storage.swissnum.clone())));
+        services.extend(config.introducer.iter().map(|swissnum| (Access::Introducer, swissnum.clone())));
+        if let Some(VdriveSetup { write, read_only }) = &config.vdrive {
+            services.push((Access::Vdrive(RootRights::Write), write.clone()));
+            services.push((Access::Vdrive(RootRights::ReadOnly), read_only.clone()));
+        }
         let mut table = ServerTable::new(config.preferred_servers.clone(), config.refused_servers.clone());
         for (server, info) in &config.servers {
             table.configure(*server, Arc::new(info.clone()), now.unix);
@@ -177,6 +187,8 @@ impl Node {
             storage: storage.map(|storage| StorageServer::new(storage.config.clone(), config.info.tub_id)),
             introducer: config.introducer.as_ref().map(|_| IntroducerServer::new()),
             introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
+            vdrive: config.vdrive.as_ref().map(|_| vdrive::server(&config, io.entropy.child())),
+            shared_root: config.vdrives.clone().map(|s| VdriveClient::new(s, &config.program, &mut io)),
             peers: Peers::new(table, config.peers.clone()),
             operations: Operations::new(io.entropy.child()),
             drive: Drive::new(),
@@ -211,6 +223,10 @@ impl Node {
             self.peers.handle(conn, event, now, &mut self.io);
         } else if self.introducers.owns(conn) {
             self.introducers.handle(conn, event, now, &mut self.io);
+        } else if let Some(shared_root) = &mut self.shared_root
+            && shared_root.owns(conn)
+        {
+            shared_root.handle(conn, event, now, &mut self.io);
         }
     }
 
@@ -220,6 +236,11 @@ impl Node {
     }
 
     fn disk_done(&mut self, id: ActionId, result: DiskResult, now: Now) {
+        if let Some(shared_root) = &mut self.shared_root
+            && shared_root.disk_done(id, &result, now, &mut self.io)
+        {
+            return;
+        }
         match self.owners.remove(&id) {
             Some(Owner::Storage(id)) => {
                 if let Some(storage) = &mut self.storage {
@@ -229,6 +250,7 @@ impl Node {
             Some(Owner::Operation(owner)) => {
                 self.operations.finished(owner, crate::task::Outcome::Disk(result), now)
             }
+            Some(Owner::Vdrive) => self.vdrive_event(VdriveEvent::DiskDone(result), now),
             Some(Owner::ReadCache) => self.cache_was_read(result, now),
             Some(Owner::WriteCache) => {
                 if let Err(failure) = result {
@@ -265,7 +287,7 @@ impl Node {
                 JobOutput::Keys(key) => key,
                 _ => None,
             }),
-            Some(Owner::ReadCache | Owner::WriteCache) | None => {}
+            Some(Owner::Vdrive | Owner::ReadCache | Owner::WriteCache) | None => {}
         }
     }
 
@@ -320,8 +342,12 @@ impl Node {
                 self.keys.open();
                 self.drive.send(id, *errand, now);
             }
+            Command::MakeRoot { id } => self.make_root(id, now),
             Command::Cancel { id } => {
                 self.drive.cancel(id);
+                if let Some(vdrive) = &mut self.vdrive {
+                    vdrive.forget(id);
+                }
                 self.operate(Command::Cancel { id }, now);
             }
             command => self.operate(command, now),
@@ -344,6 +370,9 @@ impl Node {
         self.cache_due = None;
         self.write_cache(now);
         self.introducers.stop(&mut self.io);
+        if let Some(shared_root) = &mut self.shared_root {
+            shared_root.stop(&mut self.io);
+        }
         self.peers.stop(&mut self.io);
         self.serving.stop(&mut self.io);
     }
@@ -390,6 +419,7 @@ impl Node {
         {
             storage.handle(StorageEvent::Wake, now);
         }
+        self.wake_vdrive(now);
         self.operations.wake(now);
         if due(self.cache_due) {
             self.cache_due = Some(now.instant + CACHE_EVERY);
@@ -422,7 +452,11 @@ impl Node {
             }
             while let Some(action) = self.introducer.as_mut().and_then(Machine::poll_action) {
                 idle = false;
-                self.introducer_action(action);
+                self.introducer_action(action, now);
+            }
+            while let Some(action) = self.vdrive.as_mut().and_then(Machine::poll_action) {
+                idle = false;
+                self.vdrive_action(action, now);
             }
             while let Some((token, _, answer)) = self.peers.poll_answer() {
                 idle = false;
@@ -467,6 +501,9 @@ impl Node {
                     introducer.handle(IntroducerEvent::Request { conn, key, request }, now);
                 }
             }
+            Inquiry::Vdrive { key, rights, request } => {
+                self.vdrive_event(VdriveEvent::Request { key, rights, request }, now);
+            }
         }
     }
 
@@ -481,7 +518,7 @@ impl Node {
         }
     }
 
-    fn introducer_action(&mut self, action: IntroducerAction) {
+    fn introducer_action(&mut self, action: IntroducerAction, now: Now) {
         match action {
             IntroducerAction::Answer { key, result } => {
                 self.serving.answer_introducer(key, result, &mut self.io)
@@ -489,6 +526,7 @@ impl Node {
             IntroducerAction::Push { conn, announcements } => {
                 self.serving.push(conn, &announcements, &mut self.io)
             }
+            IntroducerAction::Learned(announcement) => self.learn([Some(announcement)].into(), now),
             IntroducerAction::Job(id, job) => {
                 let own = self.io.job(job);
                 self.owners.insert(own, Owner::Introducer(id));
@@ -510,6 +548,7 @@ impl Node {
                 self.owners.insert(id, Owner::Operation(owner));
             }
             Wish::Report(report) => match report.operation() {
+                Some(vdrive::MAKING) => self.root_report(report, now),
                 Some(id) if id.is_inner() => self.drive.report(id, report, now),
                 _ => self.io.report(report),
             },

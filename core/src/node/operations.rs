@@ -20,6 +20,7 @@ use crate::storage_index::StorageIndex;
 use crate::task::{Outcome, Task};
 use crate::time::{Instant, Now, UnixTime};
 use crate::upload::{Upload, UploadAction, UploadError, UploadEvent, UploadSetup};
+use crate::vdrive::MakeRootError;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -169,7 +170,8 @@ impl Operations {
                 self.read(id, ReadEvent::Cancel, now);
                 self.forget(id);
             }
-            Command::Errand { .. } | Command::Stop => {}
+            // The node sees to these itself.
+            Command::Errand { .. } | Command::MakeRoot { .. } | Command::Stop => {}
         }
     }
 
@@ -187,6 +189,9 @@ impl Operations {
             }
             Command::ReadMutable { id, .. } => {
                 io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
+            }
+            Command::MakeRoot { id } => {
+                io.report(Report::RootMade { id, result: Err(MakeRootError::Stopping) });
             }
             Command::Errand { id, .. } => {
                 io.report(Report::Errand { id, result: Err(Box::new(DriveError::Stopping)) });
@@ -534,6 +539,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
+        | Command::MakeRoot { id }
         | Command::Errand { id, .. }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,

@@ -6,6 +6,7 @@ use crate::introducer::IntroducerStatus;
 use crate::peers::LinkStatus;
 use crate::storage::StorageStats;
 use crate::time::UnixTime;
+use crate::vdrive::{RootStage, SharedRootStatus, VdriveClient, VdriveServer};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -30,6 +31,10 @@ pub struct NodeStatus {
     pub storage: Option<StorageStats>,
     /// Announcements kept and subscribers, if the node is an introducer.
     pub introducer: Option<(usize, usize)>,
+    /// How far the shared root is, if the node is a vdrive server.
+    pub vdrive: Option<RootStage>,
+    /// What the node has of the shared root, if it has any use for one.
+    pub shared_root: Option<SharedRootStatus>,
     /// Connections accepted from other nodes.
     pub clients: usize,
     /// Uploads and downloads under way.
@@ -85,6 +90,8 @@ impl Node {
             connected: self.peers.connected(),
             storage: self.storage.as_ref().map(|storage| storage.stats()),
             introducer: self.introducer.as_ref().map(|introducer| introducer.counts()),
+            vdrive: self.vdrive.as_ref().map(VdriveServer::stage),
+            shared_root: self.shared_root.as_ref().map(VdriveClient::status),
             clients: self.serving.clients(),
             operations: self.operations.counts(),
             happy: super::operations::happy(&self.config, table, now),

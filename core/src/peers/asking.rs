@@ -453,6 +453,16 @@ impl Peers {
         self.links.values().filter(|entry| entry.link.is_up()).count()
     }
 
+    /// How many servers that take shares can be reached: those connected, as far as all known ones
+    /// are kept connected, else those known.
+    pub(crate) fn writable(&self, now: Now) -> usize {
+        if self.table.len() > self.config.connections_max {
+            return self.table.writable(now.unix);
+        }
+        let up = self.links.iter().filter(|(_, entry)| entry.link.is_up());
+        up.filter(|(server, _)| self.table.find(server).is_some_and(|record| !record.read_only)).count()
+    }
+
     /// Whether a server's first connection attempt has not ended yet.
     pub(crate) fn undecided(&self) -> bool {
         self.table.len() <= self.config.connections_max

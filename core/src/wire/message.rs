@@ -78,6 +78,8 @@ pub enum ServiceKind {
     Storage,
     /// Passes announcements on.
     Introducer,
+    /// Hands out the shared root.
+    Vdrive,
 }
 
 /// How a client opens a connection.

@@ -44,6 +44,8 @@ impl Layout {
             StorePath::Spool(number) => self.spool.join(number.to_string()),
             StorePath::AnnouncementCache => self.private.join("introducer_default_cache.yaml"),
             StorePath::AnnouncementSequence => self.node.join("announcement-seqnum"),
+            StorePath::VdriveRoot => self.private.join("vdrive-root.cap"),
+            StorePath::SharedRoot => self.private.join("shared-root.cap"),
         }
     }
 
@@ -68,7 +70,9 @@ impl Layout {
             | StorePath::Advisory(..)
             | StorePath::Spool(_)
             | StorePath::AnnouncementCache
-            | StorePath::AnnouncementSequence => 0,
+            | StorePath::AnnouncementSequence
+            | StorePath::VdriveRoot
+            | StorePath::SharedRoot => 0,
         }
     }
 
@@ -78,7 +82,9 @@ impl Layout {
             StorePath::Redo(_)
             | StorePath::Spool(_)
             | StorePath::AnnouncementCache
-            | StorePath::AnnouncementSequence => Mode::Private,
+            | StorePath::AnnouncementSequence
+            | StorePath::VdriveRoot
+            | StorePath::SharedRoot => Mode::Private,
         }
     }
 }
@@ -128,6 +134,8 @@ mod tests {
             (StorePath::Spool(3), "spool/3"),
             (StorePath::AnnouncementCache, "private/introducer_default_cache.yaml"),
             (StorePath::AnnouncementSequence, "announcement-seqnum"),
+            (StorePath::VdriveRoot, "private/vdrive-root.cap"),
+            (StorePath::SharedRoot, "private/shared-root.cap"),
         ] {
             assert_eq!(layout.file(&path), Path::new("/n").join(expected));
         }

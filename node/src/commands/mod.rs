@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod get;
+mod make_root;
 mod put;
 mod status;
 
@@ -18,10 +19,15 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::CreateIntroducer(args) => {
             let config = directory::create_introducer(&args)?;
             created("introducer", &args.directory, &config);
-            println!(
-                "Copy {} to your friends: it is the right to join the grid.",
-                args.directory.join(directory::INTRODUCER_FURL).display()
-            );
+            let path = |name| args.directory.join(name).display().to_string();
+            let introducer = path(directory::INTRODUCER_FURL);
+            println!("Copy {introducer} to your friends: it is the right to join the grid.");
+            if config.introducer.vdrive {
+                let (write, read) = (path(directory::VDRIVE_FURL), path(directory::VDRIVE_READONLY_FURL));
+                println!(
+                    "With it, {write} gives the right to the grid's shared directory, {read} to read it."
+                );
+            }
             Ok(())
         }
         Command::CreateNode(args) => {
@@ -41,6 +47,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         }
         Command::Put(args) => put::put(&directory::chosen(given.as_deref())?, &args),
         Command::Get(args) => get::get(&directory::chosen(given.as_deref())?, &args),
+        Command::MakeRoot => make_root::make_root(&directory::chosen(given.as_deref())?),
         Command::Status(args) => status::status(&directory::chosen(given.as_deref())?, &args),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::{CreateIntroducer, CreateNode, Runtime};
 use crate::client::{Interrupt, NodeUrl};
-use crate::directory::{self, INTRODUCER_FURL, NODE_URL};
+use crate::directory::{self, INTRODUCER_FURL, NODE_URL, VDRIVE_FURL};
 use crate::exit::{Failure, failed};
 use crate::secrets;
 use anyhow::{Context, Result};
@@ -92,13 +92,15 @@ impl Grid {
             listen: Some(LOOPBACK.into()),
             advertise: Vec::new(),
             web: Some(LOOPBACK.into()),
+            no_vdrive: false,
             nickname: "introducer".into(),
         })?;
-        let furl = directory.join("introducer").join(INTRODUCER_FURL);
+        let furl = |name: &str| directory.join("introducer").join(name).to_string_lossy().into_owned();
         let node = |name: &str, no_storage: bool| -> Result<()> {
             directory::create_node(&CreateNode {
                 directory: directory.join(name),
-                introducer: vec![furl.to_string_lossy().into_owned()],
+                introducer: vec![furl(INTRODUCER_FURL)],
+                vdrive: vec![furl(VDRIVE_FURL)],
                 nickname: Some(name.into()),
                 listen: Some(LOOPBACK.into()),
                 advertise: Vec::new(),

@@ -25,6 +25,8 @@ pub(super) enum Exchange {
     Waiting(Box<Waiting>),
     /// A file is being read.
     Download(Download),
+    /// The shared root is being made.
+    MakeRoot(OperationId),
 }
 
 impl Exchange {
@@ -34,6 +36,7 @@ impl Exchange {
             Exchange::Storing(storing) => storing.operation(),
             Exchange::Waiting(waiting) => Some(waiting.id),
             Exchange::Download(download) => Some(download.id),
+            Exchange::MakeRoot(id) => Some(*id),
         }
     }
 
@@ -41,7 +44,11 @@ impl Exchange {
     pub(super) fn may_take_body(&self) -> bool {
         match self {
             Exchange::Storing(storing) => storing.may_take_body(),
-            Exchange::Idle | Exchange::Gathering(_) | Exchange::Waiting(_) | Exchange::Download(_) => true,
+            Exchange::Idle
+            | Exchange::Gathering(_)
+            | Exchange::Waiting(_)
+            | Exchange::Download(_)
+            | Exchange::MakeRoot(_) => true,
         }
     }
 
@@ -50,7 +57,7 @@ impl Exchange {
         match self {
             Exchange::Idle | Exchange::Gathering(_) => true,
             Exchange::Storing(storing) => storing.waits_for_client(),
-            Exchange::Waiting(_) | Exchange::Download(_) => false,
+            Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => false,
         }
     }
 
@@ -59,7 +66,7 @@ impl Exchange {
         match self {
             Exchange::Gathering(gathering) => gathering.held(),
             Exchange::Storing(storing) => storing.held(),
-            Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) => 0,
+            Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! The paths are those of Tahoe-LAFS's web API: `PUT /uri` stores a file and answers its
 //! capability, `GET /uri/CAP` reads it (ranges, HEAD), `/uri/DIRCAP/PATH` is something in a directory,
 //! `GET /?t=json` tells how the node stands. `PUT /uri?ophandle=NAME` makes the progress of the upload
-//! visible at `GET /operations/NAME`. `web/API.md` has all of it.
+//! visible at `GET /operations/NAME`. `POST /private/make-root` is for the
+//! owner of a vdrive server only. `web/API.md` has all of it.
 //!
 //! A request goes through `routes`; what takes several steps is an `exchange` of its connection,
 //! each kind in its own file.
@@ -15,6 +16,7 @@ mod gathering;
 mod listing;
 mod looking;
 mod node_json;
+mod private;
 mod reading;
 mod redirect;
 mod refusal;
@@ -22,6 +24,8 @@ mod request;
 mod routes;
 mod status;
 mod storing;
+
+pub use private::ApiToken;
 
 use crate::http::{Limits, ServerConnection, ServerEvent};
 use bytes::Bytes;
@@ -61,6 +65,8 @@ pub struct Gateway {
     watched: BTreeMap<String, OperationId>,
     views: BTreeMap<OperationId, UploadView>,
     next_operation: u64,
+    /// What the node's owner shows.
+    token: Option<ApiToken>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
     /// What the node told and was not looked at yet.
@@ -150,6 +156,7 @@ impl Gateway {
             watched: BTreeMap::new(),
             views: BTreeMap::new(),
             next_operation: 0,
+            token: None,
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),
             actions: VecDeque::new(),
@@ -286,7 +293,7 @@ impl Gateway {
             (Exchange::Storing(storing), None) => storing.content().end(),
             (Exchange::Gathering(_), bytes) => self.gathered(conn, bytes, now),
             // Nobody wants it.
-            (Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_), _) => {}
+            (Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_), _) => {}
         }
     }
 
@@ -396,6 +403,7 @@ impl Gateway {
             Report::MutableRead { result: Err(error), .. } if measures => {
                 self.measured(conn, id, Err(&error), now);
             }
+            Report::RootMade { result, .. } => self.root_made(conn, id, result),
             Report::MutableRead { result, .. } => self.mutable_read(conn, id, result),
             Report::Notice(_) | Report::Stopped => {}
         }

@@ -130,6 +130,7 @@ fn of_change(error: &ChangeError) -> u16 {
         ChangeError::Edit { error, .. } => of_edit(error),
         ChangeError::Children(error) => of_children(error),
         ChangeError::AlreadyThere | ChangeError::Beaten { .. } => 409,
+        ChangeError::PastEnd { .. } => 416,
         ChangeError::Make(MakeError::TooLarge { .. } | MakeError::Encoding(_)) => 413,
         ChangeError::Make(MakeError::Key(_) | MakeError::CannotSign) => 400,
     }

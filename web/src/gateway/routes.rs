@@ -32,6 +32,11 @@ impl Gateway {
                 self.watch(conn, &handle);
                 Ok(())
             }
+            (["private", "make-root"], Method::Post) => {
+                self.ask_for_root(conn, &request.head, now);
+                Ok(())
+            }
+            (["private", "make-root"], _) => Err(Refusal::new(405, "To make the shared root: POST.")),
             (["uri" | "cap"] | ["uri" | "cap", ""], _) if reads => self.send_to_cap(conn, &request),
             (["uri" | "cap", ..], Method::Get | Method::Head) => self.look(conn, request, now),
             (["uri" | "cap", ..], Method::Put) => self.put(conn, request, now),

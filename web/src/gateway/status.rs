@@ -9,6 +9,7 @@ use tallac_core::node::{NodeStatus, ServerView};
 use tallac_core::peers::LinkStatus;
 use tallac_core::time::Now;
 use tallac_core::upload::UploadStage;
+use tallac_core::vdrive::{RootStage, SharedRootStatus};
 
 /// `GET /?t=json`.
 pub(super) fn json(node: &NodeStatus, now: Now) -> String {
@@ -42,11 +43,26 @@ pub(super) fn json(node: &NodeStatus, now: Now) -> String {
             "announcements": announcements,
             "subscribers": subscribers,
         })),
+        "vdrive": node.vdrive.map(|stage| json!({ "root": stage_word(stage) })),
+        "shared_root": node.shared_root.as_ref().map(|root| json!({
+            "known": root.writable.is_some(),
+            "writable": root.writable == Some(true),
+        })),
         "clients": node.clients,
         "uploads": node.operations.0,
         "downloads": node.operations.1,
     });
     pretty(&value)
+}
+
+fn stage_word(stage: RootStage) -> &'static str {
+    match stage {
+        RootStage::Reading => "reading",
+        RootStage::Unreadable => "unreadable",
+        RootStage::Waiting(_) => "waiting for servers",
+        RootStage::Making => "making",
+        RootStage::Ready => "ready",
+    }
 }
 
 fn server_json(server: &ServerView, now: Now) -> Value {
@@ -88,6 +104,23 @@ pub(super) fn plain(node: &NodeStatus) -> String {
     if let Some((announcements, subscribers)) = node.introducer {
         let _ = writeln!(out, "introducing {announcements} servers to {subscribers} nodes");
     }
+    if let Some(stage) = node.vdrive {
+        let _ = match stage {
+            RootStage::Reading => writeln!(out, "handing out the shared root: its file is being read"),
+            RootStage::Unreadable => {
+                writeln!(out, "not handing out the shared root: private/vdrive-root.cap cannot be used")
+            }
+            RootStage::Waiting(needed) => writeln!(
+                out,
+                "no shared root yet: it is made once {needed} servers are connected, or with tallac make-root"
+            ),
+            RootStage::Making => writeln!(out, "making the shared root"),
+            RootStage::Ready => writeln!(out, "handing out the shared root"),
+        };
+    }
+    if let Some(root) = &node.shared_root {
+        shared_root(root, &mut out);
+    }
     let _ = writeln!(out, "\n{} of {} known servers are connected", node.connected, node.servers.len());
     for server in &node.servers {
         let _ =
@@ -97,6 +130,21 @@ pub(super) fn plain(node: &NodeStatus) -> String {
     let happy = node.happy;
     let _ = writeln!(out, "\nnew files: {needed} of {total} shares are enough, on at least {happy} servers");
     out
+}
+
+/// Once the root is kept, it does not matter how its servers stand.
+fn shared_root(root: &SharedRootStatus, out: &mut String) {
+    match root.writable {
+        Some(true) => out.push_str("shared root: known, can be changed\n"),
+        Some(false) => out.push_str("shared root: known, read-only\n"),
+        None => {
+            for server in &root.servers {
+                let address = server.addresses.first().map(ToString::to_string).unwrap_or_default();
+                let link = link_text(&server.link);
+                let _ = writeln!(out, "shared root: not known yet; vdrive server {address}: {link}");
+            }
+        }
+    }
 }
 
 /// `GET /operations/NAME`.

@@ -46,6 +46,8 @@ pub(super) struct Storing {
 /// What is to become of it.
 struct Goal {
     keep: Keep,
+    /// If it replaces only a part of a file: where that begins, in bytes.
+    offset: Option<u64>,
     link: Option<Link>,
     /// Its length, if the client said.
     len: Option<u64>,
@@ -147,8 +149,8 @@ impl Gateway {
             BodyKind::Chunked | BodyKind::UntilClose => None,
         };
         let new = request.args.new_file()?;
-        check_offset(&request.args)?;
         let mut goal = self.goal(request, new, len)?;
+        goal.offset = offset(&request.args)?;
         if !request.is_nowhere() {
             let place = request.place()?;
             if place.path.names().is_empty() {
@@ -205,7 +207,7 @@ impl Gateway {
         let when_done = WhenDone::of(&request.args, &request.head.headers)?;
         let headers = request.head.headers.clone();
         let handle = handle.map(str::to_owned);
-        Ok(Goal { keep: Keep::New(new), link: None, len, handle, when_done, headers })
+        Ok(Goal { keep: Keep::New(new), offset: None, link: None, len, handle, when_done, headers })
     }
 
     fn begin_storing(&mut self, conn: ConnId, content: Content, goal: Goal, now: Now) -> Result<(), Refusal> {
@@ -234,6 +236,9 @@ impl Gateway {
         now: Now,
     ) -> Result<(), Refusal> {
         let format = match &goal.keep {
+            Keep::New(_) if goal.offset.is_some() => {
+                return Err(Refusal::bad("The argument offset= is for a mutable file that is there."));
+            }
             Keep::New(NewFile::Immutable(key)) => {
                 let (key, len, handle) = (*key, goal.len, goal.handle.take());
                 let id = self.new_operation(conn);
@@ -350,7 +355,11 @@ impl Gateway {
             Keep::Overwrite(cap) => Subject::Existing(cap.clone()),
             Keep::New(NewFile::Immutable(_)) => return,
         };
-        let (change, consent) = (Change::Overwrite(content), Consent::Majority);
+        let change = match storing.goal.offset {
+            Some(offset) => Change::Patch { offset, data: content },
+            None => Change::Overwrite(content),
+        };
+        let consent = Consent::Majority;
         self.command(Command::Change { id, subject, change, consent }, now);
     }
 
@@ -562,14 +571,12 @@ fn to_overwrite(cap: &Capability, replace: Replace) -> Result<MutableCap, Refusa
     }
 }
 
-/// A part of a mutable file is to be changed: this is the place where that begins.
-fn check_offset(args: &Args) -> Result<(), Refusal> {
-    match args.get("offset").map(str::parse::<u64>) {
-        None => Ok(()),
-        Some(Ok(_)) => Err(Refusal::new(
-            501,
-            "Changing a part of a file is not possible yet; leave offset= out to replace all of it.",
-        )),
-        Some(Err(_)) => Err(Refusal::bad("The argument offset= is a number of bytes from the beginning.")),
-    }
+/// Where the part of a mutable file begins that the body replaces, in bytes.
+fn offset(args: &Args) -> Result<Option<u64>, Refusal> {
+    let parse = |offset: &str| {
+        offset
+            .parse()
+            .map_err(|_| Refusal::bad("The argument offset= is a number of bytes from the beginning."))
+    };
+    args.get("offset").map(parse).transpose()
 }

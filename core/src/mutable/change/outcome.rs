@@ -98,6 +98,13 @@ pub enum ChangeError {
     },
     /// The children do not make a new directory.
     Children(NewTableError),
+    /// A part of the file was to be replaced that begins past its end.
+    PastEnd {
+        /// Where it begins.
+        offset: u64,
+        /// The file's length in bytes.
+        size: u64,
+    },
     /// The file was to be made anew, but is there: its key was used before.
     AlreadyThere,
     /// The new version cannot be made.
@@ -152,6 +159,9 @@ impl fmt::Display for ChangeError {
             ChangeError::NoDirectory(error) => error.fmt(f),
             ChangeError::Edit { error, .. } => error.fmt(f),
             ChangeError::Children(error) => error.fmt(f),
+            ChangeError::PastEnd { offset, size } => {
+                write!(f, "byte {offset} lies past the end of the file, which has {size} bytes")
+            }
             ChangeError::AlreadyThere => f.write_str(
                 "there is a file with this private key already; change it by its capability",
             ),
