@@ -13,7 +13,7 @@ struct Web(Grid);
 
 impl Web {
     fn start() -> Web {
-        Web(Grid::start(&Options { servers: 3, runtimes: vec!["blocking"], shares: Some("2,2,3") }))
+        Web(Grid::start(&Options { servers: 3, shares: Some("2,2,3"), ..Options::ten("blocking") }))
     }
 
     #[track_caller]

@@ -57,8 +57,8 @@ enum Stage {
     },
     /// It is gathered, up to so many bytes.
     Holding { bytes: Vec<u8>, len_max: u64 },
-    /// A mutable file is being written.
-    Changing(OperationId),
+    /// A mutable file is being written, of so many bytes.
+    Changing { id: OperationId, len: u64 },
     /// What was stored is being linked: its capability, and what is told of its shares.
     Linking { id: OperationId, cap: Capability, told: Headers },
 }
@@ -68,7 +68,7 @@ impl Storing {
         match &self.stage {
             Stage::Looking(id)
             | Stage::Streaming { id, .. }
-            | Stage::Changing(id)
+            | Stage::Changing { id, .. }
             | Stage::Linking { id, .. } => Some(*id),
             Stage::Holding { .. } => None,
         }
@@ -78,7 +78,7 @@ impl Storing {
         match self.stage {
             Stage::Looking(_) => false,
             Stage::Streaming { .. } | Stage::Holding { .. } => self.content.is_hungry(),
-            Stage::Changing(_) | Stage::Linking { .. } => true,
+            Stage::Changing { .. } | Stage::Linking { .. } => true,
         }
     }
 
@@ -86,14 +86,15 @@ impl Storing {
         match self.stage {
             Stage::Streaming { credit, .. } => credit > 0 && self.content.waits_for_client(),
             Stage::Holding { .. } => self.content.waits_for_client(),
-            Stage::Looking(_) | Stage::Changing(_) | Stage::Linking { .. } => false,
+            Stage::Looking(_) | Stage::Changing { .. } | Stage::Linking { .. } => false,
         }
     }
 
     pub(super) fn held(&self) -> u64 {
         match &self.stage {
             Stage::Holding { bytes, .. } => bytes.len() as u64,
-            _ => 0,
+            Stage::Changing { len, .. } => *len,
+            Stage::Looking(_) | Stage::Streaming { .. } | Stage::Linking { .. } => 0,
         }
     }
 
@@ -249,7 +250,7 @@ impl Gateway {
         let id = self.new_operation(conn);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Storing(storing) = &mut connection.exchange else { return };
-        storing.stage = Stage::Changing(id);
+        storing.stage = Stage::Changing { id, len: content.len() };
         let subject = match &storing.goal.keep {
             Keep::New(NewFile::Mutable(format, key)) => Subject::New { format: *format, key: key.clone() },
             Keep::Overwrite(cap) => Subject::Existing(cap.clone()),
