@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use tallac_tests::web::{ask, escaped};
 use tallac_tests::{Grid, Options};
 
 fn options(servers: usize) -> Options {
@@ -109,6 +110,21 @@ fn the_shared_root_outlives_the_server_that_made_it() {
     wait_pinned(&grid, "s2", true);
     let status = grid.command("gw", &["status"], &[]).good().line();
     assert!(status.contains("shared root: known, can be changed"), "{status}");
+    // It is read and changed all the same: by s2, which has run on, and by two that were started anew.
+    for node in ["gw", "s0", "s2"] {
+        grid.wait_connected(node, 5);
+        let path = format!("/uri/{}/from%20{node}/file", escaped(root.trim()));
+        assert_eq!(ask(&grid.authority(node), "PUT", &path, node.as_bytes()).status, 201);
+    }
+    for reader in ["gw", "s0", "s1", "s2"] {
+        let cap = pin(&grid, reader);
+        for writer in ["gw", "s0", "s2"] {
+            let path = format!("/uri/{}/from%20{writer}/file", escaped(cap.trim()));
+            assert_eq!(ask(&grid.authority(reader), "GET", &path, b"").good(), writer);
+        }
+    }
+    let path = format!("/uri/{}/from%20s1", escaped(pin(&grid, "s1").trim()));
+    assert_eq!(ask(&grid.authority("s1"), "PUT", &path, b"no").status, 400);
     assert!(!grid.log("gw").contains("WARN no connection to the vdrive server"), "{}", grid.log("gw"));
 }
 
