@@ -69,8 +69,8 @@ fn bad_input_is_told_apart() {
         (verify.into(), 2, "verify capability"),
         (
             "URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
-            2,
-            "is a directory",
+            4,
+            "no share of this file",
         ),
         // A size that is not the file's.
         (format!("{rest}{}", if last == '1' { '2' } else { '1' }), 4, "contradicts the capability"),
@@ -254,7 +254,8 @@ fn the_web_api_answers_programs() {
         "HTTP/1.1 403",
         &["another site"],
     );
-    check(other("PUT /uri?format=sdmf", "Content-Length: 0\r\n"), "HTTP/1.1 200", &["URI:SSK:"]);
+    check(other("PUT /uri?format=sdmf", "Content-Length: 0\r\n"), "HTTP/1.1 200", &["\r\n\r\nURI:SSK:"]);
+    check(other("PUT /uri?format=zip", "Content-Length: 0\r\n"), "HTTP/1.1 400", &["format="]);
     check(other("GET /uri/%zz", ""), "HTTP/1.1 400", &[]);
     // A body that ends early is no file.
     let url = fs::read_to_string(grid.path("gw").join("node.url")).expect("the node runs");

@@ -207,7 +207,10 @@ fn files_directories_and_aliases() {
     assert_eq!(tahoe(&["get", "read:b/moved"]).good().stdout, content(2, 70_000));
     assert_ne!(tahoe(&["put", &one, "read:b/x"]).code, Some(0));
     assert_ne!(tahoe(&["unlink", "read:b"]).code, Some(0));
-    assert_ne!(tahoe(&["mkdir", "read:x"]).code, Some(0));
+    // For mkdir the command's exit code tells nothing.
+    let refused = tahoe(&["mkdir", "read:x"]);
+    assert!(refused.stderr.contains("400"), "{}", refused.stderr);
+    assert_eq!(tahoe(&["ls", "read:"]).good().lines(), ["b"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tallac_core::entropy::Entropy;
 use tallac_core::job;
-use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
+use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
 use tallac_core::node::Node;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_soft_rsa::SoftRsa;
@@ -148,5 +148,95 @@ fn who_leaves_in_the_middle_leaves_nothing() {
         lonely.handle(Event::ReceivedEnd { conn: CONN });
         while lonely.step() {}
         assert!(lonely.disk.files.is_empty(), "seed {seed} leaves {:?}", lonely.disk.files.keys());
+    }
+}
+
+/// Every kind of request that has a body, and what is answered when no server can be reached. One after
+/// the other on one connection, in pieces of any length: the answers are the same.
+#[test]
+fn requests_in_any_pieces() {
+    let directory = format!("URI%3ADIR2%3A{}%3A{}", "a".repeat(26), "a".repeat(52));
+    let immutable = "URI%3ADIR2-LIT%3A";
+    let request = |method: &str, target: &str, kind: &str, body: &str| {
+        let kind = if kind.is_empty() { String::new() } else { format!("Content-Type: {kind}\r\n") };
+        let len = body.len();
+        format!("{method} {target} HTTP/1.1\r\nHost: here\r\n{kind}Content-Length: {len}\r\n\r\n{body}")
+    };
+    let form = "application/x-www-form-urlencoded";
+    let parts = "multipart/form-data; boundary=bb";
+    let part = |name: &str, rest: &str, content: &str| {
+        format!("--bb\r\nContent-Disposition: form-data; name=\"{name}\"{rest}\r\n\r\n{content}\r\n")
+    };
+    let small = format!("{}{}--bb--\r\n", part("t", "", "upload"), part("file", "; filename=\"f\"", "short"));
+    let large = part("file", "; filename=\"f\"", &"long\r\n--b".repeat(20_000)) + "--bb--\r\n";
+    let children = r#"{"x": ["filenode", {"ro_uri": "URI:LIT:me"}]}"#;
+    let exchanges = [
+        (request("POST", "/uri?t=mkdir-immutable", "", children), "200", "URI:DIR2-LIT:"),
+        (request("POST", "/uri", form, "t=mkdir-immutable"), "400", "JSON"),
+        (request("POST", "/uri?t=mkdir", "", ""), "503", "servers"),
+        (request("PUT", "/uri?format=sdmf", "", "content"), "503", "not stored"),
+        (request("POST", "/uri", parts, &small), "200", "URI:LIT:"),
+        (request("POST", "/uri?t=upload", parts, &large), "503", "not stored"),
+        (request("PUT", &format!("/uri/{directory}/x"), "", &"x".repeat(1_000)), "410", "server"),
+        (request("PUT", &format!("/uri/{immutable}/x"), "", "x"), "400", "read-only"),
+        (request("PUT", &format!("/uri/{immutable}/x?t=uri"), "", "URI:LIT:me"), "400", "read-only"),
+        (request("GET", &format!("/uri/{immutable}?t=json"), "", ""), "200", "\"children\": {"),
+        (request("GET", &format!("/uri/{immutable}/x"), "", ""), "404", "x"),
+        (request("POST", &format!("/uri/{directory}?t=set_children"), "", children), "410", "server"),
+        (request("POST", &format!("/uri/{directory}"), form, "t=unlink&name=x"), "410", "server"),
+        (request("POST", &format!("/uri/{directory}?t=set_children"), form, "[[["), "400", "children"),
+    ];
+    for seed in 0..30 {
+        let mut lonely = Lonely::new(seed);
+        for (request, status, words) in &exchanges {
+            lonely.to_say.extend(request.bytes());
+            let mut answer = lonely.answer();
+            // The head may come before the body.
+            while lonely.step() {}
+            answer.push_str(&String::from_utf8_lossy(&std::mem::take(&mut lonely.said)));
+            let line = format!("HTTP/1.1 {status}");
+            assert!(
+                answer.starts_with(&line) && answer.contains(words),
+                "seed {seed}, {request:.80}: {answer}"
+            );
+        }
+        assert!(lonely.disk.files.is_empty(), "seed {seed}");
+    }
+}
+
+/// Who hangs up in the middle of anything leaves nothing, and breaks nothing.
+#[test]
+fn hanging_up_anywhere() {
+    let directory = format!("URI%3ADIR2%3A{}%3A{}", "a".repeat(26), "a".repeat(52));
+    let form = "--bb\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n";
+    let kind = "Content-Type: multipart/form-data; boundary=bb\r\n";
+    for head in [
+        format!("PUT /uri/{directory}/x HTTP/1.1\r\nHost: here\r\nContent-Length: 200000\r\n\r\n"),
+        "PUT /uri?format=mdmf HTTP/1.1\r\nHost: here\r\nContent-Length: 200000\r\n\r\n".into(),
+        format!("POST /uri?t=upload HTTP/1.1\r\nHost: here\r\n{kind}Content-Length: 200000\r\n\r\n{form}"),
+        format!(
+            "POST /uri/{directory}?t=set_children HTTP/1.1\r\nHost: here\r\nContent-Length: 200000\r\n\r\n"
+        ),
+        format!("GET /uri/{directory}?t=json HTTP/1.1\r\nHost: here\r\n\r\n"),
+        format!("DELETE /uri/{directory}/x HTTP/1.1\r\nHost: here\r\n\r\n"),
+    ] {
+        for seed in 0..40 {
+            let mut lonely = Lonely::new(seed);
+            lonely.to_say.extend(head.bytes());
+            lonely.to_say.extend(content(seed, 150_000));
+            for _ in 0..seed {
+                lonely.step();
+            }
+            lonely.to_say.clear();
+            lonely.handle(if seed % 2 == 0 {
+                Event::ReceivedEnd { conn: CONN }
+            } else {
+                Event::Closed { conn: CONN, reason: CloseReason::Ended }
+            });
+            while lonely.step() {}
+            assert!(lonely.disk.files.is_empty(), "seed {seed}, {head:.40}");
+            let under_way = lonely.gateway.node().status(0, lonely.now.unix).operations;
+            assert_eq!(under_way, (0, 0), "seed {seed}, {head:.40}");
+        }
     }
 }

@@ -2,7 +2,6 @@
 
 use super::Gateway;
 use super::exchange::Exchange;
-use super::gathering::busy;
 use super::looking::Measured;
 use super::node_json::read_children;
 use super::redirect::WhenDone;
@@ -317,17 +316,6 @@ impl Gateway {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.exchange = exchange;
         }
-    }
-
-    /// Whether bodies in memory, all together, are too many.
-    pub(super) fn holds_too_much(&self) -> bool {
-        let held: u64 = self.connections.values().map(|connection| connection.exchange.held()).sum();
-        held > super::HELD_MAX
-    }
-
-    /// Refuses a body that would be held when too much is held already.
-    pub(super) fn check_room(&self) -> Result<(), Refusal> {
-        if self.holds_too_much() { Err(busy()) } else { Ok(()) }
     }
 }
 

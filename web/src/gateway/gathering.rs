@@ -95,6 +95,12 @@ impl Gateway {
                     (Gathered::File(filename), Body::Form { multipart, .. }) => {
                         self.store_upload(conn, &request, filename, Content::of_form(multipart), now)
                     }
+                    (Gathered::All(_), Body::Query(_) | Body::Form { .. }) if request.takes_children() => {
+                        let t = request.t();
+                        Err(Refusal::bad(format!(
+                            "Put t={t} into the address, and the children into the body as JSON."
+                        )))
+                    }
                     (Gathered::All(body), _) if request.head.method == Method::Put => {
                         self.put_cap(conn, &request, &body, now)
                     }
@@ -105,6 +111,17 @@ impl Gateway {
             }
             Err(refusal) => self.refuse(conn, &refusal),
         }
+    }
+
+    /// Whether bodies in memory, all together, are too many.
+    pub(super) fn holds_too_much(&self) -> bool {
+        let held: u64 = self.connections.values().map(|connection| connection.exchange.held()).sum();
+        held > super::HELD_MAX
+    }
+
+    /// Refuses a body that would be held when too much is held already.
+    pub(super) fn check_room(&self) -> Result<(), Refusal> {
+        if self.holds_too_much() { Err(busy()) } else { Ok(()) }
     }
 }
 
@@ -170,7 +187,7 @@ impl Gathering {
     }
 }
 
-pub(super) fn busy() -> Refusal {
+fn busy() -> Refusal {
     Refusal::new(503, "The node holds too much for others already; try again later.")
 }
 

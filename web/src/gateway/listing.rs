@@ -56,3 +56,37 @@ fn escape(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tallac_core::capability::Capability;
+    use tallac_core::directory::{Access, Child, DirectoryKind, Metadata, Name};
+
+    /// Names are anybody's: none may become markup, a scheme, or a way out of the directory.
+    #[test]
+    fn hostile_names() {
+        let child = |cap: &str| {
+            let cap: Capability = cap.parse().expect("a capability");
+            Child::of(cap, DirectoryKind::Mutable).expect("a child")
+        };
+        let names =
+            ["<script>alert(1)", "javascript:alert(1)", "\"><img src=x>", "a\u{202e}gnp.exe", "?#", "%2e%2e"];
+        let children = names
+            .iter()
+            .map(|name| (Name::new(name).expect("a name"), child("URI:LIT:me"), Metadata::default()));
+        let table = Table::with_children(Access::Immutable, children).expect("a table");
+        let page = page("URI:DIR2:a b", false, &table);
+        let base = "<li><a href=\"./URI%3ADIR2%3Aa%20b/";
+        for expected in [
+            format!("{base}%3Cscript%3Ealert%281%29\">&lt;script&gt;alert(1)</a>"),
+            format!("{base}javascript%3Aalert%281%29\">"),
+            format!("{base}%22%3E%3Cimg%20src%3Dx%3E\">&quot;&gt;&lt;img src=x&gt;</a>"),
+            format!("{base}%3F%23\">"),
+            format!("{base}%252e%252e\">"),
+        ] {
+            assert!(page.contains(&expected), "{expected} in {page}");
+        }
+        assert!(!page.contains('\u{202e}') && !page.contains("<script") && !page.contains("<img"));
+    }
+}

@@ -253,3 +253,111 @@ impl<'de> Deserialize<'de> for Described {
         deserializer.deserialize_map(Children)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+    use tallac_core::directory::Access;
+
+    fn table(children: Vec<NewChild>) -> Table {
+        let children =
+            children.into_iter().map(|new| (new.name, new.child, new.metadata.unwrap_or_default()));
+        Table::with_children(Access::Immutable, children).expect("a table")
+    }
+
+    fn cap() -> DirectoryCap {
+        match "URI:DIR2-LIT:".parse() {
+            Ok(Capability::Directory(cap)) => cap,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn metadata_goes_through_as_it_is() {
+        let packed = "{\"a\": NaN, \"b\": 1e2, \"c\": 123456789012345678901234567890, \"\u{e9}\": \"\u{1f600}\u{7f}\\ud800\"}";
+        let fields =
+            ["x", "URI:LIT:me", "", packed].map(|field| format!("{}:{field},", field.len())).concat();
+        let entry = format!("{}:{fields},", fields.len());
+        let table = Table::unpack(Bytes::from(entry), Access::Immutable).expect("a table");
+        let json = directory(&cap(), &table);
+        assert!(json.is_ascii() && !json.contains('\u{7f}'));
+        let shown = "\"metadata\": {\"a\": NaN, \"b\": 1e2, \"c\": 123456789012345678901234567890, \"\\u00e9\": \"\\ud83d\\ude00\\u007f\\ud800\"}";
+        assert!(json.contains(shown), "{json}");
+    }
+
+    #[test]
+    fn what_is_shown_of_each_kind() {
+        let show = |text: &str| -> Value {
+            let child = Child::new(Some(text), None, DirectoryKind::Mutable).expect("a child");
+            serde_json::from_str(&file(&child, None, None)).expect("JSON")
+        };
+        assert_eq!(
+            show("URI:LIT:nbswy3dp"),
+            json!(["filenode", {"mutable": false, "format": "CHK", "size": 5, "ro_uri": "URI:LIT:nbswy3dp"}])
+        );
+        assert_eq!(show("URI:DIR2-LIT:"), json!(["dirnode", {"mutable": false, "ro_uri": "URI:DIR2-LIT:"}]));
+        assert_eq!(show("imm.x-new:1"), json!(["unknown", {"ro_uri": "imm.x-new:1"}]));
+        let (a, b) = ("a".repeat(26), "a".repeat(52));
+        let shown = show(&format!("URI:MDMF:{a}:{b}"));
+        assert_eq!((&shown[1]["mutable"], &shown[1]["format"]), (&json!(true), &json!("MDMF")));
+        assert!(shown[1]["ro_uri"].as_str().is_some_and(|cap| cap.starts_with("URI:MDMF-RO:")), "{shown}");
+        assert!(shown[1]["verify_uri"].as_str().is_some_and(|cap| cap.starts_with("URI:MDMF-Verifier:")));
+        let lone = |text: &str| unknown(&text.parse().expect("a capability"));
+        assert_eq!(lone("x-new:1"), "[\"unknown\", {}]\n");
+        assert_eq!(lone("imm.x-new:1"), "[\"unknown\", {\"ro_uri\": \"imm.x-new:1\", \"mutable\": false}]\n");
+    }
+
+    #[test]
+    fn errors_tell_no_capability() {
+        let secret = "URI:CHK:verysecret";
+        for json in [
+            format!("{{\"x\": [\"filenode\", {{\"ro_uri\": \"{secret}\"}}]}}"),
+            format!("{{\"x\": [\"filenode\", {{\"ro_uri\": [\"{secret}\"]}}]}}"),
+            format!("{{\"x\": [\"filenode\", \"{secret}\"]}}"),
+            format!("[\"{secret}\"]"),
+            format!("\"{secret}"),
+        ] {
+            let refusal = read_children(json.as_bytes(), DirectoryKind::Mutable).expect_err("it is wrong");
+            assert_eq!(refusal.status, 400);
+            assert!(!refusal.text.contains("verysecret"), "{}", refusal.text);
+        }
+    }
+
+    proptest! {
+        /// What is shown of a directory can be sent back.
+        #[test]
+        fn shown_and_read_again(
+            names in proptest::collection::btree_set("[^/\\p{Cc}]{1,12}", 0..6),
+            data in proptest::collection::vec(any::<u8>(), 0..40),
+            metadata in "[a-z\u{e9}\"\\\\]{0,8}",
+        ) {
+            let cap = tallac_core::capability::LiteralCap::new(data).expect("short");
+            let mut children = Vec::new();
+            for name in names {
+                let Ok(name) = Name::new(&name) else { continue };
+                let child = Child::of(Capability::Literal(cap.clone()), DirectoryKind::Immutable).expect("a child");
+                let metadata = Metadata::parse(&json!({"m": metadata}).to_string()).ok();
+                if children.iter().all(|other: &NewChild| other.name != name) {
+                    children.push(NewChild { name, child, metadata });
+                }
+            }
+            let before = table(children);
+            let shown: Value = serde_json::from_str(&directory(&self::cap(), &before)).expect("JSON");
+            let again = shown[1]["children"].to_string();
+            let after = table(read_children(again.as_bytes(), DirectoryKind::Immutable).expect("children"));
+            prop_assert_eq!(before.len(), after.len());
+            for (name, entry) in before.iter() {
+                let other = after.get(name).expect("it is there");
+                prop_assert!(entry.same_child(&other) && entry.same_metadata(&other), "{}", name);
+            }
+        }
+
+        #[test]
+        fn nothing_makes_it_panic(json in "[\\[\\]{}:,\"a-z0-9\\\\ ]{0,60}") {
+            let _ = read_children(json.as_bytes(), DirectoryKind::Mutable);
+        }
+    }
+}

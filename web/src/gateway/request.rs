@@ -50,6 +50,11 @@ impl Request {
         self.args.get("t").unwrap_or("").trim()
     }
 
+    /// Whether its body is children, as JSON.
+    pub(super) fn takes_children(&self) -> bool {
+        ["set_children", "set-children", "mkdir-with-children", "mkdir-immutable"].contains(&self.t())
+    }
+
     /// Whether it is about no capability: something is made and linked nowhere.
     pub(super) fn is_nowhere(&self) -> bool {
         matches!(self.segments.as_slice(), [_])

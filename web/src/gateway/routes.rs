@@ -75,14 +75,12 @@ impl Gateway {
 
     /// What is wanted may be in the body, so that is read first.
     fn post(&mut self, conn: ConnId, request: Request) -> Result<(), Refusal> {
-        match request.t() {
-            // Some programs call JSON a form.
-            "set_children" | "set-children" | "mkdir-with-children" | "mkdir-immutable" => {
-                self.check_room()?;
-                self.gather(conn, request, CHILDREN_LEN_MAX)
-            }
-            _ => self.gather_form(conn, request),
+        // Some programs call JSON a form.
+        if request.takes_children() {
+            self.check_room()?;
+            return self.gather(conn, request, CHILDREN_LEN_MAX);
         }
+        self.gather_form(conn, request)
     }
 
     fn watch(&mut self, conn: ConnId, handle: &str) {

@@ -10,18 +10,22 @@
 //! Nothing is read of the body before it is known where it goes. A mutable file that is there is
 //! overwritten in place: its capability stays, and the directory is not touched.
 
+mod goal;
+
+use goal::{Go, Goal, Keep};
+
 use super::changing::{of_change, split};
 use super::content::{Content, Piece};
 use super::exchange::{Exchange, plain_head};
 use super::gathering::too_large;
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
-use super::request::{Args, NewFile, Request, place};
+use super::request::NewFile;
 use super::{Gateway, PLACEMENT_HEADER, SURVIVES_HEADER, UploadView};
-use crate::http::{BodyKind, Headers};
-use tallac_core::capability::{Capability, MutableCap, MutableFormat};
-use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Outcome, Replace, Seen};
-use tallac_core::drive::{Done, DriveError, Errand, Parents, Place, Sight};
+use crate::http::Headers;
+use tallac_core::capability::{Capability, MutableFormat};
+use tallac_core::directory::{Child, DirectoryKind, Edit, Outcome, Replace, Seen};
+use tallac_core::drive::{Done, DriveError, Errand, Parents};
 use tallac_core::encoding::SEGMENT_SIZE_MAX;
 use tallac_core::machine::ConnId;
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
@@ -30,8 +34,6 @@ use tallac_core::payload::Payload;
 use tallac_core::time::Now;
 use tallac_core::upload::{UploadError, Uploaded};
 
-/// Longest name an upload can be watched by.
-const HANDLE_LEN_MAX: usize = 64;
 /// Bytes of an MDMF file that are taken into memory to be written. What the format and the number of
 /// shares allow may be less; the core knows that.
 const MDMF_LEN_MAX: u64 = 128 * 1024 * 1024;
@@ -41,36 +43,6 @@ pub(super) struct Storing {
     content: Content,
     goal: Goal,
     stage: Stage,
-}
-
-/// What is to become of it.
-struct Goal {
-    keep: Keep,
-    /// If it replaces only a part of a file: where that begins, in bytes.
-    offset: Option<u64>,
-    link: Option<Link>,
-    /// Its length, if the client said.
-    len: Option<u64>,
-    /// The name by which it is watched.
-    handle: Option<String>,
-    when_done: WhenDone,
-    /// Of the request.
-    headers: Headers,
-}
-
-enum Keep {
-    New(NewFile),
-    Overwrite(MutableCap),
-}
-
-/// Where it is to be linked.
-struct Link {
-    place: Place,
-    /// If a directory is there: the name that it has in that.
-    within: Option<String>,
-    replace: Replace,
-    /// Whether the status tells that there was nothing before.
-    tells_new: bool,
 }
 
 enum Stage {
@@ -85,8 +57,8 @@ enum Stage {
     },
     /// It is gathered, up to so many bytes.
     Holding { bytes: Vec<u8>, len_max: u64 },
-    /// A mutable file is being written.
-    Changing(OperationId),
+    /// A mutable file is being written, of so many bytes.
+    Changing { id: OperationId, len: u64 },
     /// What was stored is being linked: its capability, and what is told of its shares.
     Linking { id: OperationId, cap: Capability, told: Headers },
 }
@@ -96,7 +68,7 @@ impl Storing {
         match &self.stage {
             Stage::Looking(id)
             | Stage::Streaming { id, .. }
-            | Stage::Changing(id)
+            | Stage::Changing { id, .. }
             | Stage::Linking { id, .. } => Some(*id),
             Stage::Holding { .. } => None,
         }
@@ -106,7 +78,7 @@ impl Storing {
         match self.stage {
             Stage::Looking(_) => false,
             Stage::Streaming { .. } | Stage::Holding { .. } => self.content.is_hungry(),
-            Stage::Changing(_) | Stage::Linking { .. } => true,
+            Stage::Changing { .. } | Stage::Linking { .. } => true,
         }
     }
 
@@ -114,14 +86,15 @@ impl Storing {
         match self.stage {
             Stage::Streaming { credit, .. } => credit > 0 && self.content.waits_for_client(),
             Stage::Holding { .. } => self.content.waits_for_client(),
-            Stage::Looking(_) | Stage::Changing(_) | Stage::Linking { .. } => false,
+            Stage::Looking(_) | Stage::Changing { .. } | Stage::Linking { .. } => false,
         }
     }
 
     pub(super) fn held(&self) -> u64 {
         match &self.stage {
             Stage::Holding { bytes, .. } => bytes.len() as u64,
-            _ => 0,
+            Stage::Changing { len, .. } => *len,
+            Stage::Looking(_) | Stage::Streaming { .. } | Stage::Linking { .. } => 0,
         }
     }
 
@@ -138,78 +111,6 @@ impl Storing {
 }
 
 impl Gateway {
-    /// `PUT /uri`, `PUT /uri/CAP` and `PUT /uri/DIRCAP/PATH` with a file.
-    pub(super) fn store(&mut self, conn: ConnId, request: &Request, now: Now) -> Result<(), Refusal> {
-        if request.head.headers.contains("Content-Range") {
-            return Err(Refusal::new(501, "A file is stored whole; Content-Range is not possible in a PUT."));
-        }
-        let len = match request.head.body {
-            BodyKind::None => Some(0),
-            BodyKind::Length(len) => Some(len),
-            BodyKind::Chunked | BodyKind::UntilClose => None,
-        };
-        let new = request.args.new_file()?;
-        let mut goal = self.goal(request, new, len)?;
-        goal.offset = offset(&request.args)?;
-        if !request.is_nowhere() {
-            let place = request.place()?;
-            if place.path.names().is_empty() {
-                goal.keep = Keep::Overwrite(to_overwrite(&place.start, request.args.replace()?)?);
-            } else {
-                let replace = request.args.replace()?;
-                goal.link = Some(Link { place, within: None, replace, tells_new: true });
-            }
-        }
-        self.begin_storing(conn, Content::body(), goal, now)
-    }
-
-    /// `POST` with `t=upload`: the file is a field of a form.
-    pub(super) fn store_upload(
-        &mut self,
-        conn: ConnId,
-        request: &Request,
-        filename: Option<String>,
-        content: Content,
-        now: Now,
-    ) -> Result<(), Refusal> {
-        let nowhere = request.is_nowhere();
-        if request.t() != "upload" && !(nowhere && request.t().is_empty()) {
-            return Err(Refusal::bad("A form with a file needs t=upload, before the file."));
-        }
-        let args = &request.args;
-        let mut goal = self.goal(request, args.new_file()?, None)?;
-        if !nowhere {
-            let cap = request.cap()?;
-            let named = args.get("name").filter(|name| !name.is_empty());
-            let filename = filename.filter(|name| !name.is_empty());
-            let replace = args.replace()?;
-            if request.names().is_empty() && !cap.is_directory() {
-                goal.keep = Keep::Overwrite(to_overwrite(&cap, replace)?);
-            } else {
-                let (place, within) = match named {
-                    Some(name) => (request.place_of(name)?, None),
-                    None => (request.place()?, filename),
-                };
-                goal.link = Some(Link { place, within, replace, tells_new: false });
-            }
-        }
-        self.begin_storing(conn, content, goal, now)
-    }
-
-    fn goal(&mut self, request: &Request, new: NewFile, len: Option<u64>) -> Result<Goal, Refusal> {
-        let handle = request.args.get("ophandle").filter(|h| !h.is_empty() && h.len() <= HANDLE_LEN_MAX);
-        if handle.is_some_and(|handle| self.watched.contains_key(handle)) {
-            return Err(Refusal::new(
-                409,
-                "Another upload is watched by this name; choose another `ophandle`.",
-            ));
-        }
-        let when_done = WhenDone::of(&request.args, &request.head.headers)?;
-        let headers = request.head.headers.clone();
-        let handle = handle.map(str::to_owned);
-        Ok(Goal { keep: Keep::New(new), offset: None, link: None, len, handle, when_done, headers })
-    }
-
     fn begin_storing(&mut self, conn: ConnId, content: Content, goal: Goal, now: Now) -> Result<(), Refusal> {
         match &goal.link {
             Some(_) => self.look_first(conn, content, goal, now),
@@ -349,7 +250,7 @@ impl Gateway {
         let id = self.new_operation(conn);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Storing(storing) = &mut connection.exchange else { return };
-        storing.stage = Stage::Changing(id);
+        storing.stage = Stage::Changing { id, len: content.len() };
         let subject = match &storing.goal.keep {
             Keep::New(NewFile::Mutable(format, key)) => Subject::New { format: *format, key: key.clone() },
             Keep::Overwrite(cap) => Subject::Existing(cap.clone()),
@@ -483,100 +384,3 @@ impl Gateway {
 }
 
 const NOT_LINKED: &str = "The file was stored, but is not linked.";
-
-/// What to do after having looked.
-enum Go {
-    Store,
-    /// In the directory that was found.
-    Look,
-}
-
-impl Goal {
-    /// Something is there already.
-    fn found(&mut self, sight: &Sight) -> Result<Go, Refusal> {
-        let Some(link) = &mut self.link else { return Ok(Go::Store) };
-        match sight.child.capability() {
-            Some(Capability::Directory(_)) => match link.within.take() {
-                Some(name) => {
-                    let names = link.place.path.names().iter().map(Name::as_str);
-                    link.place = place(link.place.start.clone(), names.chain([name.as_str()]))?;
-                    Ok(Go::Look)
-                }
-                None if link.place.path.names().is_empty() => {
-                    Err(Refusal::bad("The file needs a name: send name=, or a file name."))
-                }
-                None => Err(Refusal::new(409, "A directory is there, which a file does not replace.")),
-            },
-            _ if link.replace == Replace::Nothing => {
-                Err(Refusal::new(409, "There is something of this name already."))
-            }
-            Some(Capability::Mutable(cap)) => {
-                self.keep = Keep::Overwrite(cap.clone());
-                self.link = None;
-                Ok(Go::Store)
-            }
-            Some(Capability::MutableRead(_)) => Err(Refusal::bad(
-                "A mutable file is there that can only be read; unlink it first to put another in its place.",
-            )),
-            _ => Ok(Go::Store),
-        }
-    }
-
-    /// Nothing can be found there: that is good, if only the last names are missing.
-    fn missing(&self, error: &DriveError) -> Result<(), Refusal> {
-        let (DriveError::NoSuchChild { at, .. }, Some(link)) = (error, &self.link) else {
-            return Err(of_change(error));
-        };
-        // All of what would be refused after the whole file had come.
-        if !link.place.start.is_writable() {
-            return Err(of_change(&DriveError::ReadOnly { at: 0 }));
-        }
-        let names = link.place.path.names().get(*at..).unwrap_or_default();
-        match names.iter().find_map(|name| Some((name, name.problem()?))) {
-            Some((name, problem)) => Err(of_change(&DriveError::Name { name: name.clone(), problem })),
-            None => Ok(()),
-        }
-    }
-
-    /// What a form said after the file.
-    fn hear_late(&mut self, content: &mut Content) -> Result<(), Refusal> {
-        let late = content.take_late();
-        if !late.is_empty() && self.when_done == WhenDone::Tell {
-            let mut args = Args::default();
-            args.extend(late);
-            self.when_done = WhenDone::of(&args, &self.headers)?;
-        }
-        Ok(())
-    }
-}
-
-/// The file that a capability lets one overwrite.
-fn to_overwrite(cap: &Capability, replace: Replace) -> Result<MutableCap, Refusal> {
-    match cap {
-        Capability::Mutable(_) if replace == Replace::Nothing => {
-            Err(Refusal::new(409, "The file is there, and replace=false was asked for."))
-        }
-        Capability::Mutable(cap) => Ok(cap.clone()),
-        Capability::MutableRead(_) => {
-            Err(Refusal::bad("This capability lets one read the file, but not change it."))
-        }
-        Capability::Literal(_) | Capability::Chk(_) => Err(Refusal::bad("This file can never change.")),
-        Capability::Unknown(_) => Err(super::reading::unknown_kind(cap)),
-        Capability::ChkVerify(_) | Capability::MutableVerify(_) => {
-            Err(Refusal::bad("This is a verify capability: it can check the file, but not change it."))
-        }
-        Capability::Directory(_) => {
-            Err(Refusal::bad("This is a directory, not a file: put a name after its capability."))
-        }
-    }
-}
-
-/// Where the part of a mutable file begins that the body replaces, in bytes.
-fn offset(args: &Args) -> Result<Option<u64>, Refusal> {
-    let parse = |offset: &str| {
-        offset
-            .parse()
-            .map_err(|_| Refusal::bad("The argument offset= is a number of bytes from the beginning."))
-    };
-    args.get("offset").map(parse).transpose()
-}

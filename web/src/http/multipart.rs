@@ -324,12 +324,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Name, name of the file, content.
+    type Field = (String, Option<String>, Vec<u8>);
+
     /// The fields of a form that comes in pieces of these lengths, in turn.
-    fn fields(
-        boundary: &str,
-        form: &[u8],
-        cuts: &[usize],
-    ) -> Result<Vec<(String, Option<String>, Vec<u8>)>, FormError> {
+    fn fields(boundary: &str, form: &[u8], cuts: &[usize]) -> Result<Vec<Field>, FormError> {
         let mut multipart = Multipart::new(boundary)?;
         let (mut fields, mut open, mut rest) = (Vec::new(), false, form);
         let mut cuts = cuts.iter().copied().chain([form.len()]).cycle();
@@ -360,7 +359,7 @@ mod tests {
         }
     }
 
-    fn form(boundary: &str, parts: &[(String, Option<String>, Vec<u8>)]) -> Vec<u8> {
+    fn form(boundary: &str, parts: &[Field]) -> Vec<u8> {
         let mut form = Vec::new();
         for (name, filename, content) in parts {
             let filename = filename.as_ref().map(|name| format!("; filename=\"{name}\"")).unwrap_or_default();
