@@ -69,8 +69,8 @@ fn bad_input_is_told_apart() {
         (verify.into(), 2, "verify capability"),
         (
             "URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa".into(),
-            4,
-            "no share of this file",
+            2,
+            "is a directory",
         ),
         // A size that is not the file's.
         (format!("{rest}{}", if last == '1' { '2' } else { '1' }), 4, "contradicts the capability"),
