@@ -1,5 +1,6 @@
 //! Exit codes, so that scripts can tell failures apart.
 
+use crate::drive::cap::without_capabilities;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ pub(crate) fn failed(failure: Failure, text: impl Into<String>) -> anyhow::Error
 /// Tells the user and gives the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let failure = error.downcast_ref::<Failed>().map_or(Failure::General, |failed| failed.failure);
-    eprintln!("tallac: {error:#}");
+    // Most errors have none, but what was typed wrongly may be half of one.
+    eprintln!("tallac: {}", without_capabilities(&format!("{error:#}")));
     ExitCode::from(failure as u8)
 }

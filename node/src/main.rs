@@ -12,6 +12,8 @@ mod demo;
 mod directory;
 mod drive;
 mod exit;
+mod local_file;
+mod output;
 mod progress;
 mod run;
 mod runtime;

@@ -15,9 +15,11 @@ pub mod liar;
 pub mod memory_grid;
 pub mod peer;
 pub mod puppet;
+mod trees;
 mod user;
 pub mod web;
 
 pub use content::{content, differs_at};
 pub use grid::{Grid, Options, Output, free_port, program};
+pub use trees::{assert_same, tree};
 pub use user::User;

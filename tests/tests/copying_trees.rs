@@ -11,37 +11,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
-use tallac_tests::{User, content};
-
-/// All files below a directory with their content, by path; directories with a slash at the end.
-fn tree(top: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(top.join(&directory)).expect("a directory") {
-            let entry = entry.expect("an entry");
-            let path = directory.join(entry.file_name());
-            let text = path.to_str().expect("text").to_owned();
-            if entry.path().is_dir() {
-                found.insert(format!("{text}/"), Vec::new());
-                waiting.push(path);
-            } else {
-                found.insert(text, fs::read(entry.path()).expect("a file"));
-            }
-        }
-    }
-    found
-}
-
-#[track_caller]
-fn assert_same(one: &Path, other: &Path) {
-    let (one, other) = (tree(one), tree(other));
-    let names = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(names(&one), names(&other));
-    for (name, content) in &one {
-        assert!(other[name] == *content, "{name:?} differs");
-    }
-}
+use tallac_tests::{User, assert_same, content, tree};
 
 /// Five hundred files with names and sizes that have been trouble somewhere.
 fn make_odd_tree(top: &Path) {
@@ -383,52 +353,4 @@ fn an_interrupted_copy_is_taken_up_again() {
     );
     user.good(&["cp", "-r", "private:tree", "down"]);
     assert_same(&top, &user.path("down/tree"));
-}
-
-/// A gateway whose only directory has these children, and whose every file is the same.
-fn lying_gateway(children: serde_json::Value) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("it listens").to_string();
-    std::thread::spawn(move || {
-        for mut stream in listener.incoming().flatten() {
-            let mut line = String::new();
-            let _ = BufReader::new(&stream).read_line(&mut line);
-            let directory = serde_json::json!(["dirnode", { "ro_uri": DIRECTORY, "children": children }]);
-            let body = if line.contains("t=json") { directory.to_string() } else { "owned".to_owned() };
-            let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        }
-    });
-    address
-}
-
-const DIRECTORY: &str =
-    "URI:DIR2-RO:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-#[test]
-fn names_from_the_grid_lead_nowhere_else() {
-    let file = serde_json::json!(["filenode", { "ro_uri": "URI:LIT:n53w4zle", "size": 5 }]);
-    let names = ["..", ".", "", "../up", "/tmp/tallac-owned", "a/b", "nul\0", &"x".repeat(256), "good"];
-    let mut children: serde_json::Map<String, serde_json::Value> =
-        names.iter().map(|name| ((*name).to_owned(), file.clone())).collect();
-    children.insert("back".into(), serde_json::json!(["dirnode", { "ro_uri": DIRECTORY }]));
-    let user = User::of_gateway(&lying_gateway(children.into()));
-    let output = user.run(&["cp", "-r", DIRECTORY, "in/down"]);
-    assert_eq!(output.code, Some(2), "{}", output.stderr);
-    assert!(
-        output.line().contains("copied 1 file") && output.line().ends_with("9 failed"),
-        "{}",
-        output.line()
-    );
-    let found = tree(&user.path("in"));
-    assert_eq!(found.keys().collect::<Vec<_>>(), ["down/", "down/good"]);
-    // And none of them plays with the terminal.
-    assert!(!output.stderr.contains('\0'));
-}
-
-#[test]
-fn a_gateway_that_goes_away_ends_the_copy() {
-    let user = User::of_gateway("127.0.0.1:1");
-    fs::write(user.path("f"), "x").expect("a file");
-    let output = user.run(&["cp", "f", "private:"]);
-    assert!(matches!(output.code, Some(1 | 3 | 5)), "{:?} {}", output.code, output.stderr);
 }

@@ -6,6 +6,7 @@ use crate::drive::aliases::{self, Aliases};
 use crate::drive::cap::CapText;
 use crate::drive::path::{PERSONAL, SHARED, shown};
 use crate::exit::{Failure, failed};
+use crate::output::print;
 use crate::webapi::Gateway;
 use anyhow::{Context, Result};
 use std::path::Path;
@@ -16,16 +17,14 @@ pub(crate) fn create_alias(directory: &Path, args: &CreateAlias) -> Result<()> {
     Aliases::read(directory)?.new_name(&args.alias)?;
     let cap = gateway.make_directory(None)?;
     let name = aliases::add(directory, &args.alias, &cap)?;
-    println!("Made a directory; {name}: is its alias.");
-    Ok(())
+    print(&format!("Made a directory; {name}: is its alias."))
 }
 
 pub(crate) fn add_alias(directory: &Path, args: &AddAlias) -> Result<()> {
     let cap =
         if args.cap == "-" { CapText::directory_from_stdin()? } else { CapText::parse_directory(&args.cap)? };
     let name = aliases::add(directory, &args.alias, &cap)?;
-    println!("{name}: is now an alias of the directory.");
-    Ok(())
+    print(&format!("{name}: is now an alias of the directory."))
 }
 
 pub(crate) fn list_aliases(directory: &Path, args: &ListAliases) -> Result<()> {
@@ -53,12 +52,12 @@ pub(crate) fn list_aliases(directory: &Path, args: &ListAliases) -> Result<()> {
             let caps = serde_json::json!({ "readwrite": cap.expose(), "readonly": read_only.expose() });
             ((*name).to_owned(), caps)
         });
-        println!("{:#}", serde_json::Value::Object(object.collect()));
+        print(&format!("{:#}", serde_json::Value::Object(object.collect())))?;
     } else {
         let width = shown_caps.iter().map(|(name, ..)| shown(name).chars().count()).max().unwrap_or(0);
         for (name, cap, read_only) in &shown_caps {
             let cap = if args.readonly_uri { read_only } else { cap };
-            println!("{:>width$}: {}", shown(name), cap.expose());
+            print(&format!("{:>width$}: {}", shown(name), cap.expose()))?;
         }
     }
     bad.map_or(Ok(()), Err)

@@ -4,6 +4,7 @@ use crate::cli::{Mkdir, Share, Unlink};
 use crate::client::Interrupt;
 use crate::drive::Drive;
 use crate::exit::{Failure, failed};
+use crate::output::print;
 use anyhow::Result;
 use std::path::Path;
 
@@ -24,8 +25,7 @@ pub(crate) fn mkdir(directory: &Path, args: &Mkdir) -> Result<()> {
             drive.gateway.make_path(&place.root, &place.names, format)?
         }
     };
-    println!("{}", cap.expose());
-    Ok(())
+    print(cap.expose())
 }
 
 pub(crate) fn unlink(directory: &Path, args: &Unlink) -> Result<()> {
@@ -70,6 +70,5 @@ pub(crate) fn share(directory: &Path, args: &Share) -> Result<()> {
         eprintln!("Whoever has this capability can read {what}, and hand it on.");
         cap
     };
-    println!("{}", cap.expose());
-    Ok(())
+    print(cap.expose())
 }

@@ -5,12 +5,14 @@ use crate::client::Interrupt;
 use crate::drive::cap::{CapText, text_from_stdin};
 use crate::drive::{Drive, Place};
 use crate::exit::{Failure, failed};
+use crate::local_file::Part;
 use crate::progress::Progress;
 use crate::webapi::{EntryKind, Fetching};
 use anyhow::{Context, Result};
+use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use tallac_host::unix::{self, Mode};
+use tallac_host::unix::Mode;
 
 pub(crate) fn get(directory: &Path, args: &Get) -> Result<()> {
     let drive = Drive::open(directory, Interrupt::on_signals())?;
@@ -65,13 +67,15 @@ fn to_file(fetching: &mut Fetching, out: &Path, progress: &mut Progress) -> Resu
         ));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".tallac-get-")
-        .make_in(parent, |path| unix::create(path, Mode::Usual))
-        .with_context(|| format!("making a file in {}", parent.display()))?;
-    copy(fetching, file.as_file_mut(), progress).with_context(|| format!("fetching {}", out.display()))?;
-    file.persist(out).map_err(|error| error.error).with_context(|| format!("writing {}", out.display()))?;
-    Ok(())
+    let there = std::fs::metadata(out).ok();
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
+        // A pipe or a device, such as /dev/null, takes what it is given.
+        let mut file = File::options().write(true).open(out)?;
+        return copy(fetching, &mut file, progress).with_context(|| format!("writing {}", out.display()));
+    }
+    let mut file = Part::new_in(parent, Mode::Usual)?;
+    copy(fetching, &mut file, progress).with_context(|| format!("fetching {}", out.display()))?;
+    file.finish(out, there.as_ref()).map(drop)
 }
 
 fn copy(fetching: &mut Fetching, out: &mut dyn Write, progress: &mut Progress) -> Result<()> {

@@ -4,11 +4,11 @@ use crate::cli::Ls;
 use crate::client::Interrupt;
 use crate::drive::path::shown;
 use crate::drive::{Drive, Place};
+use crate::output::print;
 use crate::webapi::{Entry, EntryKind};
 use anyhow::Result;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
-use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn ls(directory: &Path, args: &Ls) -> Result<()> {
@@ -16,11 +16,13 @@ pub(crate) fn ls(directory: &Path, args: &Ls) -> Result<()> {
     let place = drive.place_of(&args.path)?;
     if args.json {
         let text = drive.gateway.look_up_text(&place.root, &place.names)?;
-        return print(&[text.ok_or_else(|| place.not_there())?]);
+        return print(&text.ok_or_else(|| place.not_there())?);
     }
     let entry = drive.found(&place)?;
     let rows = listed(&entry, &place).into_iter().map(|(name, entry)| row(name, entry, args)).collect();
-    print(&aligned(rows))
+    let lines = aligned(rows);
+    // Nothing at all for an empty directory.
+    if lines.is_empty() { Ok(()) } else { print(&lines.join("\n")) }
 }
 
 /// The entries to list: what is in a directory, or a file itself.
@@ -113,18 +115,6 @@ fn aligned(rows: Vec<Vec<Cell>>) -> Vec<String> {
         cells.collect::<Vec<_>>().join("  ")
     };
     rows.iter().map(line).collect()
-}
-
-fn print(lines: &[String]) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    for line in lines {
-        match writeln!(out, "{line}") {
-            // Whoever reads has enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result?,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `tallac make-root`: has the running vdrive server make the grid's shared root now.
 
 use crate::client::{Interrupt, NodeUrl, TEXT_LEN_MAX, refused};
+use crate::output::print;
 use crate::secrets;
 use anyhow::Result;
 use std::path::Path;
@@ -20,6 +21,5 @@ pub(crate) fn make_root(directory: &Path) -> Result<()> {
     if response.status != 200 {
         return Err(refused(response.status, &text));
     }
-    println!("{text}");
-    Ok(())
+    print(&text)
 }

@@ -4,6 +4,7 @@ use crate::cli::{FileFormat, Put};
 use crate::client::{Interrupt, NodeUrl};
 use crate::drive::Drive;
 use crate::exit::{Failure, failed};
+use crate::output::print;
 use crate::progress::Progress;
 use crate::secrets;
 use crate::webapi::{Stored, Upload, target};
@@ -15,12 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tallac_core::base32;
 use tallac_core::directory::Name;
+use tallac_host::unix::{self, FileState};
 use tallac_web::http::percent::encode_query;
 
 const ASK_EVERY: Duration = Duration::from_millis(200);
 
 pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
-    let (mut source, len) = open(&args.file)?;
+    let Input { mut source, len, file } = open(&args.file)?;
     // A read from a pipe or a terminal may wait for ever; there an interrupt just ends the program,
     // and the node forgets the upload when its connection is gone.
     let interrupt = if len.is_some() { Interrupt::on_signals() } else { Interrupt::default() };
@@ -37,7 +39,7 @@ pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
             said: args.file.display().to_string(),
             len,
             moved: &|_| {},
-            still_good: &|| Ok(()),
+            still_good: &|| file.as_ref().map_or(Ok(()), Rest::check),
         };
         let stored = drive.gateway.store(&target, upload);
         over.store(true, Ordering::Relaxed);
@@ -45,14 +47,12 @@ pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
     })?;
     if args.json {
         let cap = cap.expose();
-        println!("{}", serde_json::json!({ "cap": cap, "placement": placement, "survives": survives }));
-        return Ok(());
+        return print(&serde_json::json!({ "cap": cap, "placement": placement, "survives": survives }));
     }
     if let (Some(placement), false) = (&placement, args.quiet) {
         eprintln!("stored: {placement}");
     }
-    println!("{}", cap.expose());
-    Ok(())
+    print(cap.expose())
 }
 
 /// The target of the request that stores the file.
@@ -89,10 +89,10 @@ fn where_to(drive: &Drive, args: &Put, handle: &str) -> Result<String> {
     Ok(target(&place.root, &place.names, &query))
 }
 
-/// Opens what is to be stored; its length is known for a regular file.
-fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
+/// Opens what is to be stored.
+fn open(path: &Path) -> Result<Input> {
     if path.as_os_str() == "-" {
-        return Ok((Box::new(std::io::stdin()), None));
+        return Ok(Input { source: Box::new(std::io::stdin()), len: None, file: None });
     }
     let unreadable = |error| failed(Failure::Usage, format!("{} cannot be read: {error}", path.display()));
     let file = File::open(path).map_err(unreadable)?;
@@ -103,8 +103,35 @@ fn open(path: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
             format!("{} is a directory; put stores one file, cp -r copies trees", path.display()),
         ));
     }
-    let len = metadata.is_file().then_some(metadata.len());
-    Ok((Box::new(file), len))
+    if !metadata.is_file() {
+        return Ok(Input { source: Box::new(file), len: None, file: None });
+    }
+    let rest = Rest { state: unix::file_state(&metadata), file: file.try_clone().map_err(unreadable)? };
+    Ok(Input { source: Box::new(file), len: Some(metadata.len()), file: Some(rest) })
+}
+
+/// What is stored.
+struct Input {
+    source: Box<dyn Read>,
+    /// Known for a regular file.
+    len: Option<u64>,
+    /// The regular file.
+    file: Option<Rest>,
+}
+
+/// A file that should not change while it is read.
+struct Rest {
+    file: File,
+    state: FileState,
+}
+
+impl Rest {
+    fn check(&self) -> Result<()> {
+        if unix::file_state(&self.file.metadata()?) == self.state {
+            return Ok(());
+        }
+        Err(failed(Failure::General, "the file changed while it was read; nothing was stored"))
+    }
 }
 
 /// Shows the plan and the progress of an upload until it is over.

@@ -2,6 +2,7 @@
 
 use crate::cli::Status;
 use crate::client::{Interrupt, NodeUrl, refused};
+use crate::output::print;
 use anyhow::Result;
 use std::path::Path;
 
@@ -12,6 +13,5 @@ pub(crate) fn status(directory: &Path, args: &Status) -> Result<()> {
     if status != 200 {
         return Err(refused(status, &text));
     }
-    println!("{text}");
-    Ok(())
+    print(&text)
 }

@@ -3,6 +3,7 @@
 use crate::cli::Webopen;
 use crate::client::Interrupt;
 use crate::drive::Drive;
+use crate::output::print;
 use crate::webapi::target;
 use anyhow::Result;
 use std::path::Path;
@@ -28,8 +29,7 @@ pub(crate) fn webopen(directory: &Path, args: &Webopen) -> Result<()> {
     } else {
         eprintln!("No browser could be opened.");
     }
-    println!("{url}");
-    Ok(())
+    print(&url)
 }
 
 /// Whether a browser has taken the address.

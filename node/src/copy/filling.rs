@@ -2,7 +2,9 @@
 
 use super::Session;
 use crate::drive::cap::CapText;
-use crate::webapi::{Entry, Link};
+use crate::drive::path::below;
+use crate::exit::{Failure, failed};
+use crate::webapi::{Entry, Link, Replace};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,9 +31,8 @@ pub(super) struct Target {
 #[derive(Default)]
 struct Batch {
     links: Vec<(Name, Link)>,
-    /// Bytes of the copied files among them; linked ones have none.
-    bytes: u64,
-    copied: u64,
+    /// Bytes of the copied files among them, by name; linked ones have none.
+    copied: BTreeMap<Name, u64>,
     since: Option<Instant>,
 }
 
@@ -51,8 +52,7 @@ impl Target {
     pub(super) fn add(&self, session: &Session, name: &Name, link: Link, copied: Option<u64>) {
         let mut batch = self.batch.lock().expect("no worker panics with it");
         batch.links.push((name.clone(), link));
-        batch.bytes += copied.unwrap_or(0);
-        batch.copied += u64::from(copied.is_some());
+        batch.copied.extend(copied.map(|bytes| (name.clone(), bytes)));
         let since = *batch.since.get_or_insert_with(Instant::now);
         let is_due = batch.links.len() >= BATCH_MAX || since.elapsed() >= BATCH_AGE_MAX;
         let due = if is_due { std::mem::take(&mut *batch) } else { Batch::default() };
@@ -73,20 +73,55 @@ impl Target {
         }
     }
 
-    fn link(&self, session: &Session, batch: Batch) {
-        let links = batch.links.len() as u64;
-        if links == 0 {
-            return;
-        }
-        // An interrupt comes too late for these: they have been stored.
-        match session.gateway.uninterrupted().set_children(&self.cap, &batch.links) {
-            Ok(()) => {
-                session.report.copied(batch.copied, batch.bytes);
-                session.report.linked(links - batch.copied);
+    fn link(&self, session: &Session, mut batch: Batch) {
+        while !batch.links.is_empty() {
+            let links = batch.links.len() as u64;
+            // An interrupt comes too late for these: they have been stored.
+            let gateway = session.gateway.uninterrupted();
+            let linked = gateway.set_children(&self.cap, &batch.links, Replace::Files).and_then(|linked| {
+                if !linked {
+                    self.leave_directories(session, &mut batch)?;
+                }
+                Ok(linked)
+            });
+            match linked {
+                Ok(true) => {
+                    let copied = batch.copied.len() as u64;
+                    session.report.copied(copied, batch.copied.values().sum());
+                    session.report.linked(links - copied);
+                    return;
+                }
+                // Without those whose names are taken.
+                Ok(false) => {}
+                Err(error) => {
+                    let what = format!("linking {links} files in {}", self.said);
+                    session.report.failed_many(links, &what, &error);
+                    return;
+                }
             }
-            Err(error) => {
-                session.report.failed_many(links, &format!("linking {links} files in {}", self.said), &error)
-            }
         }
+    }
+
+    /// Takes out of a batch what would replace directories that somebody has made meanwhile.
+    ///
+    /// # Errors
+    /// If there are none.
+    fn leave_directories(&self, session: &Session, batch: &mut Batch) -> Result<()> {
+        let there = session.gateway.uninterrupted().look_up(&self.cap, &[])?;
+        let there = there.map(|there| there.children).unwrap_or_default();
+        let before = batch.links.len();
+        batch.links.retain(|(name, _)| {
+            let is_taken = there.get(name.as_str()).is_some_and(Entry::is_directory);
+            if is_taken {
+                let why = "a directory is where the file should be; move it away";
+                session.report.failed(&below(&self.said, name.as_str()), &failed(Failure::Usage, why));
+                batch.copied.remove(name);
+            }
+            !is_taken
+        });
+        if batch.links.len() < before {
+            return Ok(());
+        }
+        Err(failed(Failure::General, "the directory is changed all the time"))
     }
 }

@@ -15,7 +15,7 @@ use crate::drive::Place;
 use crate::drive::cap::CapText;
 use crate::drive::path::below;
 use crate::exit::{Failed, Failure, failed};
-use crate::webapi::{Entry, EntryKind, Link};
+use crate::webapi::{Entry, EntryKind, Link, Replace};
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -173,6 +173,7 @@ fn walk(
 }
 
 fn local_contents(session: &Session, directory: &LocalDirectory) -> Result<Vec<(Name, Content)>> {
+    session.local_walks.count(directory.identity)?;
     let found = directory
         .list(&session.report)
         .with_context(|| format!("reading {}", local::said(&directory.path)))?;
@@ -184,7 +185,8 @@ fn local_contents(session: &Session, directory: &LocalDirectory) -> Result<Vec<(
 }
 
 fn grid_contents(session: &Session, directory: &GridDirectory) -> Result<Vec<(Name, Content)>> {
-    let mut contents = Vec::new();
+    let mut contents: Vec<(Name, Content)> = Vec::new();
+    let mut taken = BTreeSet::new();
     for (name, entry) in super::list(session, directory)? {
         let said = below(&directory.said, &name);
         let content = match (entry.kind, entry.best()) {
@@ -194,6 +196,10 @@ fn grid_contents(session: &Session, directory: &GridDirectory) -> Result<Vec<(Na
             _ => Ok(Content::File(FileFrom::Grid(entry))),
         };
         let name = Name::new(&name).map_err(|error| failed(Failure::Usage, error.to_string()));
+        let name = name.and_then(|name| match taken.insert(name.clone()) {
+            true => Ok(name),
+            false => Err(failed(Failure::Usage, local::SAME_NAME)),
+        });
         match name.and_then(|name| Ok((name, content?))) {
             Ok(content) => contents.push(content),
             Err(error) => session.report.failed(&said, &error),
@@ -229,16 +235,48 @@ fn fill(
             },
         }
     }
-    let made = new.len() as u64;
-    if made > 0
-        && let Err(error) = session.gateway.uninterrupted().set_children(&target.cap, &new)
-    {
-        session.report.failed_many(made, &format!("linking directories in {}", target.said), &error);
-        directories.retain(|task| matches!(task, Task::Directory { is_new: false, .. }));
-    }
+    link_directories(session, target, &new, &mut directories);
     target.expect(files.len());
     files.append(&mut directories);
     files
+}
+
+/// Links new directories. If somebody else has made some of them meanwhile, those are filled instead: a
+/// directory that is there is never replaced. What fails is told, and not filled.
+fn link_directories(session: &Session, target: &Target, new: &[(Name, Link)], tasks: &mut Vec<Task>) {
+    if new.is_empty() {
+        return;
+    }
+    let gateway = session.gateway.uninterrupted();
+    let what = || format!("linking directories in {}", target.said);
+    match gateway.set_children(&target.cap, new, Replace::Nothing) {
+        Ok(true) => {}
+        Ok(false) => {
+            let mut names = new.iter();
+            tasks.retain_mut(|task| {
+                let Task::Directory { cap, said, is_new, .. } = task else { return true };
+                if !*is_new {
+                    return true;
+                }
+                let Some((name, _)) = names.next() else { return false };
+                // Gives the one that is there.
+                match gateway.make_path(&target.cap, std::slice::from_ref(name), None) {
+                    Ok(there) => {
+                        (*cap, *is_new) = (there, false);
+                        true
+                    }
+                    Err(error) => {
+                        session.report.failed(said, &error);
+                        false
+                    }
+                }
+            });
+        }
+        Err(error) => {
+            session.report.failed_many(new.len() as u64, &what(), &error);
+            tasks.retain(|task| !matches!(task, Task::Directory { is_new: true, .. }));
+        }
+    }
 }
 
 /// The directory of a name, made if there is none, and whether it was made.
@@ -279,6 +317,11 @@ fn file(session: &Session, from: &FileFrom, name: &Name, into: &Target) -> Resul
     let there = into.children.get(name.as_str());
     if there.is_some_and(Entry::is_directory) {
         return Err(failed(Failure::Usage, "a directory is where the file should be; move it away"));
+    }
+    if there.is_some_and(|there| there.kind == EntryKind::Unknown) {
+        let why =
+            "something of a kind that this node does not know is where the file should be; move it away";
+        return Err(failed(Failure::Usage, why));
     }
     // A mutable file keeps its capability, and whoever has it sees the new content.
     if let Some(cap) = there.filter(|there| there.mutable).and_then(|there| there.write.as_ref())

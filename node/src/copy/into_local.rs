@@ -1,7 +1,6 @@
 //! Copying from the grid to this machine.
 //!
-//! A file is written beside its place and renamed when it is whole, so that what stands under a name is
-//! always a whole file, and an interrupted copy leaves no litter.
+//! What stands under a name is always a whole file, and an interrupted copy leaves no litter.
 
 use super::ends::{Source, What};
 use super::local;
@@ -9,6 +8,7 @@ use super::pool::Tasks;
 use super::{GridDirectory, Session, WORKERS};
 use crate::drive::path::below;
 use crate::exit::{Failure, failed};
+use crate::local_file::{Part, remove_left_parts};
 use crate::webapi::{Entry, EntryKind};
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
@@ -65,6 +65,7 @@ fn walk(session: &Session, from: &GridDirectory, into: &Path) -> Result<Vec<Task
     // Before anything is made: the directory of the grid may be lost.
     let children = super::list(session, from)?;
     make_directories(session, into)?;
+    remove_left_parts(into);
     let (mut files, mut directories) = (Vec::new(), Vec::new());
     for (name, entry) in children {
         let said = below(&from.said, &name);
@@ -123,7 +124,7 @@ fn file(session: &Session, entry: &Entry, into: &Path) -> Result<()> {
     if there.as_ref().is_some_and(|there| there.is_dir()) {
         return Err(failed(Failure::Usage, format!("{} is a directory; move it away", local::said(into))));
     }
-    if there.is_some_and(|there| !there.is_file()) {
+    if there.as_ref().is_some_and(|there| !there.is_file()) {
         return Err(failed(Failure::Usage, format!("{} is no file; move it away", local::said(into))));
     }
     // What a mutable file holds may be another content by now.
@@ -135,10 +136,7 @@ fn file(session: &Session, entry: &Entry, into: &Path) -> Result<()> {
     let above = into.parent().context("a file is in a directory")?;
     // A capability is nobody else's business.
     let mode = if session.caps_only { Mode::Private } else { Mode::Usual };
-    let mut file = tempfile::Builder::new()
-        .prefix(".tallac-cp-")
-        .make_in(above, |path| unix::create(path, mode))
-        .with_context(|| format!("making a file in {}", local::said(above)))?;
+    let mut file = Part::new_in(above, mode)?;
     let mut bytes = 0;
     let writing = || format!("writing {}", local::said(into));
     if session.caps_only {
@@ -151,7 +149,7 @@ fn file(session: &Session, entry: &Entry, into: &Path) -> Result<()> {
             session.report.moved(piece.len() as u64);
         }
     }
-    let file = file.persist(into).map_err(|error| error.error).with_context(writing)?;
+    let file = file.finish(into, there.as_ref().filter(|_| !session.caps_only))?;
     if !session.caps_only {
         // After the renaming, which counts as a change.
         session.record.note(into, &unix::file_state(&file.metadata()?), cap);

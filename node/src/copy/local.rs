@@ -15,12 +15,22 @@ use tallac_host::unix::{self, FileState};
 
 /// How finely systems tell the times of changes apart, at least.
 const CLOCK_STEP: Duration = Duration::from_millis(50);
+/// The same for file systems that keep whole seconds, as those of memory cards do.
+const COARSE_STEP: Duration = Duration::from_secs(2);
+/// How often a file is waited for that has just been changed.
+const WAITS_MAX: usize = 10;
+
+/// Why one of two names is not copied that would be one in the grid.
+pub(crate) const SAME_NAME: &str =
+    "another file here has the same name when both are written in Unicode's normal form";
 
 /// A directory that is walked.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalDirectory {
     pub(crate) path: PathBuf,
-    /// Device and inode of it and of those above, as the walk came.
+    /// Device and inode.
+    pub(crate) identity: (u64, u64),
+    /// The same of it and of those above, as the walk came.
     chain: Chain<(u64, u64)>,
 }
 
@@ -33,8 +43,9 @@ pub(crate) enum Found {
 impl LocalDirectory {
     /// Where a walk begins.
     pub(crate) fn first(path: &Path, metadata: &Metadata) -> LocalDirectory {
-        let chain = Chain::new().to(identity(metadata)).unwrap_or_else(Chain::new);
-        LocalDirectory { path: path.to_owned(), chain }
+        let identity = identity(metadata);
+        let chain = Chain::new().to(identity).unwrap_or_else(Chain::new);
+        LocalDirectory { path: path.to_owned(), identity, chain }
     }
 
     /// What is in it, by name; what cannot be copied is told.
@@ -58,9 +69,7 @@ impl LocalDirectory {
         entries.retain(|(name, found)| {
             let taken = last.as_ref() == Some(name);
             if taken {
-                let why =
-                    "another file here has the same name when both are written in Unicode's normal form";
-                report.failed(&said(found.path()), &failed(Failure::Usage, why));
+                report.failed(&said(found.path()), &failed(Failure::Usage, SAME_NAME));
             }
             last = Some(name.clone());
             !taken
@@ -83,11 +92,12 @@ impl LocalDirectory {
         if !metadata.is_dir() {
             return Ok(None);
         }
+        let identity = identity(&metadata);
         let chain = self
             .chain
-            .to(identity(&metadata))
+            .to(identity)
             .ok_or_else(|| failed(Failure::Usage, "it is a link that leads back to a directory it is in"))?;
-        Ok(Some(Found::Directory(LocalDirectory { path: path.to_owned(), chain })))
+        Ok(Some(Found::Directory(LocalDirectory { path: path.to_owned(), identity, chain })))
     }
 }
 
@@ -116,22 +126,34 @@ pub(crate) fn said(path: &Path) -> String {
 /// Opens a file to be read from its beginning to its end, and gives the state it is in.
 pub(crate) fn open(path: &Path) -> Result<(File, FileState)> {
     // A pipe may have taken the file's place. It is not waited for.
-    let file = unix::open_at_once(path).context("it cannot be read")?;
-    let metadata = file.metadata().context("it cannot be read")?;
-    if !metadata.is_file() {
-        return Err(failed(Failure::General, "it is no file any more"));
-    }
-    let state = unix::file_state(&metadata);
+    let file = unix::open_at_once(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(Failure::General, "it vanished before it was read"),
+        _ => anyhow::Error::new(error).context("it cannot be read"),
+    })?;
     // A change that follows another within a step of the clock cannot be told from it. So what was changed
     // just now is not read before the clock has gone on.
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let since = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX) - i128::from(state.changed_ns);
-    if (0..CLOCK_STEP.as_nanos() as i128).contains(&since) {
-        std::thread::sleep(CLOCK_STEP);
+    for _ in 0..WAITS_MAX {
         let metadata = file.metadata().context("it cannot be read")?;
-        return Ok((file, unix::file_state(&metadata)));
+        if !metadata.is_file() {
+            return Err(failed(Failure::General, "it is no file any more"));
+        }
+        let state = unix::file_state(&metadata);
+        match still_fresh(&state, SystemTime::now()) {
+            None => return Ok((file, state)),
+            Some(wait) => std::thread::sleep(wait),
+        }
     }
-    Ok((file, state))
+    Err(failed(Failure::General, "it was changed all the while it was read; nothing was stored"))
+}
+
+/// How long a state is too fresh to be told from one that follows.
+fn still_fresh(state: &FileState, now: SystemTime) -> Option<Duration> {
+    let whole = |ns: i64| ns % 1_000_000_000 == 0;
+    let step = if whole(state.changed_ns) && whole(state.modified_ns) { COARSE_STEP } else { CLOCK_STEP };
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let changed = Duration::from_nanos(u64::try_from(state.changed_ns).unwrap_or(0));
+    // A time to come is that of a clock that was set back.
+    step.checked_sub(now.checked_sub(changed)?).filter(|wait| !wait.is_zero())
 }
 
 /// The state of the file at a path; `None` if there is no file.
@@ -192,6 +214,24 @@ mod tests {
         assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
         assert!(open(&pipe).unwrap_err().to_string().contains("no file any more"));
         assert!(state(&pipe).is_none());
+    }
+
+    #[test]
+    fn what_was_changed_just_now_is_waited_for() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000);
+        let check = |changed_ns: i64, expected_ms: Option<u64>| {
+            let state = FileState { size: 0, modified_ns: changed_ns, changed_ns, inode: 0, device: 0 };
+            assert_eq!(still_fresh(&state, now), expected_ms.map(Duration::from_millis), "{changed_ns}");
+        };
+        check(999_990_000_000, Some(40));
+        check(999_950_000_000, None);
+        check(999_000_000_001, None);
+        // Whole seconds.
+        check(999_000_000_000, Some(1_000));
+        check(998_000_000_000, None);
+        // From before the clock was set back, and from before there were clocks.
+        check(1_000_000_000_001, None);
+        check(-5, None);
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod pool;
 mod record;
 mod report;
 mod storing;
+mod walks;
 
 use crate::cli::Cp;
 use crate::client::Interrupt;
@@ -27,8 +28,9 @@ use ends::Target;
 use record::Record;
 use report::Report;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tallac_core::storage_index::StorageIndex;
+use walks::Walks;
 
 /// Files and directories worked on at once.
 const WORKERS: usize = 6;
@@ -39,6 +41,9 @@ struct Session {
     record: Record,
     report: Report,
     caps_only: bool,
+    grid_walks: Walks<StorageIndex>,
+    /// By device and inode.
+    local_walks: Walks<(u64, u64)>,
 }
 
 impl Session {
@@ -55,18 +60,37 @@ pub(crate) fn cp(directory: &Path, args: &Cp) -> Result<()> {
         record: Record::of(directory),
         report: Report::new(args.quiet),
         caps_only: args.caps_only,
+        grid_walks: Walks::new(),
+        local_walks: Walks::new(),
     };
+    let local = local_trees(&target, &sources);
     match target {
         Target::GridFile(cap) => into_grid::overwrite(&session, sources, &cap),
         Target::GridDirectory(place) => into_grid::copy(&session, &place, sources)?,
         Target::Local(path) => into_local::copy(&session, &path, sources)?,
     }
     session.record.save();
+    if session.report.is_clean() && !session.is_over() {
+        local.iter().for_each(|tree| session.record.forget_missing(tree));
+    }
     session.report.finish(session.gateway.interrupt().check().is_err())
+}
+
+/// The trees of this machine that are copied, or copied to.
+fn local_trees(target: &Target, sources: &[ends::Source]) -> Vec<PathBuf> {
+    if let Target::Local(path) = target {
+        return vec![path.clone()];
+    }
+    let tree = |source: &ends::Source| match &source.what {
+        ends::What::LocalDirectory(directory) => Some(directory.path.clone()),
+        _ => None,
+    };
+    sources.iter().filter_map(tree).collect()
 }
 
 /// What is in a directory of the grid, by name.
 fn list(session: &Session, directory: &GridDirectory) -> Result<BTreeMap<String, Entry>> {
+    directory.cap.storage_index().map_or(Ok(()), |index| session.grid_walks.count(index))?;
     let entry = session.gateway.look_up(&directory.cap, &[])?;
     let entry = entry.filter(Entry::is_directory);
     Ok(entry.ok_or_else(|| failed(Failure::General, "it is not there any more"))?.children)

@@ -8,7 +8,8 @@ use crate::drive::cap::CapText;
 use anyhow::{Context, Result};
 use redb::backends::FileBackend;
 use redb::{ConcurrencyMode, Database, ReadableDatabase, TableDefinition, TableError};
-use std::fs::File;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ const FORM: u8 = 1;
 /// is copied again.
 const PENDING_MAX: usize = 256;
 const PENDING_AGE_MAX: Duration = Duration::from_secs(1);
+/// Entries that are looked at when those of files that are gone are forgotten.
+const LOOKED_AT_MAX: usize = 200_000;
 /// The memory the database uses for its pages.
 const CACHE: usize = 16 * 1024 * 1024;
 
@@ -74,6 +77,50 @@ impl Record {
     /// Writes what has been noted.
     pub(crate) fn save(&self) {
         self.write(&mut self.lock());
+    }
+
+    /// Forgets the files below a directory that are not there any more, as far as the work is bounded.
+    pub(crate) fn forget_missing(&self, directory: &Path) {
+        let mut inner = self.lock();
+        self.write(&mut inner);
+        let mut first = directory.as_os_str().as_bytes().to_vec();
+        if first.last() != Some(&b'/') {
+            first.push(b'/');
+        }
+        // What begins so is less than what ends with the character after the slash.
+        let mut end = first.clone();
+        end.pop();
+        end.push(b'/' + 1);
+        self.using(&mut inner, |database| {
+            let mut gone = Vec::new();
+            let transaction = database.begin_read()?;
+            let table = match transaction.open_table(TABLE) {
+                Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+                table => table?,
+            };
+            for entry in table.range(first.as_slice()..end.as_slice())?.take(LOOKED_AT_MAX) {
+                let (path, _) = entry?;
+                let file = fs::symlink_metadata(OsStr::from_bytes(path.value()));
+                if file.is_err_and(|error| {
+                    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+                }) {
+                    gone.push(path.value().to_vec());
+                }
+            }
+            drop(table);
+            drop(transaction);
+            if gone.is_empty() {
+                return Ok(());
+            }
+            let transaction = database.begin_write()?;
+            {
+                let mut table = transaction.open_table(TABLE)?;
+                for path in &gone {
+                    table.remove(path.as_slice())?;
+                }
+            }
+            Ok(transaction.commit()?)
+        });
     }
 
     fn write(&self, inner: &mut Inner) {
@@ -164,7 +211,6 @@ fn decode(entry: &[u8]) -> Option<(FileState, CapText)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn directory() -> tempfile::TempDir {
@@ -191,6 +237,26 @@ mod tests {
         assert!(again.known(Path::new("/b"), &state(1)).is_none());
         let mode = fs::metadata(dir.path().join("private").join(FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn files_that_are_gone_are_forgotten() {
+        let dir = directory();
+        let record = Record::of(dir.path());
+        let top = dir.path().join("tree");
+        fs::create_dir(&top).unwrap();
+        fs::write(top.join("there"), "").unwrap();
+        let paths = ["tree/there", "tree/gone", "tree/there/below a file", "tree2", "tree0", "tre"];
+        let known = |record: &Record, path: &str| record.known(&dir.path().join(path), &state(1)).is_some();
+        for path in paths {
+            record.note(&dir.path().join(path), &state(1), &CapText::told("URI:LIT:aa"));
+        }
+        record.forget_missing(&top);
+        let kept: Vec<_> = paths.into_iter().filter(|path| known(&record, path)).collect();
+        assert_eq!(kept, ["tree/there", "tree2", "tree0", "tre"]);
+        record.forget_missing(Path::new("/"));
+        let kept: Vec<_> = paths.into_iter().filter(|path| known(&record, path)).collect();
+        assert_eq!(kept, ["tree/there"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::drive::cap::without_capabilities;
 use crate::exit::{Failed, Failure, failed};
+use crate::output::print;
 use anyhow::Result;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -127,6 +128,11 @@ impl Report {
         self.lock().hopeless
     }
 
+    /// Whether nothing has failed so far.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.lock().failed == 0
+    }
+
     /// Ends the display, tells the failures and the sum; an error if there was any failure.
     pub(crate) fn finish(&self, interrupted: bool) -> Result<()> {
         if let Some(bar) = &self.bar {
@@ -139,9 +145,7 @@ impl Report {
         if counts.failed > counts.failures.len() as u64 {
             eprintln!("failed: {} in all", counts.failed);
         }
-        if !self.quiet {
-            println!("{}", counts.sum());
-        }
+        let told = if self.quiet { Ok(()) } else { print(&counts.sum()) };
         if interrupted {
             return Err(failed(
                 Failure::Interrupted,
@@ -149,7 +153,7 @@ impl Report {
             ));
         }
         match counts.failure {
-            None => Ok(()),
+            None => told,
             Some(failure) => {
                 let hint = if counts.hopeless { "the node does not answer any more; " } else { "" };
                 let text = format!(

@@ -7,10 +7,11 @@ use crate::exit::{Failure, failed};
 use crate::webapi::{Entry, Fetching, Upload, target};
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use std::io::{ErrorKind, Read};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use tallac_host::unix;
+use tallac_host::unix::FileState;
 
 /// How often a file is read that changes while it is read.
 const READS_MAX: usize = 3;
@@ -39,41 +40,45 @@ pub(super) fn store_local(
     path: &Path,
     there: Option<&Entry>,
 ) -> Result<(CapText, u64, bool)> {
-    for attempt in 1.. {
-        let (mut file, state) = local::open(path)?;
+    at_rest(path, |file, state, still_good| {
         if let Some(cap) = session.record.known(path, &state)
             && there.and_then(Entry::best) == Some(&cap)
         {
             return Ok((cap, state.size, false));
         }
+        let moved = |bytes| session.report.moved(bytes);
+        let stored = session.gateway.store("/uri", local_upload(path, file, &state, (&moved, still_good)))?;
+        session.record.note(path, &state, &stored.cap);
+        Ok((stored.cap, state.size, true))
+    })
+}
+
+/// Does something with a file, once more if the file changes meanwhile. One that is gone or never rests
+/// fails after a few attempts.
+fn at_rest<T>(
+    path: &Path,
+    act: impl Fn(&mut File, FileState, &dyn Fn() -> Result<()>) -> Result<T>,
+) -> Result<T> {
+    let mut attempt = 1;
+    loop {
+        let (mut file, state) = local::open(path)?;
+        // What is at the path now may be another file: then that is what the user wants copied.
+        let is_same = || local::state(path) == Some(state);
         let changed = || failed(Failure::General, "it changed while it was read; nothing was stored");
-        let still_good = || {
-            // What is at the path now may be another file: then that is what the user wants copied.
-            if local::state(path) == Some(state) { Ok(()) } else { Err(changed()) }
-        };
-        let stored = session.gateway.store(
-            "/uri",
-            Upload {
-                source: &mut file,
-                said: local::said(path),
-                len: Some(state.size),
-                moved: &|bytes| session.report.moved(bytes),
-                still_good: &still_good,
-            },
-        );
-        match stored {
-            Ok(stored) => {
-                session.record.note(path, &state, &stored.cap);
-                return Ok((stored.cap, state.size, true));
-            }
-            // A file that is gone or never rests fails after a few attempts.
-            Err(_)
-                if attempt < READS_MAX
-                    && file.metadata().is_ok_and(|now| unix::file_state(&now) != state) => {}
-            Err(error) => return Err(error),
+        match act(&mut file, state, &|| if is_same() { Ok(()) } else { Err(changed()) }) {
+            Err(_) if attempt < READS_MAX && !is_same() => attempt += 1,
+            done => return done,
         }
     }
-    unreachable!("the loop has no other end")
+}
+
+fn local_upload<'a>(
+    path: &Path,
+    file: &'a mut File,
+    state: &FileState,
+    (moved, still_good): (&'a dyn Fn(u64), &'a dyn Fn() -> Result<()>),
+) -> Upload<'a> {
+    Upload { source: file, said: local::said(path), len: Some(state.size), moved, still_good }
 }
 
 /// Stores what a mutable file of the grid holds now.
@@ -97,31 +102,41 @@ pub(super) fn store_from_grid(session: &Session, cap: &CapText) -> Result<(CapTe
 
 /// Gives a mutable file a new content, unless it has it already.
 pub(super) fn replace(session: &Session, from: &FileFrom, cap: &CapText) -> Result<()> {
-    let open = || -> Result<(Box<dyn Read + '_>, Option<u64>, String)> {
-        Ok(match from {
-            FileFrom::Local { path, .. } => {
-                let (file, state) = local::open(path)?;
-                (Box::new(file), Some(state.size), local::said(path))
+    match from {
+        FileFrom::Local { path, .. } => at_rest(path, |file, state, still_good| {
+            if same(&mut GridReader::new(session, cap)?, file)? {
+                still_good()?;
+                session.report.kept(state.size);
+                return Ok(());
             }
-            FileFrom::Grid(entry) => {
-                let reader = GridReader::new(session, entry.best().context("it cannot be read")?)?;
-                let len = reader.fetching.len;
-                (Box::new(reader), len, "it".into())
+            file.rewind()?;
+            let moved = |bytes| session.report.moved(bytes);
+            replace_by(session, cap, local_upload(path, file, &state, (&moved, still_good)))
+        }),
+        FileFrom::Grid(entry) => {
+            let open = || GridReader::new(session, entry.best().context("it cannot be read")?);
+            if same(&mut GridReader::new(session, cap)?, &mut open()?)? {
+                session.report.kept(from.size());
+                return Ok(());
             }
-        })
-    };
-    if same(&mut GridReader::new(session, cap)?, &mut open()?.0)? {
-        session.report.kept(from.size());
-        return Ok(());
+            let mut source = open()?;
+            let len = source.fetching.len;
+            let moved = |bytes| session.report.moved(bytes);
+            let still_good = || Ok(());
+            let upload = Upload {
+                source: &mut source,
+                said: "it".into(),
+                len,
+                moved: &moved,
+                still_good: &still_good,
+            };
+            replace_by(session, cap, upload)
+        }
     }
-    let (mut source, len, said) = open()?;
-    let upload = Upload {
-        source: &mut source,
-        said,
-        len,
-        moved: &|bytes| session.report.moved(bytes),
-        still_good: &|| Ok(()),
-    };
+}
+
+fn replace_by(session: &Session, cap: &CapText, upload: Upload<'_>) -> Result<()> {
+    let len = upload.len;
     session.gateway.store(&target(cap, &[], &[]), upload)?;
     session.report.copied(1, len.unwrap_or(0));
     Ok(())

@@ -35,6 +35,24 @@ pub(crate) struct Link {
     pub(crate) read: Option<CapText>,
 }
 
+/// What a new link may take the place of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Replace {
+    Nothing,
+    /// Files, but no directories: whoever made one would lose all that is in it.
+    Files,
+}
+
+impl Replace {
+    /// As the web API knows it.
+    fn word(self) -> &'static str {
+        match self {
+            Replace::Nothing => "false",
+            Replace::Files => "only-files",
+        }
+    }
+}
+
 /// What the node said.
 struct Answer {
     status: u16,
@@ -99,13 +117,20 @@ impl Gateway {
         told_cap(&self.ask(Method::Post, &target(root, names, &query), Bytes::new())?.good()?)
     }
 
-    /// Links many children at once, in place of what is there under their names.
-    pub(crate) fn set_children(&self, directory: &CapText, children: &[(Name, Link)]) -> Result<()> {
+    /// Links many children at once. `false`: something is there that is not to be replaced, and none is
+    /// linked.
+    pub(crate) fn set_children(
+        &self,
+        directory: &CapText,
+        children: &[(Name, Link)],
+        replace: Replace,
+    ) -> Result<bool> {
         let children: serde_json::Map<String, serde_json::Value> =
             children.iter().map(|(name, link)| (name.as_str().to_owned(), link.to_json())).collect();
         let body = serde_json::Value::Object(children).to_string();
-        let target = target(directory, &[], &[("t", "set_children")]);
-        self.ask(Method::Post, &target, body.into())?.good().map(drop)
+        let target = target(directory, &[], &[("t", "set_children"), ("replace", replace.word())]);
+        let answer = self.ask(Method::Post, &target, body.into())?;
+        if answer.status == 409 { Ok(false) } else { answer.good().map(|_| true) }
     }
 
     /// Links a capability at a path, in place of a file there. `false`: a directory is there.

@@ -116,7 +116,8 @@ fn send(connection: &mut Connection, upload: Upload<'_>, check: impl Fn() -> Res
                 }
                 *left -= len;
                 if *left == 0 {
-                    if source.read(&mut [0]).unwrap_or(0) > 0 {
+                    let more = source.read(&mut [0]).with_context(|| format!("reading {said}"))?;
+                    if more > 0 {
                         return Err(changed("grew"));
                     }
                     still_good()?;
