@@ -1,6 +1,5 @@
 //! `tallac cp`: trees up and down, twice, interrupted, and what cannot be copied.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};

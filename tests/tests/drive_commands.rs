@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use tallac_tests::User;
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tallac_tests::{Grid, Options, User, program};
 
 #[test]
 fn directories_are_made_listed_and_changed() {
@@ -167,4 +169,75 @@ fn aliases_name_directories() {
     // Where no browser is, the address is told, and that it is a secret.
     let output = user.run(&["webopen", "work:x"]).good();
     assert!(output.line().ends_with("/x") && output.stderr.contains("capability"), "{}", output.stderr);
+}
+
+#[test]
+fn the_shared_drive_is_global() {
+    let grid =
+        Grid::start(&Options { servers: 3, shares: Some("1,1,3"), vdrive: true, ..Options::ten("blocking") });
+    let node = grid.path("gw");
+    fs::copy(grid.path("introducer/vdrive.furl"), node.join("vdrive.furl")).expect("a furl");
+    let run = |args: &[&str]| {
+        let output =
+            Command::new(program()).arg("-d").arg(&node).args(args).output().expect("the program runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).trim_end().to_owned(), said)
+    };
+    // It learns of the drive at its next start.
+    assert_eq!(run(&["ls", "global:"]).0, Some(2));
+    let cap = grid.path("introducer/private/vdrive-root.cap");
+    let begun = Instant::now();
+    while !cap.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no shared root is made");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let cap = fs::read_to_string(cap).expect("a capability");
+    fs::write(node.join("private/shared-root.cap"), &cap).expect("a file");
+    let file = node.join("f");
+    fs::write(&file, "for all").expect("a file");
+    let file = file.to_str().expect("text");
+    assert_eq!(run(&["mkdir", "global:talks"]).0, Some(0));
+    assert_eq!(run(&["put", "-q", file, "global:talks/a"]).0, Some(0));
+    assert_eq!(run(&["cp", "private:", "global:x"]).0, Some(2));
+    assert_eq!(run(&["cp", file, "global:talks/b"]).0, Some(0));
+    assert_eq!(run(&["mv", "global:talks/b", "c"]).0, Some(0));
+    assert_eq!(run(&["ls", "global:talks"]).1, "a");
+    assert_eq!(run(&["get", "global:talks/a"]).1, "for all");
+    assert_eq!(run(&["ls", cap.trim()]).1, "talks");
+    // With the right to read alone, nothing is changed or handed on for changing.
+    let (code, shared, said) = run(&["share", "global:"]);
+    assert_eq!(code, Some(0), "{said}");
+    fs::write(node.join("private/shared-root.cap"), shared).expect("a file");
+    assert_eq!(run(&["get", "global:talks/a"]).1, "for all");
+    for args in [
+        vec!["rm", "global:talks/a"],
+        vec!["put", file, "global:b"],
+        vec!["share", "--write", "global:talks"],
+    ] {
+        let (code, _, said) = run(&args);
+        assert_eq!(code, Some(2), "{args:?}: {said}");
+        assert!(said.contains("only read"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn directories_are_no_files() {
+    let user = User::of_a_grid();
+    fs::write(user.path("f"), "content").expect("a file");
+    fs::create_dir(user.path("d")).expect("a directory");
+    let cap = user.good(&["mkdir", "a"]);
+    user.bad(&["get", &cap], 2, "is a directory; list it with ls, fetch it with cp -r");
+    user.bad(&["get", "private:"], 2, "is a directory");
+    user.bad(&["put", "-q", "d", "b"], 2, "cp -r copies trees");
+    user.bad(
+        &["put", "-q", "f", "a"],
+        2,
+        "private:a is a directory; to put the file in it, end the path with a slash",
+    );
+    assert_eq!(user.good(&["ls", "-F"]), "a/");
+    user.bad(&["share", "--write", &format!("{}/", user.good(&["share", "a"]))], 2, "only read");
+    // What is typed wrongly is not repeated if it may be a key.
+    user.bad(&["ls", &format!(":{cap}")], 2, "no alias before the colon");
+    let help = user.good(&["webopen", "-h"]);
+    assert!(help.contains("history") && help.contains("capability"), "{help}");
 }

@@ -1,6 +1,6 @@
 //! Commands for directories and for the names of drives.
 
-use super::PATHS;
+use super::{IN_THE_BROWSER, PATHS};
 use clap::{Args, ValueEnum};
 
 /// How a directory is kept in the grid.
@@ -97,7 +97,7 @@ pub(crate) struct Share {
 }
 
 #[derive(Args, Debug)]
-#[command(after_long_help = PATHS)]
+#[command(after_help = IN_THE_BROWSER, after_long_help = format!("{IN_THE_BROWSER}\n\n{PATHS}"))]
 pub(crate) struct Webopen {
     /// What to show; without it, the node's own page.
     pub(crate) path: Option<String>,

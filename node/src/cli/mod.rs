@@ -42,7 +42,17 @@ and told. Files within the grid are not copied but linked, unless they can be ch
 
 A copy that was interrupted can be started again and does only what is left. A file counts as copied if
 it is as it was then (size, times, inode) and the other side still holds what was copied; the node keeps
-a record of that in private/copied.redb, which may be removed.";
+a record of that in private/copied.redb, which may be removed.
+
+Two names of one directory that are the same in Unicode's normal form NFC are one name in the grid: one
+of the files is copied, the other told as a failure. A directory that is linked in many places is copied
+in each of them, up to a thousand.";
+
+/// What `webopen` gives away.
+const IN_THE_BROWSER: &str = "\
+The address holds the capability of what is shown: it stays in the browser's history, its extensions see
+it, and so does, for a moment, whoever may list the processes of this machine. It names a node on this
+machine; do not send it to others, but use tallac share.";
 
 /// Secure, decentralised storage among people who own their machines.
 #[derive(Parser, Debug)]
@@ -70,7 +80,7 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Make the directory of an introducer, through which the nodes of a grid find each other.
     CreateIntroducer(CreateIntroducer),
-    /// Make the directory of a node.
+    /// Make the directory of a node, which stores files in a grid and keeps shares for others.
     CreateNode(CreateNode),
     /// Run the node of a directory until Ctrl-C or SIGTERM.
     Run(Run),
@@ -93,7 +103,7 @@ pub(crate) enum Command {
     Unlink(Unlink),
     /// Print the capability to give to a friend; it only reads unless --write is given.
     Share(Share),
-    /// Show a file or directory in the browser.
+    /// Show a file or directory in the browser, which then has its capability.
     Webopen(Webopen),
     /// Make a directory and an alias for it.
     CreateAlias(CreateAlias),

@@ -86,6 +86,16 @@ fn where_to(drive: &Drive, args: &Put, handle: &str) -> Result<String> {
             place.child(&Name::existing(name).map_err(|error| failed(Failure::Usage, error.to_string()))?);
     }
     place.check_creatable()?;
+    // Before all of the file is sent in vain.
+    if !place.names.is_empty()
+        && drive.gateway.look_up(&place.root, &place.names)?.is_some_and(|there| there.is_directory())
+    {
+        let said = &place.said;
+        return Err(failed(
+            Failure::Usage,
+            format!("{said} is a directory; to put the file in it, end the path with a slash"),
+        ));
+    }
     Ok(target(&place.root, &place.names, &query))
 }
 

@@ -24,7 +24,8 @@ pub(crate) fn webopen(directory: &Path, args: &Webopen) -> Result<()> {
     }
     if args.path.is_some() {
         eprintln!(
-            "No browser could be opened. This address holds a capability: whoever sees it can do what it allows."
+            "No browser could be opened. This address holds a capability: whoever sees it, such as in the \
+             browser's history, can do what it allows."
         );
     } else {
         eprintln!("No browser could be opened.");
