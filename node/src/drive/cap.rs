@@ -102,6 +102,8 @@ pub(crate) fn without_capabilities(text: &str) -> String {
         let end =
             key.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, ':' | '%' | '-' | '_' | '+')));
         rest = &key[end.unwrap_or(key.len())..];
+        // One that was taken out before.
+        rest = rest.strip_prefix("...").unwrap_or(rest);
     }
     out.push_str(rest);
     out
@@ -128,6 +130,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(without_capabilities(text), expected);
         check("nothing here", "nothing here");
         check("no 'URI:DIR2:abc:def' there", "no 'URI:...' there");
+        check("URI:.../x is not there", "URI:.../x is not there");
         check("/uri/URI%3ACHK%3Aabc/x and URI:LIT:", "/uri/URI:.../x and URI:...");
     }
 }
