@@ -1,6 +1,6 @@
 //! Edits that wait for their directory, to be written together.
 
-use super::machine::ErrandId;
+use super::step::ErrandId;
 use crate::capability::MutableCap;
 use crate::directory::{Edit, EditError, Outcome};
 use crate::mutable::{ChangeError, Changed};

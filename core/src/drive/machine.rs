@@ -4,11 +4,12 @@ use super::batch::Batch;
 use super::fetch::{Fetch, Progress};
 use super::make::Reach;
 use super::shift::{Look, Shift};
+use super::step::{ErrandId, Got, Need};
 use super::{Done, DriveError, Errand, Keep, NewDirectory};
-use crate::capability::{DirectoryCap, MutableCap};
-use crate::directory::{Access, Edit, Outcome, Table};
+use crate::capability::DirectoryCap;
+use crate::directory::{Access, Table};
 use crate::limits::{DIRECTORY_LEN_MAX, TABLES_READ_MAX};
-use crate::mutable::{Change, ChangeError, Children, Consent, Edits, Subject};
+use crate::mutable::{Change, Children, Consent, Edits, Subject};
 use crate::operation::{Command, KeyChoice, OperationId, Report};
 use crate::payload::Payload;
 use crate::storage_index::StorageIndex;
@@ -16,30 +17,6 @@ use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-
-/// Names an errand: as its sender did.
-pub(super) type ErrandId = OperationId;
-
-/// What an errand needs to go on.
-#[derive(Debug)]
-pub(super) enum Need {
-    /// The table of a directory.
-    Table(DirectoryCap),
-    /// A new directory, linked nowhere.
-    Directory(NewDirectory),
-    /// Edits made in a directory.
-    Edit(MutableCap, Vec<Edit>),
-    /// Nothing more: it is over.
-    Nothing(Box<Done>),
-}
-
-/// What it gets.
-#[derive(Debug)]
-pub(super) enum Got {
-    Table(Result<Table, DriveError>),
-    Directory(Result<DirectoryCap, DriveError>),
-    Edited(Result<Vec<Outcome>, ChangeError>),
-}
 
 /// What the machine wants of the node.
 pub(crate) enum DriveAction {
@@ -234,7 +211,6 @@ impl Drive {
             },
             Ok(Need::Directory(new)) => self.make(id, new, now),
             Ok(Need::Edit(cap, edits)) if edits.is_empty() => {
-                debug_assert!(matches!(self.batches.get(&cap.storage_index()), None | Some(_)));
                 self.got(id, Got::Edited(Ok(Vec::new())), now);
             }
             Ok(Need::Edit(cap, edits)) => {
