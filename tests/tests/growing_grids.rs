@@ -1,5 +1,6 @@
 //! Mutable files on grids that get more servers, and on servers that hold more than others.
 
+use std::collections::BTreeSet;
 use tallac_core::capability::{MutableCap, MutableFormat};
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Subject};
 use tallac_core::payload::Payload;
@@ -77,4 +78,37 @@ fn parts_are_put_only_where_the_rest_of_the_share_is() {
         holds(&mut grid, &cap, &expected);
         grid.switch_on(server);
     }
+}
+
+/// The servers that come first on the ring of the file with this key, on a grid of so many.
+fn first_on_the_ring(key: usize, servers: usize) -> BTreeSet<usize> {
+    let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+    let made = grid.change(subject, overwrite(b"to see"), Consent::Majority).expect("it is made");
+    let placed: BTreeSet<_> = made.placed.iter().map(|placed| placed.server).collect();
+    (0..servers).filter(|server| placed.contains(&grid.id(*server))).collect()
+}
+
+/// Ten servers, of which six take a change; then ten more join, so that the six are no longer among the
+/// first on the ring, but the four that missed the change still are. It was acknowledged all the same.
+#[test]
+fn what_was_acknowledged_is_found_behind_servers_that_have_joined() {
+    let missed_it = |key: &usize| {
+        let old: Vec<usize> = first_on_the_ring(*key, 20).into_iter().filter(|server| *server < 10).collect();
+        (1..=4).contains(&old.len()).then_some((*key, old))
+    };
+    let (key, late) = (1..40).find_map(|key| missed_it(&key)).expect("one of many keys");
+    let mut before = Grid::new(&GridSetup::new(3, 10), Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+    let cap = before.change(subject, overwrite(b"----****"), Consent::Majority).expect("it is made").cap;
+    late.iter().for_each(|server| before.switch_off(*server));
+    let patch = |offset, data: &[u8]| Change::Patch { offset, data: Payload::from(data.to_vec()) };
+    change(&mut before, &cap, patch(0, b"kept")).expect("more than half take it");
+
+    let mut after = Grid::new(&GridSetup { servers: 20, ..GridSetup::new(3, 10) }, Honest);
+    for server in 0..10 {
+        *after.disk(server) = before.disk(server).clone();
+    }
+    change(&mut after, &cap, patch(4, b"also")).expect("more than half take it");
+    holds(&mut after, &cap, b"keptalso");
 }

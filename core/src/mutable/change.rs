@@ -477,8 +477,10 @@ impl ChangeFile {
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         let asked = map.asked_servers().count();
         let nowhere = map.versions().is_empty() && !is_new;
-        // The file may have been made when the ring was another, or with more shares.
-        let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total));
+        // The file may have been made when the ring was another, or with more shares. If more than half of
+        // the first servers are others by now, these do not know what was acknowledged last.
+        let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
+            || !is_new && map.may_go_on();
         if (nowhere || few || !self.has_enough_answers())
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {
