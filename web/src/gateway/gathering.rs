@@ -98,12 +98,27 @@ impl Gateway {
                     (Gathered::All(body), _) if request.head.method == Method::Put => {
                         self.put_cap(conn, &request, &body, now)
                     }
-                    (Gathered::All(body), _) => self.act(conn, &request, &body, now),
+                    (Gathered::All(body), _) => {
+                        let acted = self.act(conn, &request, &body, now);
+                        self.holds(conn, body.len() as u64);
+                        acted
+                    }
                     _ => Ok(()),
                 };
                 acted.unwrap_or_else(|refusal| self.refuse(conn, &refusal));
             }
             Err(refusal) => self.refuse(conn, &refusal),
+        }
+    }
+}
+
+impl Gateway {
+    /// What was made of a body of so many bytes is being worked on.
+    fn holds(&mut self, conn: ConnId, bytes: u64) {
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && let Exchange::Waiting(waiting) = &mut connection.exchange
+        {
+            waiting.held = bytes;
         }
     }
 }

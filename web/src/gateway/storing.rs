@@ -85,8 +85,8 @@ enum Stage {
     },
     /// It is gathered, up to so many bytes.
     Holding { bytes: Vec<u8>, len_max: u64 },
-    /// A mutable file is being written.
-    Changing(OperationId),
+    /// A mutable file is being written; its length.
+    Changing { id: OperationId, len: u64 },
     /// What was stored is being linked: its capability, and what is told of its shares.
     Linking { id: OperationId, cap: Capability, told: Headers },
 }
@@ -96,7 +96,7 @@ impl Storing {
         match &self.stage {
             Stage::Looking(id)
             | Stage::Streaming { id, .. }
-            | Stage::Changing(id)
+            | Stage::Changing { id, .. }
             | Stage::Linking { id, .. } => Some(*id),
             Stage::Holding { .. } => None,
         }
@@ -106,7 +106,7 @@ impl Storing {
         match self.stage {
             Stage::Looking(_) => false,
             Stage::Streaming { .. } | Stage::Holding { .. } => self.content.is_hungry(),
-            Stage::Changing(_) | Stage::Linking { .. } => true,
+            Stage::Changing { .. } | Stage::Linking { .. } => true,
         }
     }
 
@@ -114,14 +114,16 @@ impl Storing {
         match self.stage {
             Stage::Streaming { credit, .. } => credit > 0 && self.content.waits_for_client(),
             Stage::Holding { .. } => self.content.waits_for_client(),
-            Stage::Looking(_) | Stage::Changing(_) | Stage::Linking { .. } => false,
+            Stage::Looking(_) | Stage::Changing { .. } | Stage::Linking { .. } => false,
         }
     }
 
     pub(super) fn held(&self) -> u64 {
         match &self.stage {
             Stage::Holding { bytes, .. } => bytes.len() as u64,
-            _ => 0,
+            // The node has it in memory until it is written.
+            Stage::Changing { len, .. } => *len,
+            Stage::Looking(_) | Stage::Streaming { .. } | Stage::Linking { .. } => 0,
         }
     }
 
@@ -349,7 +351,7 @@ impl Gateway {
         let id = self.new_operation(conn);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Storing(storing) = &mut connection.exchange else { return };
-        storing.stage = Stage::Changing(id);
+        storing.stage = Stage::Changing { id, len: content.len() };
         let subject = match &storing.goal.keep {
             Keep::New(NewFile::Mutable(format, key)) => Subject::New { format: *format, key: key.clone() },
             Keep::Overwrite(cap) => Subject::Existing(cap.clone()),
@@ -579,4 +581,26 @@ fn offset(args: &Args) -> Result<Option<u64>, Refusal> {
             .map_err(|_| Refusal::bad("The argument offset= is a number of bytes from the beginning."))
     };
     args.get("offset").map(parse).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Else any number of clients could have any number of large files written at once.
+    #[test]
+    fn what_is_being_written_counts_as_held() {
+        let keep = Keep::New(NewFile::Mutable(MutableFormat::Mdmf, None));
+        let goal = Goal {
+            keep,
+            offset: None,
+            link: None,
+            len: None,
+            handle: None,
+            when_done: WhenDone::Tell,
+            headers: Headers::new(),
+        };
+        let held = |stage| Storing { content: Content::body(), goal, stage }.held();
+        assert_eq!(held(Stage::Changing { id: OperationId(1), len: 1_000 }), 1_000);
+    }
 }
