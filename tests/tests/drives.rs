@@ -1,9 +1,10 @@
 //! Directories along paths: looked at, made, changed and moved by a node on a grid in memory.
 
-use tallac_core::capability::{Capability, DirectoryCap, MutableFormat};
+use tallac_core::capability::{Capability, DirectoryCap, MutableCap, MutableFormat};
 use tallac_core::directory::{Child, DirectoryKind, Edit, EditProblem, Metadata, Name, Only, Path, Replace};
 use tallac_core::directory::{Outcome, Seen};
 use tallac_core::drive::{Done, DriveError, Errand, Keep, NewDirectory, Parents, Place, Sight};
+use tallac_core::hash::Hash;
 use tallac_core::mutable::{ChangeError, Edits};
 use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid};
 
@@ -306,4 +307,41 @@ fn too_few_servers() {
     (0..2).for_each(|server| grid.switch_on(server));
     grid.errand(link(&root, "more", child(LITERAL), Replace::Nothing)).expect("it is linked");
     assert_eq!(names(&mut grid, &root, ""), ["file", "more"]);
+}
+
+/// Two capabilities of one file, one of which names another signer: each is used for its own errands.
+#[test]
+fn a_wrong_capability_spoils_nothing_for_others() {
+    let mut grid = grid();
+    let root = root(&mut grid);
+    let DirectoryCap::Mutable(cap) = &root else { panic!("it can be changed") };
+    let wrong = DirectoryCap::Mutable(MutableCap { fingerprint: Hash([7; 32]), ..cap.clone() });
+    let link = |start, name| link(start, name, child(LITERAL), Replace::Nothing);
+    let went = |results: Vec<Result<Box<Done>>>| results.iter().map(|done| done.is_ok()).collect::<Vec<_>>();
+    assert_eq!(went(grid.run_errands([link(&wrong, "a"), link(&root, "b")])), [false, true]);
+    let three = [link(&root, "c"), link(&wrong, "d"), link(&root, "e")];
+    assert_eq!(went(grid.run_errands(three)), [true, false, true]);
+    assert_eq!(names(&mut grid, &root, ""), ["b", "c", "e"]);
+}
+
+/// Edits that are written together: whose make the directory too large fail alone.
+#[test]
+fn too_much_from_one_is_not_too_much_from_all() {
+    let mut grid = grid();
+    let root = root(&mut grid);
+    let metadata = Metadata::parse(&format!("{{\"long\": \"{}\"}}", "x".repeat(1_000_000))).expect("JSON");
+    let long = |number: u8| Edit::Link {
+        name: name(&format!("long {number}")),
+        child: child(LITERAL),
+        metadata: Some(metadata.clone()),
+        replace: Replace::Nothing,
+        seen: Seen::Unchecked,
+    };
+    let edits = Edits((0..17).map(long).collect());
+    let much = Errand::Edit { directory: place(&root, ""), parents: Parents::Expect, edits };
+    let link = |name| link(&root, name, child(LITERAL), Replace::Nothing);
+    let results = grid.run_errands([link("before"), link("with it"), much, link("after")]);
+    let went: Vec<bool> = results.iter().map(|done| done.is_ok()).collect();
+    assert_eq!(went, [true, true, false, true]);
+    assert_eq!(names(&mut grid, &root, ""), ["after", "before", "with it"]);
 }

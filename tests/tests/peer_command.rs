@@ -87,7 +87,7 @@ fn base64(python: &Path, bytes: &[u8]) -> String {
 }
 
 fn grid() -> Grid {
-    Grid::start(&Options { servers: 4, shares: Some("2,3,4"), ..Options::ten("blocking") })
+    Grid::start(&Options { servers: 4, shares: Some("2,3,4"), ..Options::ten("smol") })
 }
 
 /// All files below a directory, by their path.

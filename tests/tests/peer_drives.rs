@@ -148,7 +148,7 @@ fn assert_same(read: &Tree, expected: &Tree) {
 fn trees_cross_over_and_back() {
     let Some(python) = peer::python() else { return };
     let servers: Vec<String> = (0..10).map(|index| format!("s{index}")).collect();
-    let mut grid = Grid::create(&Options::ten("blocking"));
+    let mut grid = Grid::create(&Options::ten("async-std"));
     let all: Vec<String> = servers.iter().cloned().chain(["gw".into()]).collect();
     // Of what `create-node` made only the configuration stays: the keys are to be the peer's.
     for name in &all {

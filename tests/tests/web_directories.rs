@@ -2,6 +2,7 @@
 //! what must not work.
 
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tallac_core::base32;
 use tallac_core::capability::Capability;
 use tallac_tests::web::{Answer, ask_with, escaped};
@@ -13,7 +14,11 @@ struct Web(Grid);
 
 impl Web {
     fn start() -> Web {
-        Web(Grid::start(&Options { servers: 3, shares: Some("2,2,3"), ..Options::ten("blocking") }))
+        // A gateway of each kind, in turn, before servers of the others.
+        static STARTED: AtomicUsize = AtomicUsize::new(0);
+        let mut runtimes = vec!["blocking", "async-std", "smol"];
+        runtimes.rotate_left(STARTED.fetch_add(1, Ordering::Relaxed) % 3);
+        Web(Grid::start(&Options { servers: 3, runtimes, shares: Some("2,2,3"), vdrive: false }))
     }
 
     #[track_caller]

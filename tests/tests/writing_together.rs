@@ -49,7 +49,8 @@ fn together(grid: &Grid, writers: usize) {
 
 #[test]
 fn two_and_five_writers() {
-    let grid = Grid::start(&Options::ten("blocking"));
+    let grid =
+        Grid::start(&Options { runtimes: vec!["blocking", "async-std", "smol"], ..Options::ten("blocking") });
     (0..5).for_each(|writer| grid.wait_connected(&format!("s{writer}"), 10));
     for writers in [2, 5] {
         let begun = std::time::Instant::now();

@@ -1,6 +1,6 @@
 //! Edits that wait for their directory, to be written together.
 
-use super::machine::ErrandId;
+use super::step::ErrandId;
 use crate::capability::MutableCap;
 use crate::directory::{Edit, EditError, Outcome};
 use crate::mutable::{ChangeError, Changed};
@@ -16,6 +16,8 @@ const BATCH_MAX: usize = 4_096;
 struct Part {
     errand: ErrandId,
     edits: Vec<Edit>,
+    /// It is not written together with others: it may be what was wrong with all of them.
+    alone: bool,
 }
 
 /// All that is to become of one directory: what is being written, and what waits for that.
@@ -39,7 +41,7 @@ impl Batch {
     }
 
     pub(super) fn add(&mut self, errand: ErrandId, edits: Vec<Edit>) {
-        self.waiting.push_back(Part { errand, edits });
+        self.waiting.push_back(Part { errand, edits, alone: false });
     }
 
     /// Forgets the edits of an errand, if they are not being written.
@@ -54,17 +56,21 @@ impl Batch {
         }
         let mut count = 0;
         while let Some(part) = self.waiting.front()
-            && (count == 0 || count + part.edits.len() <= BATCH_MAX)
+            && (count == 0 || !part.alone && count + part.edits.len() <= BATCH_MAX)
         {
+            let alone = part.alone;
             count += part.edits.len();
             self.written.extend(self.waiting.pop_front());
+            if alone {
+                break;
+            }
         }
         let edits: Vec<Edit> = self.written.iter().flat_map(|part| part.edits.iter().cloned()).collect();
         (!self.written.is_empty()).then_some(edits)
     }
 
     /// What was being written has ended. Whose edits stood in the way of the others fails alone; the
-    /// others wait again, as the first.
+    /// others wait again, as the first. If that cannot be told, all wait again and are written one by one.
     pub(super) fn ended(
         &mut self,
         result: core::result::Result<Box<Changed>, Box<ChangeError>>,
@@ -78,6 +84,14 @@ impl Batch {
             }
             Err(error) => match *error {
                 ChangeError::Edit { error, edits } => self.split(written, error, edits.0),
+                // The table of all their edits cannot be stored; that of some of them can, perhaps.
+                ChangeError::Make(_) if written.len() > 1 => {
+                    let alone = |part| Part { alone: true, ..part };
+                    let mut again: VecDeque<Part> = written.into_iter().map(alone).collect();
+                    again.append(&mut self.waiting);
+                    self.waiting = again;
+                    Vec::new()
+                }
                 error => written.into_iter().map(|part| (part.errand, Err(error.clone()))).collect(),
             },
         }
@@ -102,7 +116,7 @@ impl Batch {
                 let error = EditError { at: error.at - from, ..error.clone() };
                 failed.push((errand, Err(ChangeError::edit(error))));
             } else {
-                again.push_back(Part { errand, edits });
+                again.push_back(Part { errand, edits, alone: part.alone });
             }
             from += len;
         }

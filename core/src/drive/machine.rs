@@ -4,11 +4,13 @@ use super::batch::Batch;
 use super::fetch::{Fetch, Progress};
 use super::make::Reach;
 use super::shift::{Look, Shift};
+use super::step::{ErrandId, Got, Need};
 use super::{Done, DriveError, Errand, Keep, NewDirectory};
-use crate::capability::{DirectoryCap, MutableCap};
-use crate::directory::{Access, Edit, Outcome, Table};
+use crate::capability::{DirectoryCap, MutableFormat};
+use crate::directory::{Access, Table};
+use crate::hash::Hash;
 use crate::limits::{DIRECTORY_LEN_MAX, TABLES_READ_MAX};
-use crate::mutable::{Change, ChangeError, Children, Consent, Edits, Subject};
+use crate::mutable::{Change, Children, Consent, Edits, Subject};
 use crate::operation::{Command, KeyChoice, OperationId, Report};
 use crate::payload::Payload;
 use crate::storage_index::StorageIndex;
@@ -16,30 +18,6 @@ use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-
-/// Names an errand: as its sender did.
-pub(super) type ErrandId = OperationId;
-
-/// What an errand needs to go on.
-#[derive(Debug)]
-pub(super) enum Need {
-    /// The table of a directory.
-    Table(DirectoryCap),
-    /// A new directory, linked nowhere.
-    Directory(NewDirectory),
-    /// Edits made in a directory.
-    Edit(MutableCap, Vec<Edit>),
-    /// Nothing more: it is over.
-    Nothing(Box<Done>),
-}
-
-/// What it gets.
-#[derive(Debug)]
-pub(super) enum Got {
-    Table(Result<Table, DriveError>),
-    Directory(Result<DirectoryCap, DriveError>),
-    Edited(Result<Vec<Outcome>, ChangeError>),
-}
 
 /// What the machine wants of the node.
 pub(crate) enum DriveAction {
@@ -95,14 +73,18 @@ enum Inner {
     /// Stores an immutable directory for an errand; what of it the node has not taken yet.
     Store(ErrandId, Payload),
     /// Writes the edits of a directory.
-    Batch(StorageIndex),
+    Batch(BatchKey),
 }
+
+/// Whose edits are written together: those made with the same capability. One file has several, if
+/// one of them is wrong.
+type BatchKey = (StorageIndex, Hash, MutableFormat);
 
 /// Runs errands.
 pub(crate) struct Drive {
     running: BTreeMap<ErrandId, Running>,
     inner: BTreeMap<OperationId, Inner>,
-    batches: BTreeMap<StorageIndex, Batch>,
+    batches: BTreeMap<BatchKey, Batch>,
     /// Reads that wait for others to end: tables are held in memory.
     reads: VecDeque<(ErrandId, Fetch)>,
     next: u64,
@@ -199,11 +181,11 @@ impl Drive {
                 };
                 self.got(errand, Got::Directory(stored), now);
             }
-            (Some(Inner::Batch(index)), Report::Changed { result, .. }) => {
-                let index = *index;
+            (Some(Inner::Batch(key)), Report::Changed { result, .. }) => {
+                let key = *key;
                 self.inner.remove(&id);
-                let ended = self.batches.get_mut(&index).map_or(Vec::new(), |batch| batch.ended(result));
-                self.write_next(index);
+                let ended = self.batches.get_mut(&key).map_or(Vec::new(), |batch| batch.ended(result));
+                self.write_next(key);
                 for (errand, result) in ended {
                     self.got(errand, Got::Edited(result), now);
                 }
@@ -233,14 +215,13 @@ impl Drive {
                 Err(error) => self.end(id, Err(error)),
             },
             Ok(Need::Directory(new)) => self.make(id, new, now),
-            Ok(Need::Edit(cap, edits)) if edits.is_empty() => {
-                debug_assert!(matches!(self.batches.get(&cap.storage_index()), None | Some(_)));
+            Ok(Need::Edit(_, edits)) if edits.is_empty() => {
                 self.got(id, Got::Edited(Ok(Vec::new())), now);
             }
             Ok(Need::Edit(cap, edits)) => {
-                let index = cap.storage_index();
-                self.batches.entry(index).or_insert_with(|| Batch::new(cap)).add(id, edits);
-                self.write_next(index);
+                let key = (cap.storage_index(), cap.fingerprint, cap.format);
+                self.batches.entry(key).or_insert_with(|| Batch::new(cap)).add(id, edits);
+                self.write_next(key);
             }
             Ok(Need::Nothing(done)) => self.end(id, Ok(done)),
             Err(error) => self.end(id, Err(error)),
@@ -273,17 +254,17 @@ impl Drive {
     }
 
     /// Writes the edits that wait for a directory, unless others are being written.
-    fn write_next(&mut self, index: StorageIndex) {
-        let Some(batch) = self.batches.get_mut(&index) else { return };
+    fn write_next(&mut self, key: BatchKey) {
+        let Some(batch) = self.batches.get_mut(&key) else { return };
         let Some(edits) = batch.next() else {
             if batch.is_empty() {
-                self.batches.remove(&index);
+                self.batches.remove(&key);
             }
             return;
         };
         let subject = Subject::Existing(batch.cap().clone());
         let id = self.inner_id();
-        self.inner.insert(id, Inner::Batch(index));
+        self.inner.insert(id, Inner::Batch(key));
         let change = Change::Edit(Edits(edits));
         self.command(Command::Change { id, subject, change, consent: Consent::Majority });
     }

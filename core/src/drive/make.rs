@@ -1,7 +1,7 @@
 //! Errands that end at a directory, which may have to be made: making one, and changing one.
 
-use super::machine::{Got, Need};
-use super::walk::{Next, Walk};
+use super::step::{Got, Need};
+use super::walk::{Next, Walk, writable};
 use super::{Done, DriveError, Keep, NewDirectory, Parents, Place};
 use crate::capability::{Capability, DirectoryCap, MutableCap, MutableFormat};
 use crate::directory::{
@@ -216,13 +216,5 @@ impl Reach {
             Goal::Made(_) => Done::Made { cap, existed: false },
             Goal::Edited(..) => Done::Edited { directory: cap, outcomes },
         }
-    }
-}
-
-/// The right to write to the directory that a walk has come to.
-pub(super) fn writable(walk: &Walk) -> Result<MutableCap, DriveError> {
-    match walk.directory()? {
-        DirectoryCap::Mutable(cap) => Ok(cap),
-        _ => Err(DriveError::ReadOnly { at: walk.at() }),
     }
 }

@@ -14,6 +14,7 @@ mod fetch;
 mod machine;
 mod make;
 mod shift;
+mod step;
 mod walk;
 
 pub use error::DriveError;

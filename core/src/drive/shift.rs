@@ -1,8 +1,7 @@
 //! Moving something to another place, and looking at a place.
 
-use super::machine::{Got, Need};
-use super::make::writable;
-use super::walk::{Next, Walk, access};
+use super::step::{Got, Need};
+use super::walk::{Next, Walk, access, writable};
 use super::{Done, DriveError, Place, Sight};
 use crate::capability::{Capability, DirectoryCap, MutableCap};
 use crate::directory::{Edit, Move, Name, Outcome, Replace, Seen, Table};

@@ -1,7 +1,7 @@
 //! Following a path from directory to directory.
 
 use super::{DriveError, Link, Place};
-use crate::capability::{Capability, DirectoryCap};
+use crate::capability::{Capability, DirectoryCap, MutableCap};
 use crate::directory::{Access, Child, DirectoryKind, Name, Table};
 use crate::storage_index::StorageIndex;
 use alloc::vec::Vec;
@@ -102,6 +102,14 @@ impl Walk {
     /// What it has come to, and how that is linked.
     pub(super) fn into_found(self) -> (Child, Option<Link>) {
         (self.child, self.link)
+    }
+}
+
+/// The right to write to the directory that a walk has come to.
+pub(super) fn writable(walk: &Walk) -> Result<MutableCap, DriveError> {
+    match walk.directory()? {
+        DirectoryCap::Mutable(cap) => Ok(cap),
+        _ => Err(DriveError::ReadOnly { at: walk.at() }),
     }
 }
 

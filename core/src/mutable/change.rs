@@ -21,7 +21,7 @@ use super::map::{FIRST_RANGE, KeySearch, Map, MapTask};
 use super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
 use super::quorum::{self, Decision};
 use super::read::FetchTask;
-use super::writing::{Target, Verdict, WriteRights, Writing};
+use super::writing::{self, Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, MutableEncoding, Version};
 use crate::capability::{MutableCap, MutableFormat};
 use crate::directory::{Access, Child, Edit, Metadata, Name, Outcome as EditOutcome, Table};
@@ -232,9 +232,11 @@ enum Stage {
         plan: Plan,
         patching: Box<Patching>,
     },
-    /// It is being written.
+    /// It is being written; only to those who are behind, if others already have a version with its
+    /// number.
     Writing {
         writing: Box<Writing>,
+        competes: bool,
     },
     /// Somebody else was faster.
     Pausing {
@@ -387,7 +389,7 @@ impl ChangeFile {
             (Purpose::Make(task), Outcome::Job(output)) => self.made(task, output),
             (Purpose::Patch(task), outcome) => self.patched(task, outcome),
             (Purpose::Write(server), Outcome::Answer(answer)) => {
-                if let Stage::Writing { writing } = &mut self.stage {
+                if let Stage::Writing { writing, .. } = &mut self.stage {
                     writing.answered(server, answer, &mut self.tasks);
                 }
             }
@@ -446,7 +448,7 @@ impl ChangeFile {
                     }
                 }
             }
-            Stage::Writing { writing } if writing.is_over() => {
+            Stage::Writing { writing, .. } if writing.is_over() => {
                 self.weigh(now);
                 true
             }
@@ -475,8 +477,10 @@ impl ChangeFile {
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         let asked = map.asked_servers().count();
         let nowhere = map.versions().is_empty() && !is_new;
-        // The file may have been made when the ring was another, or with more shares.
-        let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total));
+        // The file may have been made when the ring was another, or with more shares. If more than half of
+        // the first servers are others by now, these do not know what was acknowledged last.
+        let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
+            || !is_new && map.may_go_on();
         if (nowhere || few || !self.has_enough_answers())
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {
@@ -727,19 +731,25 @@ impl ChangeFile {
         };
         let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
         let targets: Vec<Target> = chosen.filter_map(target).collect();
+        if made.content.is_none() && !writing::fits(&made, &targets) {
+            // As a whole, shares can go to others, too.
+            return self.retreat(Retreat::Whole);
+        }
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
+        let competes = map.highest_sequence() == plan.sequence;
         // Nobody else writes to a file that is new, or has only one writer.
         let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();
         if let Some(content) = &made.content {
             self.own.insert(made.version, content.clone());
         }
         let writing = Writing::new(made, &targets, &rights, &reads, gated, &mut self.tasks);
-        self.stage = Stage::Writing { writing: Box::new(writing) };
+        self.stage = Stage::Writing { writing: Box::new(writing), competes };
     }
 
     /// All servers have said what they think of the new version.
     fn weigh(&mut self, now: Now) {
-        let Stage::Writing { writing } = core::mem::replace(&mut self.stage, Stage::Done) else { return };
+        let stage = core::mem::replace(&mut self.stage, Stage::Done);
+        let Stage::Writing { writing, competes } = stage else { return };
         let needed = self.needed();
         let voters = self.voters().len();
         let version = writing.made.version;
@@ -767,7 +777,13 @@ impl ChangeFile {
         }
         if !beaten {
             let (accepted, trouble) = (taken.len(), map.troubles());
-            return self.fail(ChangeError::TooFew { needed, voters, accepted, trouble });
+            let error = ChangeError::TooFew { needed, voters, accepted, trouble };
+            if competes && accepted > 0 {
+                // There were too few to win; but now all have a version with this number, of which the
+                // next is made and written to all.
+                return self.again(error, now);
+            }
+            return self.fail(error);
         }
         self.again(ChangeError::Beaten { attempts: self.attempts + 1 }, now);
     }

@@ -14,6 +14,7 @@ use crate::storage_index::StorageIndex;
 use crate::task::{Task, Tasks, Trouble};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 /// How long a server may take for a write, without its length.
@@ -56,7 +57,9 @@ impl WriteRights {
 }
 
 /// Which shares each server gets. What a server has it keeps; the rest goes where there is least, in
-/// the order of the targets. `room`: the most shares that one server can take in a request.
+/// the order of the targets. Whoever would get nothing gets a second copy of a share of the server with
+/// the most: a server without a share cannot accept anything, but counts when more than half must.
+/// `room`: the most shares that one server can take in a request.
 pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<ServerId, BTreeSet<u16>> {
     let mut homes: BTreeMap<ServerId, BTreeSet<u16>> = BTreeMap::new();
     for target in targets {
@@ -71,7 +74,44 @@ pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<Se
             homes.entry(server).or_default().insert(share);
         }
     }
+    for target in targets.iter().filter(|target| !target.candidate.read_only) {
+        if homes[&target.candidate.server].is_empty()
+            && let Some(share) = to_copy(&homes)
+        {
+            homes.entry(target.candidate.server).or_default().insert(share);
+        }
+    }
     homes
+}
+
+/// Which shares each server gets of a version of which there are only parts: those that it has, for
+/// without the rest a part is nothing.
+fn in_place(targets: &[Target], total: u16) -> BTreeMap<ServerId, BTreeSet<u16>> {
+    let of = |target: &Target| target.there.keys().copied().filter(|share| *share < total).collect();
+    targets.iter().map(|target| (target.candidate.server, of(target))).collect()
+}
+
+/// Whether each server can take what is made of the shares that it has in one request.
+pub(super) fn fits(made: &Made, targets: &[Target]) -> bool {
+    let room = room(made);
+    in_place(targets, made.version.total.into()).values().all(|shares| shares.len() <= room)
+}
+
+/// The most shares that one server can take in a request.
+fn room(made: &Made) -> usize {
+    (BULK_LEN_MAX as u64 / made.most_bytes().max(1)).max(1) as usize
+}
+
+/// The share to make another copy of: one of those with the fewest, at the server that has the most.
+fn to_copy(homes: &BTreeMap<ServerId, BTreeSet<u16>>) -> Option<u16> {
+    let mut known: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
+    for shares in homes.values() {
+        for share in shares {
+            let (copies, beside) = known.entry(*share).or_default();
+            (*copies, *beside) = (*copies + 1, (*beside).max(shares.len()));
+        }
+    }
+    known.into_iter().min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
 }
 
 /// Writes of one version under way.
@@ -101,9 +141,11 @@ impl Writing {
         gated: bool,
         tasks: &mut Tasks<P>,
     ) -> Writing {
-        let room = (BULK_LEN_MAX as u64 / made.most_bytes().max(1)).max(1) as usize;
         let total = u16::from(made.version.total);
-        let homes = assign(targets, total, room);
+        let homes = match made.content {
+            Some(_) => assign(targets, total, room(&made)),
+            None => in_place(targets, total),
+        };
         let mut queue = VecDeque::new();
         for target in targets {
             let (server, shares) = (target.candidate.server, &homes[&target.candidate.server]);

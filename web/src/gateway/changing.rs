@@ -20,6 +20,8 @@ use tallac_core::time::Now;
 pub(super) struct Waiting {
     pub(super) id: OperationId,
     pub(super) then: Then,
+    /// Bytes of the request's body: what was made of it is in memory.
+    pub(super) held: u64,
 }
 
 /// What becomes of the outcome.
@@ -243,7 +245,7 @@ impl Gateway {
     /// Sends an errand; `then` is what becomes of it.
     pub(super) fn errand(&mut self, conn: ConnId, errand: Errand, then: Then, now: Now) {
         let id = self.new_operation(conn);
-        self.set_exchange(conn, Exchange::Waiting(Box::new(Waiting { id, then })));
+        self.set_exchange(conn, Exchange::Waiting(Box::new(Waiting { id, then, held: 0 })));
         self.command(Command::Errand { id, errand: Box::new(errand) }, now);
     }
 

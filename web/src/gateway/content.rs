@@ -27,6 +27,8 @@ struct FormContent {
     /// A field after the file, and its value so far.
     field: Option<(String, Vec<u8>)>,
     late: Vec<(String, String)>,
+    /// Bytes of these fields.
+    late_len: usize,
 }
 
 /// What comes next of the content.
@@ -48,7 +50,7 @@ impl Content {
     /// The part of a form that has just begun.
     pub(super) fn of_form(multipart: Multipart) -> Content {
         let (drained, file_over, field, late) = (false, false, None, Vec::new());
-        let form = FormContent { multipart, drained, file_over, field, late };
+        let form = FormContent { multipart, drained, file_over, field, late, late_len: 0 };
         Content { form: Some(Box::new(form)), ..Content::body() }
     }
 
@@ -113,10 +115,13 @@ impl FormContent {
             match self.multipart.poll().map_err(|error| of_form(&error))? {
                 Some(FormEvent::Data(data)) => match &mut self.field {
                     None => return Ok(Piece::Bytes(data)),
-                    Some((_, value)) if value.len() + data.len() <= FIELDS_LEN_MAX => {
+                    Some((_, value)) => {
+                        self.late_len += data.len();
+                        if self.late_len > FIELDS_LEN_MAX {
+                            return Err(too_long());
+                        }
                         value.extend_from_slice(&data);
                     }
-                    Some(_) => return Err(too_long()),
                 },
                 Some(FormEvent::Part { name, .. }) => {
                     // What decides about the file would come too late now.
@@ -155,4 +160,33 @@ pub(super) fn of_form(error: &FormError) -> Refusal {
 
 pub(super) fn too_long() -> Refusal {
     Refusal::new(413, format!("The fields of a form may have {FIELDS_LEN_MAX} bytes."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound is for all of them: many fields of a bearable length are too long as well.
+    #[test]
+    fn fields_after_the_file_are_bounded_together() {
+        let part = |name: &str, value: &str| {
+            format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let read = |count: usize| {
+            let mut multipart = Multipart::new("b").expect("a boundary");
+            let late = part("when_done", &"x".repeat(FIELDS_LEN_MAX / 2)).repeat(count);
+            multipart.push(Bytes::from(format!("{}{late}--b--", part("file", "content"))));
+            assert!(matches!(multipart.poll(), Ok(Some(FormEvent::Part { .. }))));
+            let mut content = Content::of_form(multipart);
+            content.end();
+            loop {
+                match content.next() {
+                    Ok(Piece::Bytes(_)) => {}
+                    other => return other,
+                }
+            }
+        };
+        assert_eq!(read(2), Ok(Piece::End));
+        assert_eq!(read(3), Err(too_long()));
+    }
 }

@@ -66,7 +66,8 @@ impl Exchange {
         match self {
             Exchange::Gathering(gathering) => gathering.held(),
             Exchange::Storing(storing) => storing.held(),
-            Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
+            Exchange::Waiting(waiting) => waiting.held,
+            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
         }
     }
 }

@@ -104,7 +104,11 @@ impl Gateway {
                     (Gathered::All(body), _) if request.head.method == Method::Put => {
                         self.put_cap(conn, &request, &body, now)
                     }
-                    (Gathered::All(body), _) => self.act(conn, &request, &body, now),
+                    (Gathered::All(body), _) => {
+                        let acted = self.act(conn, &request, &body, now);
+                        self.holds(conn, body.len() as u64);
+                        acted
+                    }
                     _ => Ok(()),
                 };
                 acted.unwrap_or_else(|refusal| self.refuse(conn, &refusal));
@@ -122,6 +126,17 @@ impl Gateway {
     /// Refuses a body that would be held when too much is held already.
     pub(super) fn check_room(&self) -> Result<(), Refusal> {
         if self.holds_too_much() { Err(busy()) } else { Ok(()) }
+    }
+}
+
+impl Gateway {
+    /// What was made of a body of so many bytes is being worked on.
+    fn holds(&mut self, conn: ConnId, bytes: u64) {
+        if let Some(connection) = self.connections.get_mut(&conn)
+            && let Exchange::Waiting(waiting) = &mut connection.exchange
+        {
+            waiting.held = bytes;
+        }
     }
 }
 

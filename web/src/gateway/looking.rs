@@ -220,7 +220,7 @@ impl Gateway {
         };
         let id = self.new_operation(conn);
         let then = Then::Measure(Measured { child: child.clone(), metadata, info });
-        self.set_exchange(conn, Exchange::Waiting(Box::new(Waiting { id, then })));
+        self.set_exchange(conn, Exchange::Waiting(Box::new(Waiting { id, then, held: 0 })));
         self.command(Command::ReadMutable { id, cap, range: Some(0..0) }, now);
     }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use std::fmt::{self, Write};
 use tallac_core::capability::{Capability, DirectoryCap, Mark, MutableFormat};
 use tallac_core::directory::{Child, ChildKind, DirectoryKind, Metadata, Name, Table};
+use tallac_core::limits::DIRECTORY_ENTRIES_MAX;
 
 use super::refusal::Refusal;
 
@@ -200,7 +201,7 @@ pub(super) fn read_children(json: &[u8], kind: DirectoryKind) -> Result<Vec<NewC
     if json.trim_ascii().is_empty() {
         return Ok(Vec::new());
     }
-    let Described(children) = serde_json::from_slice(json).map_err(|error| {
+    let Described(children, too_many) = serde_json::from_slice(json).map_err(|error| {
         // What the parser says of the content may hold capabilities; where it is does not.
         let (line, column) = (error.line(), error.column());
         Refusal::bad(format!(
@@ -208,6 +209,10 @@ pub(super) fn read_children(json: &[u8], kind: DirectoryKind) -> Result<Vec<NewC
              in line {line}, column {column}."
         ))
     })?;
+    if too_many {
+        let why = format!("These are too many children: a directory has at most {DIRECTORY_ENTRIES_MAX}.");
+        return Err(Refusal::new(413, why));
+    }
     children.into_iter().map(|(name, properties)| read_child(&name, &properties, kind)).collect()
 }
 
@@ -227,8 +232,9 @@ struct Properties {
     metadata: Option<Box<RawValue>>,
 }
 
-/// In the order in which they are written; a name may come twice.
-struct Described(Vec<(String, Properties)>);
+/// In the order in which they are written; a name may come twice. Whether there are more than fit into a
+/// directory: those are not kept, since each takes much more memory than text.
+struct Described(Vec<(String, Properties)>, bool);
 
 impl<'de> Deserialize<'de> for Described {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Described, D::Error> {
@@ -244,9 +250,13 @@ impl<'de> Deserialize<'de> for Described {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Described, A::Error> {
                 let mut children = Vec::new();
                 while let Some((name, (IgnoredAny, properties))) = map.next_entry()? {
+                    if children.len() == DIRECTORY_ENTRIES_MAX {
+                        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        return Ok(Described(Vec::new(), true));
+                    }
                     children.push((name, properties));
                 }
-                Ok(Described(children))
+                Ok(Described(children, false))
             }
         }
 
@@ -324,6 +334,17 @@ mod tests {
             assert_eq!(refusal.status, 400);
             assert!(!refusal.text.contains("verysecret"), "{}", refusal.text);
         }
+    }
+
+    #[test]
+    fn more_children_than_a_directory_has() {
+        let json = |count: usize| {
+            let child = |number| format!("\"{number}\":[\"filenode\",{{\"ro_uri\":\"URI:LIT:\"}}]");
+            format!("{{{}}}", (0..count).map(child).collect::<Vec<_>>().join(","))
+        };
+        let read = |count| read_children(json(count).as_bytes(), DirectoryKind::Mutable);
+        assert_eq!(read(DIRECTORY_ENTRIES_MAX).expect("they fit").len(), DIRECTORY_ENTRIES_MAX);
+        assert_eq!(read(DIRECTORY_ENTRIES_MAX + 1).expect_err("too many").status, 413);
     }
 
     proptest! {

@@ -6,6 +6,7 @@ use super::request::Request;
 use super::{Gateway, status, text};
 use crate::http::{Headers, Method, RequestHead};
 use bytes::Bytes;
+use std::net::Ipv4Addr;
 use tallac_core::capability::CAPABILITY_LEN_MAX;
 use tallac_core::machine::ConnId;
 use tallac_core::time::Now;
@@ -107,5 +108,45 @@ fn same_origin(headers: &Headers) -> Result<(), &'static str> {
     let Some(origin) = headers.get_str("Origin") else { return Ok(()) };
     let host = headers.get_str("Host").unwrap_or_default();
     let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-    if same { Ok(()) } else { Err(WHY) }
+    if same && !is_anybodys(host) { Ok(()) } else { Err(WHY) }
+}
+
+/// Whether anybody could have made this name lead here: a page of a site whose name is given another
+/// address while it is shown has the same origin as this node. Addresses, the names of this machine, and
+/// names that only a local network knows cannot be used for that.
+fn is_anybodys(host: &str) -> bool {
+    const LOCAL: [&str; 5] = ["localhost", "local", "lan", "internal", "arpa"];
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    if name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
+        return false;
+    }
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    name.rsplit_once('.').is_some_and(|(_, last)| !LOCAL.contains(&last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_that_leads_here_is_another_site() {
+        let origin = |host: &str| {
+            let mut headers = Headers::new();
+            headers.push("Host", host).expect("a host");
+            headers.push("Origin", format!("http://{host}")).expect("an origin");
+            same_origin(&headers).is_ok()
+        };
+        for own in ["127.0.0.1:3456", "[::1]:3456", "localhost:3456", "localhost", "nas", "nas.local:3456"] {
+            assert!(origin(own), "{own}");
+        }
+        for foreign in ["evil.example:3456", "evil.example", "evil.example.:3456", "127.0.0.1.evil.example:1"]
+        {
+            assert!(!origin(foreign), "{foreign}");
+        }
+        // A program, or somebody who types the name, sends no origin.
+        assert!(same_origin(&Headers::new().with("Host", "grid.example:3456")).is_ok());
+    }
 }

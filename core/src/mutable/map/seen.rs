@@ -96,6 +96,19 @@ impl Map {
         self.answered().filter(|(_, shares)| !shares.is_empty()).map(|(server, _)| server).collect()
     }
 
+    /// Whether there may be shares further along the ring than was asked: some server has none, as if it
+    /// had come after they were placed, and one of those asked last has one.
+    pub(crate) fn may_go_on(&self) -> bool {
+        let holds = |candidate: &Candidate| match self.servers.get(&candidate.server)? {
+            ServerView::Answered(shares) => Some(!shares.is_empty()),
+            ServerView::Waiting { .. } | ServerView::Failed(_) => None,
+        };
+        let asked = &self.ring[..self.asked];
+        let last = &asked[asked.len().saturating_sub(self.batch)..];
+        let bare = |candidate: &Candidate| !candidate.read_only && holds(candidate) == Some(false);
+        asked.iter().any(bare) && last.iter().any(|candidate| holds(candidate) == Some(true))
+    }
+
     /// One share of a server.
     pub(crate) fn share(&self, server: ServerId, share: u16) -> Option<&HeldShare> {
         match self.servers.get(&server)? {

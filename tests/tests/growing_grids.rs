@@ -1,0 +1,114 @@
+//! Mutable files on grids that get more servers, and on servers that hold more than others.
+
+use std::collections::BTreeSet;
+use tallac_core::capability::{MutableCap, MutableFormat};
+use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Subject};
+use tallac_core::payload::Payload;
+use tallac_soft_rsa::test_key;
+use tallac_tests::content;
+use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid};
+
+type Grid = MemoryGrid<Honest>;
+
+fn overwrite(content: &[u8]) -> Change {
+    Change::Overwrite(Payload::from(content.to_vec()))
+}
+
+fn change(grid: &mut Grid, cap: &MutableCap, change: Change) -> Result<Box<Changed>, Box<ChangeError>> {
+    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
+}
+
+#[track_caller]
+fn holds(grid: &mut Grid, cap: &MutableCap, expected: &[u8]) {
+    let got = grid.read(&cap.read_cap());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
+}
+
+/// A file that was made while `there` were all the servers of a grid that has more now.
+fn made_on(
+    grid: &mut Grid,
+    there: &[usize],
+    servers: usize,
+    format: MutableFormat,
+    content: &[u8],
+) -> MutableCap {
+    let others: Vec<usize> = (0..servers).filter(|server| !there.contains(server)).collect();
+    others.iter().for_each(|server| grid.switch_off(*server));
+    let subject = Subject::New { format, key: Some(test_key(1)) };
+    let made = grid.change(subject, overwrite(content), Consent::Servers(1)).expect("it is made");
+    assert_eq!(made.shares_placed(), usize::from(made.total));
+    others.iter().for_each(|server| grid.switch_on(*server));
+    made.cap
+}
+
+/// A small grid puts several shares on each server. Of the servers that come later more than half may
+/// have to agree, so they must be given something to agree to.
+#[test]
+fn a_file_of_a_small_grid_can_be_changed_when_the_grid_has_grown() {
+    for (before, servers) in [(1, 2), (1, 10), (3, 6), (3, 10), (3, 20), (5, 11)] {
+        let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+        let there: Vec<usize> = (0..before).collect();
+        let cap = made_on(&mut grid, &there, servers, MutableFormat::Sdmf, b"small");
+        for round in 0..3 {
+            let new = content(round, 1_000);
+            if let Err(error) = change(&mut grid, &cap, overwrite(&new)) {
+                panic!("{before} of {servers}, round {round}: {error}");
+            }
+            holds(&mut grid, &cap, &new);
+        }
+    }
+}
+
+/// A part may be too much for a server that holds most of the shares. What it cannot take must not go to
+/// another, where the rest of the share is not.
+#[test]
+fn parts_are_put_only_where_the_rest_of_the_share_is() {
+    let mut grid = Grid::new(&GridSetup { servers: 2, ..GridSetup::new(3, 10) }, Honest);
+    let mut expected = content(1, 4_500_000);
+    let cap = made_on(&mut grid, &[0], 2, MutableFormat::Mdmf, &expected);
+    change(&mut grid, &cap, overwrite(&expected)).expect("both take it");
+    let more = content(2, 6_000_000);
+    let patch = Change::Patch { offset: expected.len() as u64, data: Payload::from(more.clone()) };
+    change(&mut grid, &cap, patch).expect("it is patched");
+    expected.extend(more);
+    holds(&mut grid, &cap, &expected);
+    for server in 0..2 {
+        grid.switch_off(server);
+        holds(&mut grid, &cap, &expected);
+        grid.switch_on(server);
+    }
+}
+
+/// The servers that come first on the ring of the file with this key, on a grid of so many.
+fn first_on_the_ring(key: usize, servers: usize) -> BTreeSet<usize> {
+    let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+    let made = grid.change(subject, overwrite(b"to see"), Consent::Majority).expect("it is made");
+    let placed: BTreeSet<_> = made.placed.iter().map(|placed| placed.server).collect();
+    (0..servers).filter(|server| placed.contains(&grid.id(*server))).collect()
+}
+
+/// Ten servers, of which six take a change; then ten more join, so that the six are no longer among the
+/// first on the ring, but the four that missed the change still are. It was acknowledged all the same.
+#[test]
+fn what_was_acknowledged_is_found_behind_servers_that_have_joined() {
+    let missed_it = |key: &usize| {
+        let old: Vec<usize> = first_on_the_ring(*key, 20).into_iter().filter(|server| *server < 10).collect();
+        (1..=4).contains(&old.len()).then_some((*key, old))
+    };
+    let (key, late) = (1..40).find_map(|key| missed_it(&key)).expect("one of many keys");
+    let mut before = Grid::new(&GridSetup::new(3, 10), Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+    let cap = before.change(subject, overwrite(b"----****"), Consent::Majority).expect("it is made").cap;
+    late.iter().for_each(|server| before.switch_off(*server));
+    let patch = |offset, data: &[u8]| Change::Patch { offset, data: Payload::from(data.to_vec()) };
+    change(&mut before, &cap, patch(0, b"kept")).expect("more than half take it");
+
+    let mut after = Grid::new(&GridSetup { servers: 20, ..GridSetup::new(3, 10) }, Honest);
+    for server in 0..10 {
+        *after.disk(server) = before.disk(server).clone();
+    }
+    change(&mut after, &cap, patch(4, b"also")).expect("more than half take it");
+    holds(&mut after, &cap, b"keptalso");
+}
