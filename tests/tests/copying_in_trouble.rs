@@ -275,7 +275,7 @@ fn names_of_the_grid_that_are_one_in_normal_form_are_told() {
     let output = user.run(&["cp", "-r", DIRECTORY, &to]);
     assert_eq!(output.code, Some(2), "{}", output.stderr);
     assert_eq!(output.stderr.matches("normal form").count(), 1, "{}", output.stderr);
-    assert!(output.line().ends_with("1 there already, 1 failed"), "{}", output.line());
+    assert!(output.line().ends_with("linked 1, 1 failed"), "{}", output.line());
 }
 
 /// A gateway with a chain of directories, each linked twice in the one before: a few directories, and more
