@@ -2,7 +2,7 @@
 //!
 //! A drive is a directory and all that can be reached through it. An [`Errand`] is one thing somebody
 //! wants in one: look what is at a place, make a directory, change one, move something. The machine
-//! that runs errands ([`Drive`]) reads and writes no share itself: it asks the node for reads, changes
+//! that runs errands (`Drive`) reads and writes no share itself: it asks the node for reads, changes
 //! and uploads, like anybody outside, and puts them together.
 //!
 //! Edits of one directory that come while it is being written wait and go into its next version
