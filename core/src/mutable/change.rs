@@ -11,21 +11,23 @@
 //! Whether a change counts as made is decided by the rule of `quorum`, unless only one node ever
 //! writes to the file.
 
+mod content;
 mod outcome;
+mod wanted;
 
 pub use outcome::{ChangeError, Changed, Placed};
+pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 
 use super::gather::Gather;
 use super::making::{Made, MakeTask, Making};
-use super::map::{FIRST_RANGE, KeySearch, Map, MapTask};
-use super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
+use super::map::{FIRST_RANGE, Map, MapTask};
+use super::patching::{PatchTask, Patching, Retreat};
 use super::quorum::{self, Decision};
 use super::read::FetchTask;
 use super::writing::{self, Target, Verdict, WriteRights, Writing};
-use super::{MUTABLE_SHARES_MAX, MutableEncoding, Version};
+use super::{MUTABLE_SHARES_MAX, Version};
 use crate::capability::{MutableCap, MutableFormat};
-use crate::directory::{Access, Child, Edit, Metadata, Name, Outcome as EditOutcome, Table};
-use crate::encoding::EncodingParams;
+use crate::directory::Outcome as EditOutcome;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
@@ -34,7 +36,7 @@ use crate::machine::Machine;
 use crate::payload::Payload;
 use crate::peers::Candidate;
 use crate::rsa::PrivateKey;
-use crate::secret::{LeaseSecret, Secret};
+use crate::secret::Secret;
 use crate::storage_index::StorageIndex;
 use crate::task::{Outcome, Task, Tasks};
 use crate::time::{Instant, Now};
@@ -53,84 +55,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(40);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
 /// Servers that have not answered by then are not waited for if enough have.
 const ENOUGH_AFTER: Duration = Duration::from_millis(1200);
-
-/// When a change counts as made.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Consent {
-    /// When more than half of the file's voters have accepted it: several may write at once.
-    Majority,
-    /// When so many servers have accepted it: only one node ever writes to the file.
-    Servers(usize),
-}
-
-/// What becomes of the file.
-#[derive(Clone, Hash, Debug)]
-pub enum Change {
-    /// This, whatever was there.
-    Overwrite(Payload),
-    /// What was there, with a part replaced. Of a large MDMF file only what that touches is written.
-    Patch {
-        /// Where the part begins, in bytes; no further than the end of the file, which may grow.
-        offset: u64,
-        /// What is put there.
-        data: Payload,
-    },
-    /// The table of a directory, edited.
-    Edit(Edits),
-    /// The table of a new directory.
-    Children(Children),
-}
-
-/// The children of a new directory.
-#[derive(Clone, Debug)]
-pub struct Children(pub Vec<(Name, Child, Metadata)>);
-
-/// For traces: only how many there are.
-impl core::hash::Hash for Children {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.0.len().hash(state);
-    }
-}
-
-/// Edits of a directory.
-#[derive(Clone, Debug)]
-pub struct Edits(pub Vec<Edit>);
-
-/// For traces: edits hold capabilities, and only how many there are matters.
-impl core::hash::Hash for Edits {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.0.len().hash(state);
-    }
-}
-
-/// Which file is changed.
-#[derive(Clone, Hash, Debug)]
-pub enum Subject {
-    /// One that is there.
-    Existing(MutableCap),
-    /// A new one.
-    New {
-        /// How its shares are laid out.
-        format: MutableFormat,
-        /// Its key, or none to make one.
-        key: Option<PrivateKey>,
-    },
-}
-
-/// What a change needs to know.
-#[derive(Clone, Hash, Debug)]
-pub struct ChangeSetup {
-    /// The file.
-    pub subject: Subject,
-    /// What becomes of it.
-    pub change: Change,
-    /// When that counts.
-    pub consent: Consent,
-    /// k and N of a new file. One that is there keeps its own.
-    pub params: EncodingParams,
-    /// The master secret for leases.
-    pub lease_secret: LeaseSecret,
-}
 
 /// What happens to a change.
 #[derive(Debug)]
@@ -546,177 +470,6 @@ impl ChangeFile {
             }
         }
         false
-    }
-
-    /// Reads the bases as far as their contents matter, and finds the key.
-    fn gather(&mut self, now: Now) -> bool {
-        let Stage::Gathering { plan, gather, contents } = &mut self.stage else { return false };
-        let (Some(map), Some(cap)) = (&mut self.map, &self.cap) else { return false };
-        if let Some(under_way) = gather {
-            match under_way.advance(map, &mut self.tasks, now.instant) {
-                None => return false,
-                Some(Ok(content)) => {
-                    contents.push(content);
-                    *gather = None;
-                }
-                Some(Err(())) => {
-                    // Somebody may have written meanwhile, so that other bytes were read than seen.
-                    let trouble = map.troubles();
-                    self.again(ChangeError::Unreadable { trouble }, now);
-                    return false;
-                }
-            }
-        }
-        let in_parts = matches!(self.setup.change, Change::Patch { .. }) && !self.whole && self.attempts == 0;
-        let matters = matches!(self.setup.change, Change::Edit(_) | Change::Patch { .. }) && !in_parts;
-        if matters && let Some(version) = plan.bases.get(contents.len()) {
-            if let Some(content) = self.own.get(version).and_then(|content| content.bytes().cloned()) {
-                contents.push(content);
-                return true;
-            }
-            *gather = Some(Box::new(Gather::new(&cap.read_cap(), *version)));
-            return true;
-        }
-        if self.key.is_none() {
-            match map.private_key(cap, &mut self.tasks) {
-                KeySearch::Found(key) => self.key = Some(key),
-                KeySearch::Searching => return false,
-                KeySearch::Nowhere => {
-                    let trouble = map.troubles();
-                    self.again(ChangeError::NoPrivateKey { trouble }, now);
-                    return false;
-                }
-            }
-        }
-        if in_parts {
-            self.begin_patch();
-        } else {
-            self.make(now);
-        }
-        true
-    }
-
-    /// Begins to make the new version from what changes, if that is possible.
-    fn begin_patch(&mut self) {
-        self.whole = true;
-        let Stage::Gathering { plan, .. } = &self.stage else { return };
-        let (Some(map), Some(cap), Some(key)) = (&self.map, &self.cap, &self.key) else { return };
-        let (Change::Patch { offset, data }, [base]) = (&self.setup.change, &plan.bases[..]) else { return };
-        let patch = Patch { offset: *offset, data: data.clone() };
-        let (read_cap, base, sequence) = (cap.read_cap(), *base, plan.sequence);
-        let patching = Patching::new(
-            (read_cap, key.clone()),
-            (base, sequence),
-            patch,
-            map,
-            &plan.targets,
-            &mut self.tasks,
-        );
-        if let Some(patching) = patching {
-            self.stage = Stage::Patching { plan: plan.clone(), patching: Box::new(patching) };
-        }
-    }
-
-    fn patched(&mut self, task: PatchTask, outcome: Outcome) {
-        let Stage::Patching { plan, patching } = &mut self.stage else { return };
-        match patching.finished(task, outcome, &mut self.tasks) {
-            None => {}
-            Some(Ok(made)) => {
-                let plan = plan.clone();
-                self.begin_writing(&plan, made);
-            }
-            Some(Err(retreat)) => self.retreat(retreat),
-        }
-    }
-
-    /// The new version cannot be made from parts.
-    fn retreat(&mut self, retreat: Retreat) {
-        self.tasks.forget(|purpose| matches!(purpose, Purpose::Patch(_) | Purpose::Gather(_)));
-        let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        match (retreat, stage) {
-            (Retreat::Whole, Stage::Patching { plan, .. }) => {
-                self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
-            }
-            (Retreat::Impossible(error), _) => self.fail(ChangeError::Make(error)),
-            (Retreat::Whole, _) => {}
-        }
-    }
-
-    /// Makes the new content from the bases, and begins to make the new version.
-    fn make(&mut self, now: Now) {
-        let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let Stage::Gathering { plan, contents, .. } = stage else { return };
-        let (Some(cap), Some(key)) = (self.cap.clone(), self.key.clone()) else { return };
-        let content = match &mut self.setup.change {
-            Change::Overwrite(content) => content.clone(),
-            Change::Patch { offset, data } => {
-                let patch = Patch { offset: *offset, data: data.clone() };
-                let base = contents.last().cloned().unwrap_or_default();
-                match spliced(&base, &patch) {
-                    Some(content) => content,
-                    None => {
-                        let (offset, size) = (*offset, base.len() as u64);
-                        return self.fail(ChangeError::PastEnd { offset, size });
-                    }
-                }
-            }
-            Change::Children(children) => {
-                let access = Access::Write(cap.write_key.clone());
-                match Table::with_children(access, children.0.iter().cloned()) {
-                    Ok(table) => Payload::from(table.pack()),
-                    Err(error) => return self.fail(ChangeError::Children(error)),
-                }
-            }
-            Change::Edit(edits) => {
-                let access = Access::Write(cap.write_key.clone());
-                // The greatest comes last and prevails where they differ.
-                let mut table = Table::empty(access.clone());
-                for content in contents.into_iter().rev() {
-                    match Table::unpack(content, access.clone()) {
-                        Ok(other) => table.absorb(&other),
-                        Err(error) => return self.fail(ChangeError::NoDirectory(error)),
-                    }
-                }
-                if !core::mem::replace(&mut self.pinned, true) {
-                    Edit::pin(&mut edits.0, &table);
-                }
-                match table.apply(&edits.0, now.unix) {
-                    Ok(outcomes) => self.outcomes = outcomes,
-                    Err(error) => {
-                        let edits = Edits(core::mem::take(&mut edits.0));
-                        return self.fail(ChangeError::Edit { error, edits });
-                    }
-                }
-                Payload::from(table.pack())
-            }
-        };
-        let (needed, total) = match plan.bases.last() {
-            Some(version) => (version.needed, version.total),
-            None => {
-                let total = self.setup.params.total().min(MUTABLE_SHARES_MAX) as u8;
-                ((self.setup.params.needed() as u8).min(total), total)
-            }
-        };
-        let encoding = MutableEncoding::for_writing(cap.format, needed, total, content.len());
-        let making = encoding.map_err(super::MakeError::Encoding).and_then(|encoding| {
-            Making::new(key, encoding, plan.sequence, &content, &mut self.entropy, &mut self.tasks)
-        });
-        match making {
-            Ok(making) => self.stage = Stage::Making { plan, making: Box::new(making) },
-            Err(error) => self.fail(ChangeError::Make(error)),
-        }
-    }
-
-    fn made(&mut self, task: MakeTask, output: JobOutput) {
-        let Stage::Making { making, .. } = &mut self.stage else { return };
-        let made = match making.finished(task, output, &mut self.tasks) {
-            Ok(None) => return,
-            Ok(Some(made)) => made,
-            Err(error) => return self.fail(ChangeError::Make(error)),
-        };
-        let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let Stage::Making { plan, .. } = stage else { return };
-        self.begin_writing(&plan, made);
     }
 
     /// Sends the new version to the servers.
