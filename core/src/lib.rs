@@ -37,6 +37,10 @@ mod lease;
 pub mod limits;
 pub mod machine;
 pub mod mutable;
+#[cfg(feature = "mutants")]
+pub mod mutants;
+#[cfg(not(feature = "mutants"))]
+mod mutants;
 pub mod netstring;
 pub mod node;
 pub mod nurl;

@@ -50,14 +50,21 @@
 
 pub mod chance;
 pub mod disk;
+mod form;
 mod grid;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod network;
 mod operations;
 pub mod plan;
+pub mod probes;
+pub mod record;
 pub mod run;
 mod schedule;
+pub mod script;
 pub mod shrink;
 mod slots;
+pub mod timeline;
 pub mod trace;
 mod world;
 pub mod writers;
@@ -65,4 +72,5 @@ pub mod writers;
 pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};
 pub use operations::{Ended, Operations, StoredFile};
+pub use slots::SlotFault;
 pub use world::{Birth, Crash, Executor, NodeId, NodeSetup, Stepped, World};
