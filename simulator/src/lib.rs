@@ -17,6 +17,10 @@
 //!   failed leaves nothing behind. [`shrink`] makes a failing plan short. Beside it, in a small world
 //!   of the same seed, mutable slots are changed by hand.
 //!
+//! What fails is made a [`script`] to read, change and replay, or a picture ([`timeline`]). What a run
+//! reached is counted by [`probes`], so that what no run ever reaches can be named. With the feature
+//! `mutants` defects are put into the core, to see that they are found.
+//!
 //! Faults stay within what must be survivable: any number of nodes down for a while, any connection
 //! lost, power cuts that keep any part of what was not synced, failing syncs and full disks; and
 //! rotten shares, no more of a file than it can lose. What is missing so far: peers that lie.

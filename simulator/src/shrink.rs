@@ -125,5 +125,5 @@ pub(crate) fn kind_of(wrong: &str) -> String {
         Some((panic, message)) if panic.starts_with("panic at") => message,
         _ => wrong,
     };
-    about.chars().filter(|c| !c.is_ascii_digit()).take(36).take_while(|c| *c != ':').collect()
+    about.chars().filter(|c| !c.is_ascii_digit()).take(36).collect()
 }
