@@ -37,10 +37,8 @@ mod lease;
 pub mod limits;
 pub mod machine;
 pub mod mutable;
-#[cfg(feature = "mutants")]
+#[cfg_attr(not(feature = "mutants"), doc(hidden))]
 pub mod mutants;
-#[cfg(not(feature = "mutants"))]
-mod mutants;
 pub mod netstring;
 pub mod node;
 pub mod nurl;
