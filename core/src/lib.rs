@@ -37,6 +37,8 @@ mod lease;
 pub mod limits;
 pub mod machine;
 pub mod mutable;
+#[cfg_attr(not(feature = "mutants"), doc(hidden))]
+pub mod mutants;
 pub mod netstring;
 pub mod node;
 pub mod nurl;

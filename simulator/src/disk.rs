@@ -10,6 +10,7 @@ mod file;
 use crate::chance::Chance;
 use core::ops::Range;
 use file::File;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
@@ -17,7 +18,7 @@ use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
 use tallac_core::storage_index::StorageIndex;
 
 /// How a disk lies about durability; what must make runs fail.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Lie {
     /// It does not.
     #[default]
@@ -34,7 +35,8 @@ pub enum Lie {
 }
 
 /// What a disk is like.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DiskSettings {
     /// Bytes it holds.
     pub capacity: u64,
@@ -61,6 +63,19 @@ pub struct Damage {
     pub blocks_torn: u64,
     /// Changes of names that never happened.
     pub names_lost: u64,
+    /// Immutable shares that have their final name, and not all of their data.
+    pub shares_torn: u64,
+}
+
+/// What a disk refused to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Refused {
+    /// Syncs that failed.
+    pub syncs: u64,
+    /// Writes that failed.
+    pub writes: u64,
+    /// Writes there was no room for.
+    pub full: u64,
 }
 
 type FileNumber = u64;
@@ -126,6 +141,13 @@ impl Directory {
     }
 }
 
+/// Where the data of an immutable share lie in its file.
+fn data_range(content: &[u8]) -> Option<Range<usize>> {
+    let ([0, 0, 0, 1 | 2], rest) = content.split_first_chunk()? else { return None };
+    let len = u32::from_be_bytes(*rest.first_chunk()?) as usize;
+    Some(HEADER_LEN as usize..HEADER_LEN as usize + len)
+}
+
 /// The disk of one node.
 pub struct Disk {
     settings: DiskSettings,
@@ -136,6 +158,7 @@ pub struct Disk {
     durable_names: BTreeMap<StorePath, FileNumber>,
     name_changes: Vec<NameChange>,
     used: u64,
+    refused: Refused,
 }
 
 impl Disk {
@@ -150,6 +173,7 @@ impl Disk {
             durable_names: BTreeMap::new(),
             name_changes: Vec::new(),
             used: 0,
+            refused: Refused::default(),
         }
     }
 
@@ -204,6 +228,11 @@ impl Disk {
         self.is_durable(&path, HEADER_LEN..(content.len() as u64).saturating_sub(leases).max(HEADER_LEN))
     }
 
+    /// What it refused to do.
+    pub fn refused(&self) -> Refused {
+        self.refused
+    }
+
     /// Bytes in files.
     pub fn used(&self) -> u64 {
         self.used
@@ -230,8 +259,21 @@ impl Disk {
             }
         }
         self.names = self.durable_names.clone();
+        let doubtful: Vec<(FileNumber, Vec<u8>)> = (self.names.iter())
+            .filter(|(path, _)| matches!(path, StorePath::Share(..)))
+            .filter_map(|(_, number)| {
+                let data = self.files[number].content().get(data_range(self.files[number].content())?)?;
+                Some((*number, data.to_vec()))
+            })
+            .filter(|(number, _)| !self.files[number].is_durable(0..self.files[number].len() as usize))
+            .collect();
         for file in self.files.values_mut() {
             file.power_cut(&mut self.chance, &mut damage);
+        }
+        for (number, data) in doubtful {
+            let from = HEADER_LEN as usize;
+            let now = self.files[&number].content().get(from..from + data.len());
+            damage.shares_torn += u64::from(now != Some(&data[..]));
         }
         self.collect();
         damage
@@ -270,6 +312,7 @@ impl Disk {
                 let file = self.file(&path)?;
                 if fails {
                     file.sync_failed();
+                    self.refused.syncs += 1;
                     return Err(DiskError::Failed("input/output error".into()));
                 }
                 if matches!(lie, Lie::None | Lie::NoNameSync) {
@@ -352,10 +395,12 @@ impl Disk {
         let free = self.settings.capacity.saturating_sub(self.used);
         let file = self.file(path)?;
         if fails {
+            self.refused.writes += 1;
             return Err(DiskError::Failed("input/output error".into()));
         }
         let grows = (offset + bytes.len() as u64).saturating_sub(file.len());
         if grows > free {
+            self.refused.full += 1;
             return Err(DiskError::Full);
         }
         file.write(offset, bytes);

@@ -2,9 +2,12 @@
 
 use crate::chance::Chance;
 use crate::disk::{Disk, DiskSettings};
+use crate::form;
 use crate::operations::Operations;
+use crate::record::MarkKind;
 use crate::{Birth, Crash, NetworkSettings, NodeId, NodeSetup, Stepped, World};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::announcement::{AnnouncementKey, ServerInfo};
@@ -19,7 +22,8 @@ use tallac_core::storage::StorageConfig;
 use tallac_soft_rsa::SoftRsa;
 
 /// What a grid is made of.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GridSpec {
     /// Nodes that pass announcements on.
     pub introducers: u16,
@@ -28,6 +32,7 @@ pub struct GridSpec {
     /// Nodes that upload and download.
     pub clients: u16,
     /// k, N and the segment size.
+    #[serde(with = "form::encoding")]
     pub encoding: EncodingParams,
     /// The happiness that uploads want; `None`: what the core makes of the servers known.
     pub happy: Option<usize>,
@@ -139,8 +144,12 @@ impl Grid {
         {
             stepped = Stepped::Moved;
         }
+        let before = self.operations.violations().len();
         while let Some((node, report)) = self.world.poll_report() {
             self.operations.report(node, report, &mut self.world, &self.by_id);
+        }
+        for wrong in &self.operations.violations()[before..] {
+            self.world.remark(MarkKind::Wrong, None, || wrong.clone());
         }
         stepped
     }

@@ -17,6 +17,10 @@
 //!   failed leaves nothing behind. [`shrink`] makes a failing plan short. Beside it, in a small world
 //!   of the same seed, mutable slots are changed by hand.
 //!
+//! What fails is made a [`script`] to read, change and replay, or a picture ([`timeline`]). What a run
+//! reached is counted by [`probes`], so that what no run ever reaches can be named. With the feature
+//! `mutants` defects are put into the core, to see that they are found.
+//!
 //! Faults stay within what must be survivable: any number of nodes down for a while, any connection
 //! lost, power cuts that keep any part of what was not synced, failing syncs and full disks; and
 //! rotten shares, no more of a file than it can lose. What is missing so far: peers that lie.
@@ -50,14 +54,21 @@
 
 pub mod chance;
 pub mod disk;
+mod form;
 mod grid;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 mod network;
 mod operations;
 pub mod plan;
+pub mod probes;
+pub mod record;
 pub mod run;
 mod schedule;
+pub mod script;
 pub mod shrink;
 mod slots;
+pub mod timeline;
 pub mod trace;
 mod world;
 pub mod writers;
@@ -65,4 +76,5 @@ pub mod writers;
 pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};
 pub use operations::{Ended, Operations, StoredFile};
+pub use slots::SlotFault;
 pub use world::{Birth, Crash, Executor, NodeId, NodeSetup, Stepped, World};

@@ -1,154 +1,74 @@
-//! Runs seeds and shows what happens in them.
-//!
-//! ```text
-//! tallac-simulator run --seeds 0..1000 [--lie none|no-sync|late]
-//! tallac-simulator trace --seed 7
-//! tallac-simulator hash --seed 7
-//! tallac-simulator shrink --seed 7
-//! tallac-simulator writers --seeds 0..1000 --writers 5
-//! ```
+//! Runs seeds and shows what happens in them. `tallac-simulator --help` lists the commands.
 
+mod arguments;
+
+use arguments::{Arguments, Command, Hands, Options};
+use clap::Parser;
 use core::ops::Range;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-use tallac_core::mutable::Consent;
-use tallac_simulator::disk::Lie;
+#[cfg(feature = "mutants")]
+use tallac_simulator::mutants;
 use tallac_simulator::plan::{Plan, Profile};
-use tallac_simulator::run::{run_plan, run_seed};
+use tallac_simulator::probes::Counts;
+use tallac_simulator::run::{Outcome, Watch, run_plan, run_seed, watch_plan};
+use tallac_simulator::script::Script;
 use tallac_simulator::shrink::shrink;
+use tallac_simulator::timeline;
 use tallac_simulator::writers::{self, Writers};
 
-const USAGE: &str = "usage: tallac-simulator run --seeds A..B [--lie none|no-sync|no-content-sync|no-name-sync|late] [--blind]
-       tallac-simulator trace --seed N [the same options]
-       tallac-simulator hash --seed N [the same options]
-       tallac-simulator plan --seed N [the same options]
-       tallac-simulator shrink --seed N [the same options]
-       tallac-simulator writers --seeds A..B [--writers N] [--names N] [--faults N] [--accept N] [--stale]
---lie: how the disks lie about syncing; --blind: do not look at the disks when an upload is acknowledged
---accept: how many servers must accept a change, instead of more than half;
---stale: who was beaten writes what he made of the version he had read, and does not look again";
-
 fn main() -> ExitCode {
-    match arguments(std::env::args().skip(1).collect()) {
-        Some(Arguments { task, seeds, profile }) => match task {
-            Task::Run => run(seeds, &profile),
-            Task::Trace => trace(seeds.start, &profile),
-            Task::Hash => {
-                let hash = run_seed(seeds.start, &profile).hash;
-                println!("{}", hash.map_or("none: it panicked".into(), |hash| hash.to_string()));
-                ExitCode::SUCCESS
-            }
-            Task::Shrink => {
-                let plan = Plan::draw(seeds.start, &profile);
-                match shrink(&plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) {
-                    Some(small) => println!("{small:#?}"),
-                    None => println!("nothing goes wrong"),
-                }
-                ExitCode::SUCCESS
-            }
-            Task::Writers(spec) => write_together(seeds, &spec),
-            Task::Plan => {
-                println!("{:#?}", Plan::draw(seeds.start, &profile));
-                ExitCode::SUCCESS
-            }
-        },
-        None => {
-            eprintln!("{USAGE}");
-            ExitCode::from(2)
+    let done = match Arguments::parse().command {
+        Command::Run { seeds, options } => Ok(run(seeds, &options)),
+        Command::Trace { seed, options, timeline } => {
+            show(&Plan::draw(seed, &options.profile()), true, timeline.as_deref())
         }
-    }
-}
-
-enum Task {
-    Run,
-    Trace,
-    Hash,
-    Plan,
-    Shrink,
-    Writers(Writers),
-}
-
-struct Arguments {
-    task: Task,
-    seeds: Range<u64>,
-    profile: Profile,
-}
-
-fn arguments(words: Vec<String>) -> Option<Arguments> {
-    let (first, rest) = words.split_first()?;
-    let task = match first.as_str() {
-        "run" => Task::Run,
-        "trace" => Task::Trace,
-        "hash" => Task::Hash,
-        "plan" => Task::Plan,
-        "shrink" => Task::Shrink,
-        "writers" => Task::Writers(Writers::default()),
-        _ => return None,
+        Command::Hash { seed, options } => {
+            let hash = run_seed(seed, &options.profile()).hash;
+            println!("{}", hash.map_or("none: it panicked".into(), |hash| hash.to_string()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Plan { seed, options } => {
+            let plan = Plan::draw(seed, &options.profile());
+            print!("{}", Script { shows: "nothing; it was drawn".into(), mutant: None, plan }.write());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Shrink { seed, options, save } => make_short(seed, &options.profile(), save.as_deref()),
+        Command::Replay { file, trace, timeline } => replay(&file, trace, timeline.as_deref()),
+        #[cfg(feature = "mutants")]
+        Command::Mutants { seeds, only } => hunt(seeds, only.as_deref()),
+        Command::Writers { seeds, hands } => Ok(write_together(seeds, &hands.writers())),
     };
-    let mut arguments = Arguments { task, seeds: 0..100, profile: Profile::default() };
-    let mut rest = rest.iter().map(String::as_str);
-    while let Some(option) = rest.next() {
-        match option {
-            "--seed" => {
-                let seed = rest.next()?.parse().ok()?;
-                arguments.seeds = seed..seed + 1;
-            }
-            "--seeds" => {
-                let (from, to) = rest.next()?.split_once("..")?;
-                arguments.seeds = from.parse().ok()?..to.parse().ok()?;
-            }
-            "--lie" => {
-                arguments.profile.lie = match rest.next()? {
-                    "none" => Lie::None,
-                    "no-sync" => Lie::NoSync,
-                    "no-content-sync" => Lie::NoContentSync,
-                    "no-name-sync" => Lie::NoNameSync,
-                    "late" => Lie::Late,
-                    _ => return None,
-                }
-            }
-            option @ ("--writers" | "--names" | "--faults" | "--accept") => {
-                let Task::Writers(spec) = &mut arguments.task else { return None };
-                let number: u16 = rest.next()?.parse().ok()?;
-                match option {
-                    "--writers" => spec.writers = number,
-                    "--names" => spec.names = number.into(),
-                    "--faults" => spec.faults = number.into(),
-                    _ => spec.consent = Consent::Servers(number.into()),
-                }
-            }
-            "--stale" => {
-                let Task::Writers(spec) = &mut arguments.task else { return None };
-                spec.applies_again = false;
-            }
-            "--blind" => arguments.profile.looks_under_acks = false,
-            _ => return None,
-        }
-    }
-    Some(arguments)
+    done.unwrap_or_else(|error| {
+        eprintln!("tallac-simulator: {error}");
+        ExitCode::from(2)
+    })
 }
 
-fn run(seeds: Range<u64>, profile: &Profile) -> ExitCode {
-    let began = Instant::now();
+/// What went wrong with the program itself, for the person who called it.
+type Done = Result<ExitCode, String>;
+
+fn run(seeds: Range<u64>, options: &Options) -> ExitCode {
+    let (profile, began) = (options.profile(), Instant::now());
     let (mut bad, mut operations, mut crashes, mut in_flight, mut entries, mut hours) =
         (0u64, 0, 0, 0, 0, 0.0);
-    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut counts = Counts::default();
     let total = seeds.end.saturating_sub(seeds.start);
     for seed in seeds {
-        let outcome = run_seed(seed, profile);
+        let outcome = run_seed(seed, &profile);
         if !outcome.is_good() {
             bad += 1;
             println!("{outcome}");
+            println!("repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}");
         }
         operations += outcome.operations;
         crashes += outcome.crashes;
         in_flight += outcome.crashes_in_flight;
         entries += outcome.entries;
         hours += outcome.time.as_secs_f64() / 3600.0;
-        for (what, count) in outcome.counts {
-            *counts.entry(what).or_default() += count;
-        }
+        counts.merge(&outcome.counts);
     }
     let seconds = began.elapsed().as_secs_f64();
     println!("{total} seeds, {bad} of them bad, in {seconds:.1} s");
@@ -160,10 +80,103 @@ fn run(seeds: Range<u64>, profile: &Profile) -> ExitCode {
         operations as f64 / seconds,
         hours / seconds
     );
-    for (what, count) in counts {
-        println!("{count:>14} {what}");
+    for (probe, count) in counts.iter() {
+        println!("{count:>14} {}", probe.text());
+    }
+    for probe in counts.never() {
+        println!("{:>14} {}", "never", probe.text());
     }
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a plan once, told line by line or drawn.
+fn show(plan: &Plan, trace: bool, timeline: Option<&Path>) -> Done {
+    let lines = trace.then(|| -> Box<dyn FnMut(String)> { Box::new(|line| println!("{line}")) });
+    let outcome = watch_plan(plan, Watch { lines, records: timeline.is_some() });
+    if let Some(file) = timeline {
+        write(file, &timeline::html(plan, &outcome))?;
+    }
+    println!("{outcome}");
+    println!("{}", outcome.hash.map_or("no hash".into(), |hash| hash.to_string()));
+    Ok(verdict(&outcome))
+}
+
+fn verdict(outcome: &Outcome) -> ExitCode {
+    if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn make_short(seed: u64, profile: &Profile, save: Option<&Path>) -> Done {
+    let plan = Plan::draw(seed, profile);
+    let Some(plan) = shrink(&plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) else {
+        println!("nothing goes wrong");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let shows = run_plan(&plan).wrong.into_iter().next().unwrap_or_default();
+    let text = Script { shows, mutant: None, plan }.write();
+    match save {
+        Some(file) => {
+            write(file, &text)?;
+            let file = file.display();
+            println!("repeat: cargo run --release -p tallac-simulator -- replay {file} --trace");
+        }
+        None => print!("{text}"),
+    }
+    Ok(ExitCode::FAILURE)
+}
+
+fn replay(file: &PathBuf, trace: bool, timeline: Option<&Path>) -> Done {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let script = Script::read(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    match &script.mutant {
+        None => show(&script.plan, trace, timeline),
+        Some(name) => with_mutant(name, || show(&script.plan, trace, timeline)),
+    }
+}
+
+#[cfg(feature = "mutants")]
+fn with_mutant(name: &str, done: impl FnOnce() -> Done) -> Done {
+    let mutant = mutants::named(name).ok_or_else(|| format!("there is no mutant {name}"))?;
+    mutants::with(mutant, done)
+}
+
+#[cfg(not(feature = "mutants"))]
+fn with_mutant(name: &str, _: impl FnOnce() -> Done) -> Done {
+    Err(format!("the script is of the mutant {name}: build with --features mutants to replay it"))
+}
+
+/// Hunts mutants and prints a table.
+#[cfg(feature = "mutants")]
+fn hunt(seeds: u64, only: Option<&str>) -> Done {
+    let chosen = match only {
+        Some(name) => vec![mutants::named(name).ok_or_else(|| format!("there is no mutant {name}"))?],
+        None => tallac_core::mutants::Mutant::ALL.to_vec(),
+    };
+    // What panics is found, and told below.
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut all = true;
+    for mutant in chosen {
+        let began = Instant::now();
+        let caught: Option<(u64, String)> =
+            (0..seeds).find_map(|seed| Some((seed, mutants::caught(mutant, seed)?)));
+        let seconds = began.elapsed().as_secs_f64();
+        let hunting = mutants::hunting(mutant).name();
+        all &= caught.is_some();
+        match caught {
+            Some((seed, wrong)) => {
+                println!(
+                    "{:<24} {:>5} seeds {seconds:>6.1} s  {hunting:<8} {wrong:.90}",
+                    mutant.name(),
+                    seed + 1
+                );
+            }
+            None => println!("{:<24} lives after {seeds} seeds of {hunting}", mutant.name()),
+        }
+    }
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Several writers of one directory.
@@ -176,6 +189,10 @@ fn write_together(seeds: Range<u64>, spec: &Writers) -> ExitCode {
         if !written.wrong.is_empty() {
             bad += 1;
             println!("{written}");
+            let (next, hands) = (seed + 1, Hands::of(spec));
+            println!(
+                "repeat: cargo run --release -p tallac-simulator -- writers --seeds {seed}..{next}{hands}"
+            );
         }
         names += written.acknowledged;
         refused += written.refused;
@@ -190,12 +207,4 @@ fn write_together(seeds: Range<u64>, spec: &Writers) -> ExitCode {
     reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     reasons.iter().take(10).for_each(|(count, why)| println!("{count:>8} {why}"));
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn trace(seed: u64, profile: &Profile) -> ExitCode {
-    let plan = Plan::draw(seed, profile);
-    let outcome = run_plan(&plan, Some(Box::new(|line| println!("{line}"))));
-    println!("{outcome}");
-    println!("{}", outcome.hash.map_or("no hash".into(), |hash| hash.to_string()));
-    if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -9,10 +9,13 @@ mod side;
 
 use crate::NodeId;
 use crate::chance::Chance;
+use crate::form;
+use crate::record::{Record, Said, name_of};
 use crate::schedule::Schedule;
 use crate::world::Item;
 use bytes::Bytes;
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 use side::{Side, Stage};
 use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::machine::{CloseReason, ConnId, Event};
@@ -20,11 +23,14 @@ use tallac_core::nurl::Pin;
 use tallac_core::wire::Frame;
 
 /// What the network is like.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NetworkSettings {
     /// The one-way latency between two nodes lies below this; each pair has its own.
+    #[serde(with = "form::seconds")]
     pub latency_max: Duration,
     /// A parcel is late by up to this much more.
+    #[serde(with = "form::seconds")]
     pub jitter: Duration,
     /// One in this many parcels is late by up to a second; 0 for none.
     pub stragglers: u64,
@@ -131,6 +137,8 @@ pub(crate) struct Network {
     /// Connection attempts that a partition or a silent host holds up.
     calls: Vec<LinkId>,
     pub(crate) counts: NetworkCounts,
+    /// What was said, if somebody wants to know.
+    pub(crate) record: Option<Record>,
 }
 
 type Items = Schedule<Item>;
@@ -147,6 +155,7 @@ impl Network {
             blocked: BTreeSet::new(),
             calls: Vec::new(),
             counts: NetworkCounts::default(),
+            record: None,
         }
     }
 
@@ -217,6 +226,7 @@ impl Network {
         let link = self.links.get_mut(&id).expect("ends are of links");
         if link.side(end).queue(frame.pieces()) {
             link.side(end.other()).coming.push_back(frame.len());
+            link.side(end.other()).sent_at.push_back(items.now());
             self.pump(id, end, items);
         }
     }
@@ -418,6 +428,7 @@ impl Network {
     /// Hands arrived bytes to a side's decoder, as far as granted.
     fn drain(&mut self, id: LinkId, end: End, items: &mut Items) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        let from = link.side(end.other()).node;
         let side = link.side(end);
         if side.stage != Stage::Open {
             return;
@@ -428,6 +439,14 @@ impl Network {
         let over = side.fin && side.arrived.is_empty();
         for event in read.events {
             self.counts.partial += u64::from(matches!(event, Event::Partial { .. }));
+            if let Event::Frame { frame, .. } = &event {
+                let sent = side.sent_at.pop_front().unwrap_or_default();
+                if let Some(record) = &mut self.record
+                    && let Some(what) = name_of(frame)
+                {
+                    record.said(Said { from, to: side.node, sent, arrived: items.now(), what });
+                }
+            }
             items.after(Duration::ZERO, Item::event(side.node, side.life, event));
         }
         link.side(end.other()).on_line -= read.bytes;

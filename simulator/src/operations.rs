@@ -4,17 +4,20 @@
 //! that a download delivers is compared the moment it comes.
 
 use crate::chance::Chance;
+use crate::probes::{Counts, Probe};
 use crate::{NodeId, World};
 use bytes::Bytes;
 use core::ops::Range;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::capability::{Capability, ChkCap};
 use tallac_core::download::DownloadError;
 use tallac_core::identity::ServerId;
 use tallac_core::node::Node;
 use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
-use tallac_core::upload::{UploadError, UploadPlan, UploadStage, Uploaded};
+use tallac_core::peers::AskError;
+use tallac_core::task::{ServerTrouble, Trouble};
+use tallac_core::upload::{PlannedShare, UploadError, UploadPlan, UploadStage, Uploaded};
 
 /// Timers from here on belong to this module.
 const OWN_TIMERS: u64 = 1 << 63;
@@ -84,7 +87,7 @@ pub struct Operations {
     /// Whether it is looked up, at each acknowledgement, that what was promised is durable.
     pub looks_under_acks: bool,
     violations: Vec<String>,
-    counts: BTreeMap<&'static str, u64>,
+    counts: Counts,
     acks: u64,
 }
 
@@ -97,7 +100,7 @@ impl Operations {
             files: Vec::new(),
             looks_under_acks: true,
             violations: Vec::new(),
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
             acks: 0,
         }
     }
@@ -164,7 +167,8 @@ impl Operations {
         let Some(operation) = self.operations.get(&id.0).filter(|operation| operation.ended.is_none()) else {
             return;
         };
-        let kind = if matches!(operation.kind, Kind::Put(_)) { "cancelled puts" } else { "cancelled gets" };
+        let kind =
+            if matches!(operation.kind, Kind::Put(_)) { Probe::PutsCancelled } else { Probe::GetsCancelled };
         world.command(operation.node, Command::Cancel { id });
         self.count(kind);
         self.end(id, Ended::Cancelled);
@@ -230,12 +234,26 @@ impl Operations {
     }
 
     /// How often what happened.
-    pub fn counts(&self) -> &BTreeMap<&'static str, u64> {
+    pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    pub(crate) fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    pub(crate) fn count(&mut self, what: Probe) {
+        self.counts.add(what, 1);
+    }
+
+    fn count_trouble(&mut self, trouble: &[ServerTrouble]) {
+        for ServerTrouble { trouble, .. } in trouble {
+            match trouble {
+                Trouble::NoSpace => self.count(Probe::PutsFullServer),
+                Trouble::BadShare { .. } => self.count(Probe::PutsBadShare),
+                Trouble::Ask(AskError::Silent(_)) => self.count(Probe::PutsSilentServer),
+                Trouble::NoShares
+                | Trouble::BadMutableShare { .. }
+                | Trouble::Ask(_)
+                | Trouble::Nonsense(_) => {}
+            }
+        }
     }
 
     fn begin(&mut self, world: &World<Node>, node: NodeId, kind: Kind) -> OperationId {
@@ -365,11 +383,11 @@ impl Operations {
                     if get.received != get.expected.len() {
                         self.violations.push(format!("{id:?} ends well with bytes missing"));
                     }
-                    self.count("gets that succeeded");
+                    self.count(Probe::GetsDone);
                     self.end(id, Ended::Read);
                 }
                 Err(error) => {
-                    self.count("gets that failed");
+                    self.count(Probe::GetsFailed);
                     self.end(id, Ended::NotRead(error));
                 }
             },
@@ -391,22 +409,31 @@ impl Operations {
         let uploaded = match result {
             Ok(uploaded) => uploaded,
             Err(error) => {
-                self.count("puts that failed");
+                self.count(Probe::PutsFailed);
+                if let UploadError::Unhappy { trouble, .. } = &*error {
+                    self.count_trouble(trouble);
+                }
                 return self.end(id, Ended::NotStored(error));
             }
         };
         let (content, planned) = (put.content.clone(), put.plan.take());
         self.acks += 1;
-        self.count("puts that succeeded");
+        self.count(Probe::PutsDone);
+        self.count_trouble(&uploaded.trouble);
         if let Some(plan) = &uploaded.plan {
             if planned.is_some_and(|planned| planned.shares != plan.shares) {
-                self.count("puts whose shares went elsewhere than planned");
+                self.count(Probe::PutsElsewhere);
             }
             if plan.shares.iter().any(|share| share.already_there) {
-                self.count("puts that found shares in place");
+                self.count(Probe::PutsInPlace);
             }
             if !uploaded.trouble.is_empty() {
-                self.count("puts that succeeded in spite of trouble");
+                self.count(Probe::PutsInSpite);
+            }
+            let truly = happiness(&plan.shares);
+            if plan.happiness != truly {
+                let text = format!("{id:?} claims a happiness of {}, which is {truly}", plan.happiness);
+                self.violations.push(text);
             }
             if plan.happiness < plan.happy {
                 self.violations.push(format!("{id:?} is acknowledged below the happiness it wants"));
@@ -426,4 +453,32 @@ impl Operations {
         self.files.push(StoredFile { cap: uploaded.cap.clone(), content });
         self.end(id, Ended::Stored(uploaded));
     }
+}
+
+/// How many servers can be given a share of their own of those they hold: counted apart from the core.
+fn happiness(shares: &[PlannedShare]) -> usize {
+    let mut held: BTreeMap<ServerId, Vec<u16>> = BTreeMap::new();
+    shares.iter().for_each(|planned| held.entry(planned.server).or_default().push(planned.share));
+    let mut owner: BTreeMap<u16, ServerId> = BTreeMap::new();
+    fn find(
+        server: ServerId,
+        held: &BTreeMap<ServerId, Vec<u16>>,
+        owner: &mut BTreeMap<u16, ServerId>,
+        tried: &mut BTreeSet<u16>,
+    ) -> bool {
+        held[&server].iter().any(|share| {
+            if !tried.insert(*share) {
+                return false;
+            }
+            let is_free = match owner.get(share).copied() {
+                Some(other) => find(other, held, owner, tried),
+                None => true,
+            };
+            if is_free {
+                owner.insert(*share, server);
+            }
+            is_free
+        })
+    }
+    held.keys().filter(|server| find(**server, &held, &mut owner, &mut BTreeSet::new())).count()
 }

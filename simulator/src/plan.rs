@@ -3,13 +3,16 @@
 
 use crate::chance::Chance;
 use crate::disk::{DiskSettings, Lie};
+use crate::form::{self, KeyChoiceForm};
+use crate::slots::{self, SlotFault};
 use crate::{Crash, GridSpec, NetworkSettings};
 use core::time::Duration;
+use serde::{Deserialize, Serialize};
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
 
 /// Which node a step is about.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Who {
     /// An introducer.
     Introducer(u16),
@@ -20,7 +23,7 @@ pub enum Who {
 }
 
 /// One thing to do.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Step {
     /// A client puts a file; `seed` and `len` are its content.
     Put {
@@ -31,6 +34,7 @@ pub enum Step {
         /// The content's length in bytes.
         len: u64,
         /// How the key comes about.
+        #[serde(with = "KeyChoiceForm")]
         key: KeyChoice,
         /// The length is announced.
         tell_len: bool,
@@ -58,16 +62,19 @@ pub enum Step {
         /// How.
         how: Crash,
         /// How long it is down.
+        #[serde(with = "form::seconds")]
         down: Duration,
     },
     /// All servers lose power at once, and come back.
     Blackout {
         /// How long they are down.
+        #[serde(with = "form::seconds")]
         down: Duration,
     },
     /// All servers lose power at the instant of the next acknowledged upload.
     BlackoutAtAck {
         /// How long they are down.
+        #[serde(with = "form::seconds")]
         down: Duration,
     },
     /// A node stands still for a while.
@@ -75,6 +82,7 @@ pub enum Step {
         /// Which.
         who: Who,
         /// How long.
+        #[serde(with = "form::seconds")]
         pause: Duration,
     },
     /// Some connections break.
@@ -91,6 +99,7 @@ pub enum Step {
         /// Only one direction is cut.
         one_way: bool,
         /// How long.
+        #[serde(with = "form::seconds")]
         pause: Duration,
     },
     /// A server's disk is slow for a while.
@@ -100,15 +109,17 @@ pub enum Step {
         /// How many times as long everything takes.
         factor: u32,
         /// How long.
+        #[serde(with = "form::seconds")]
         pause: Duration,
     },
-    /// A server's disk has room for only this many more bytes for a while.
-    FullDisk {
-        /// Which server.
-        server: u16,
+    /// The disks of some servers have room for only this many more bytes for a while.
+    FullDisks {
+        /// Chooses the servers, a bit each.
+        sides: u64,
         /// Bytes left.
         room: u64,
         /// How long.
+        #[serde(with = "form::seconds")]
         pause: Duration,
     },
     /// A node's date jumps.
@@ -126,14 +137,19 @@ pub enum Step {
 }
 
 /// A run: a grid and what happens to it.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The seed of all that is not written here: latencies, keys, which block is torn.
     pub seed: u64,
     /// The grid.
     pub grid: GridSpec,
     /// What happens, by time.
+    #[serde(with = "form::timed")]
     pub steps: Vec<(Duration, Step)>,
+    /// What goes wrong in the small world in which slots are changed by hand, by time.
+    #[serde(with = "form::timed")]
+    pub slot_faults: Vec<(Duration, SlotFault)>,
     /// Whether each acknowledgement is checked against the disks as it is given.
     pub looks_under_acks: bool,
 }
@@ -151,6 +167,8 @@ pub struct Profile {
     pub crashes: u64,
     /// Other faults.
     pub faults: u64,
+    /// One in this many puts is of the same content as others.
+    pub repeats: u64,
     /// How disks lie.
     pub lie: Lie,
     /// Whether each acknowledgement is checked against the disks as it is given.
@@ -166,6 +184,7 @@ impl Default for Profile {
             operations: 24,
             crashes: 4,
             faults: 6,
+            repeats: 6,
             lie: Lie::None,
             looks_under_acks: true,
         }
@@ -221,7 +240,47 @@ impl Plan {
             steps.push((at, draw_fault(&mut chance, profile)));
         }
         steps.sort_by_key(|(at, _)| *at);
-        Plan { seed, grid, steps, looks_under_acks: profile.looks_under_acks }
+        let slot_faults = slots::draw(&mut Chance::named(seed, "slots"));
+        Plan { seed, grid, steps, slot_faults, looks_under_acks: profile.looks_under_acks }
+    }
+}
+
+/// The most nodes of a kind, and bytes of a file, that a script may ask for.
+const NODES_MAX: u16 = 10_000;
+const LEN_MAX: u64 = 1 << 30;
+
+impl Plan {
+    /// Whether its steps are of nodes that the grid has.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let GridSpec { introducers, servers, clients, .. } = self.grid;
+        if [introducers, servers, clients].iter().any(|count| !(1..=NODES_MAX).contains(count)) {
+            return Err(format!("a grid has introducers, servers and clients, up to {NODES_MAX} of each"));
+        }
+        for (at, step) in &self.steps {
+            let is_there = match step {
+                Step::Put { client, len, .. } => *client < clients && *len <= LEN_MAX,
+                Step::Get { client, .. } | Step::Cancel { client, .. } => *client < clients,
+                Step::Crash { who, .. } | Step::Pause { who, .. } | Step::Skew { who, .. } => match who {
+                    Who::Introducer(number) => *number < introducers,
+                    Who::Server(number) => *number < servers,
+                    Who::Client(number) => *number < clients,
+                },
+                Step::SlowDisk { server, .. } => *server < servers,
+                Step::Blackout { .. }
+                | Step::BlackoutAtAck { .. }
+                | Step::Break { .. }
+                | Step::Partition { .. }
+                | Step::FullDisks { .. }
+                | Step::Rot { .. } => true,
+            };
+            if !is_there {
+                return Err(format!("there is no such node, or it is too much: at {at:?}, {step:?}"));
+            }
+        }
+        match self.slot_faults.iter().find(|(_, fault)| !fault.is_of_a_server()) {
+            Some((at, fault)) => Err(format!("there is no such server: at {at:?}, {fault:?}")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -276,7 +335,7 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
     let len = len.min(150 * segment);
     let key = if chance.one_in(3) { KeyChoice::Random } else { KeyChoice::Convergent };
     // Sometimes what was put before is put again.
-    let seed = if chance.one_in(6) { 1 } else { chance.draw() };
+    let seed = if chance.one_in(profile.repeats.max(1)) { 1 } else { chance.draw() };
     let len = if seed == 1 { 30_000 } else { len };
     Step::Put { client, seed, len, key, tell_len: !chance.one_in(3) }
 }
@@ -298,7 +357,10 @@ fn draw_fault(chance: &mut Chance, profile: &Profile) -> Step {
         3 => Step::Pause { who: Who::Server(server), pause },
         4 => Step::Partition { sides: chance.draw() & chance.draw(), one_way: chance.one_in(3), pause },
         5 => Step::SlowDisk { server, factor: 1 + chance.below(200) as u32, pause },
-        6 => Step::FullDisk { server, room: chance.below(100_000), pause },
+        6 => {
+            let room_max = *chance.pick(&[500, 5_000, 100_000]);
+            Step::FullDisks { sides: chance.draw(), room: chance.below(room_max), pause }
+        }
         7 => Step::Skew { who: draw_who(chance, profile), seconds: chance.below(200_000) as i64 - 100_000 },
         _ => Step::Rot { pick: chance.draw() },
     }

@@ -7,6 +7,8 @@
 mod storm;
 
 use crate::plan::{Plan, Profile};
+use crate::probes::Counts;
+use crate::record::{MarkKind, Record};
 use crate::trace::TraceHash;
 use crate::{Ended, Grid, NodeId, StoredFile, slots};
 use core::any::Any;
@@ -19,6 +21,8 @@ use std::rc::Rc;
 use storm::Storm;
 use tallac_core::disk::StorePath;
 use tallac_core::limits::INCOMING_IDLE_MAX;
+use tallac_core::storage::container::LEASE_LEN;
+use tallac_core::storage_index::StorageIndex;
 
 /// How long operations may take once everything is healed.
 const CALM: Duration = Duration::from_secs(15 * 60);
@@ -43,7 +47,9 @@ pub struct Outcome {
     /// Those that went down while they worked on an operation.
     pub crashes_in_flight: u64,
     /// How often what rare thing happened.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: Counts,
+    /// The history of the grid, then that of the slots' world, if they were asked for.
+    pub records: Vec<Record>,
 }
 
 impl Outcome {
@@ -60,9 +66,8 @@ impl fmt::Display for Outcome {
         match self.wrong.as_slice() {
             [] => write!(f, "good, {} operations, {} crashes", self.operations, self.crashes),
             wrong => {
-                writeln!(f, "{} things wrong", wrong.len())?;
-                wrong.iter().take(10).try_for_each(|what| writeln!(f, "  {what}"))?;
-                write!(f, "repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}")
+                write!(f, "{} things wrong", wrong.len())?;
+                wrong.iter().take(10).try_for_each(|what| write!(f, "\n  {what}"))
             }
         }
     }
@@ -70,13 +75,27 @@ impl fmt::Display for Outcome {
 
 /// Draws the run of a seed and runs it.
 pub fn run_seed(seed: u64, profile: &Profile) -> Outcome {
-    run_plan(&Plan::draw(seed, profile), None)
+    run_plan(&Plan::draw(seed, profile))
 }
 
-/// Runs a plan. `lines` gets the readable trace.
-pub fn run_plan(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Outcome {
+/// Who watches a run.
+#[derive(Default)]
+pub struct Watch {
+    /// Gets the readable trace.
+    pub lines: Option<Box<dyn FnMut(String)>>,
+    /// Whether [`Outcome::records`] are wanted.
+    pub records: bool,
+}
+
+/// Runs a plan.
+pub fn run_plan(plan: &Plan) -> Outcome {
+    watch_plan(plan, Watch::default())
+}
+
+/// Runs a plan while somebody watches, which changes nothing.
+pub fn watch_plan(plan: &Plan, watch: Watch) -> Outcome {
     let mut run = Run::new(plan);
-    let lines = lines.map(|lines| Rc::new(RefCell::new(lines)));
+    let lines = watch.lines.map(|lines| Rc::new(RefCell::new(lines)));
     // Both worlds tell the same listener, one after the other.
     let listener = || -> Option<Box<dyn FnMut(String)>> {
         let lines = lines.clone()?;
@@ -85,18 +104,27 @@ pub fn run_plan(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Outcome {
     if let Some(lines) = listener() {
         run.grid.world.trace().tell(lines);
     }
+    if watch.records {
+        run.grid.world.keep_record();
+    }
     // A panic is a finding like any other: caught with the time at which it struck.
     let whole = panic::catch_unwind(AssertUnwindSafe(|| run.whole(plan)));
+    let panicked = whole.err().map(|payload| {
+        let what = format!("panic at {:?}: {}", run.grid.world.now(), said(&*payload));
+        run.grid.world.remark(MarkKind::Wrong, None, || what.clone());
+        what
+    });
     let mut outcome = run.outcome(plan);
-    if let Err(payload) = whole {
-        outcome.wrong.insert(0, format!("panic at {:?}: {}", run.grid.world.now(), said(&*payload)));
+    if let Some(what) = panicked {
+        outcome.wrong.insert(0, what);
         outcome.hash = None;
     }
-    match panic::catch_unwind(AssertUnwindSafe(|| slots::run(plan, listener()))) {
+    match panic::catch_unwind(AssertUnwindSafe(|| slots::run(plan, listener(), watch.records))) {
         Ok(slots) => {
             outcome.wrong.extend(slots.wrong);
-            outcome.counts.extend(slots.counts);
+            outcome.counts.merge(&slots.counts);
             outcome.hash = outcome.hash.map(|hash| hash.and(slots.hash));
+            outcome.records.extend(slots.record);
         }
         Err(payload) => {
             outcome.wrong.push(format!("panic while slots are changed: {}", said(&*payload)));
@@ -107,7 +135,7 @@ pub fn run_plan(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Outcome {
 }
 
 /// What a panic said.
-fn said(payload: &(dyn Any + Send)) -> &str {
+pub(crate) fn said(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or(payload.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
@@ -131,12 +159,18 @@ impl Run {
         self.storm.heal(&mut self.grid);
         if !self.grid.finish_operations(CALM) {
             for line in self.grid.operations.list_under_way() {
-                self.wrong.push(format!("hangs: {line}"));
+                self.found(format!("hangs: {line}"));
             }
             return;
         }
         self.read_back();
         self.nothing_left_behind();
+    }
+
+    /// Something is wrong.
+    fn found(&mut self, wrong: String) {
+        self.grid.world.remark(MarkKind::Wrong, None, || wrong.clone());
+        self.wrong.push(wrong);
     }
 
     /// Every acknowledged file is there, whole and right.
@@ -150,12 +184,13 @@ impl Run {
         }
         if !self.grid.finish_operations(CALM) {
             for line in self.grid.operations.list_under_way() {
-                self.wrong.push(format!("hangs while reading back: {line}"));
+                self.found(format!("hangs while reading back: {line}"));
             }
         }
         for get in gets {
             if let Some(Ended::NotRead(error)) = self.grid.operations.ended(get) {
-                self.wrong.push(format!("lost: a file that was acknowledged cannot be read: {error}"));
+                let text = format!("lost: a file that was acknowledged cannot be read: {error}");
+                self.found(text);
             }
         }
     }
@@ -163,7 +198,7 @@ impl Run {
     /// No operation, no promise and no spool is left; whole shares are of files that were
     /// acknowledged, or nearly.
     fn nothing_left_behind(&mut self) {
-        let grid = &mut self.grid;
+        let (grid, mut found) = (&mut self.grid, Vec::new());
         let later = grid.world.now() + INCOMING_IDLE_MAX + Duration::from_secs(120);
         // What the storm left to be done is done already.
         while grid.run_until(later).is_some() {}
@@ -174,53 +209,42 @@ impl Run {
             let date = grid.world.clock(node).unix;
             let status = grid.world.machine(node).expect("all were started").status(0, date);
             if status.operations != (0, 0) {
-                self.wrong.push(format!("{node:?} still has operations: {:?}", status.operations));
+                found.push(format!("{node:?} still has operations: {:?}", status.operations));
             }
             if let Some(storage) = status.storage
                 && (storage.shares_in_progress, storage.bytes_promised) != (0, 0)
             {
-                self.wrong.push(format!("{node:?} still promises space: {storage:?}"));
+                found.push(format!("{node:?} still promises space: {storage:?}"));
             }
             for (path, len) in grid.world.disk(node).list() {
                 match path {
                     StorePath::Share(index, _) if !known.contains(index) => drop(orphans.insert(*index)),
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
-                        self.wrong.push(format!("{node:?} keeps {path:?} of {len} bytes"));
+                        found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
                     }
                     _ => {}
                 }
             }
         }
+        found.extend(shared_leases(grid));
+        let torn = grid.world.damage().shares_torn;
+        if grid.operations.looks_under_acks && torn > 0 {
+            found.push(format!("torn: {torn} shares had their final names and not all of their data"));
+        }
         let half_closed = grid.operations.half_closed();
         if orphans.len() > half_closed {
             let text = format!("{} files are whole and were never closed: {orphans:?}", orphans.len());
-            self.wrong.push(format!("{text} ({half_closed} uploads were given up while they closed)"));
+            found.push(format!("{text} ({half_closed} uploads were given up while they closed)"));
         }
+        found.into_iter().for_each(|wrong| self.found(wrong));
     }
 
     fn outcome(&mut self, plan: &Plan) -> Outcome {
         let mut wrong = core::mem::take(&mut self.wrong);
         wrong.extend(self.grid.operations.violations().iter().cloned());
         let mut counts = self.grid.operations.counts().clone();
-        let network = self.grid.world.network_counts();
-        let damage = self.grid.world.damage();
-        for (what, count) in [
-            ("connections asked for", network.connects),
-            ("connections declined", network.declined),
-            ("connections broken", network.broken),
-            ("parcels held back by partitions", network.held),
-            ("reads that waited for a grant", network.ungranted),
-            ("frames in parts", network.partial),
-            ("bytes through the network", network.bytes),
-            ("blocks lost in power cuts", damage.blocks_lost),
-            ("blocks torn in power cuts", damage.blocks_torn),
-            ("names lost in power cuts", damage.names_lost),
-        ] {
-            counts.insert(what, count);
-        }
-        for (what, count) in &self.storm.counts {
-            *counts.entry(what).or_default() += count;
-        }
+        counts.merge(&self.grid.world.counts());
+        counts.merge(&self.storm.counts);
         let trace = self.grid.world.trace();
         let (hash, entries) = (Some(trace.hash()), trace.entries());
         Outcome {
@@ -233,6 +257,32 @@ impl Run {
             crashes: self.storm.crashes,
             crashes_in_flight: self.storm.crashes_in_flight,
             counts,
+            records: self.grid.world.take_record().into_iter().collect(),
         }
     }
+}
+
+/// Lease secrets of one file that are of use at more than one server.
+fn shared_leases(grid: &mut Grid) -> Option<String> {
+    let mut owners: BTreeMap<(StorageIndex, Vec<u8>), NodeId> = BTreeMap::new();
+    for node in grid.servers.clone() {
+        let disk = grid.world.disk(node);
+        for (path, _) in disk.list() {
+            let StorePath::Share(index, _) = path else { continue };
+            let content = disk.content(path).expect("it is listed");
+            // The first lease of an immutable share: its owner, then the secret that renews it.
+            let ([0, 0, 0, 2], rest) = content.split_first_chunk::<4>().unwrap_or((&[0; 4], &[])) else {
+                continue;
+            };
+            let leases =
+                rest.get(4..8).and_then(|field| field.first_chunk()).copied().map_or(0, u32::from_be_bytes);
+            let first = (content.len() as u64).saturating_sub(u64::from(leases) * LEASE_LEN) as usize + 4;
+            let Some(secret) = content.get(first..first + 32) else { continue };
+            let owner = *owners.entry((*index, secret.to_vec())).or_insert(node);
+            if owner != node {
+                return Some(format!("secrets: {owner:?} can renew the leases that {node:?} has of a file"));
+            }
+        }
+    }
+    None
 }

@@ -8,12 +8,15 @@ mod writer;
 
 use crate::chance::Chance;
 use crate::disk::{Disk, DiskSettings};
+use crate::form;
 use crate::grid::{Identity, Role};
 use crate::plan::Plan;
+use crate::probes::{Counts, Probe};
+use crate::record::{MarkKind, Record};
 use crate::trace::TraceHash;
 use crate::{Birth, Crash, NodeId, NodeSetup, World};
 use core::time::Duration;
-use std::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 use tallac_core::disk::StorePath;
 use tallac_core::machine::{Action, Event, Machine};
 use tallac_core::node::{Node, NodeConfig};
@@ -21,11 +24,71 @@ use tallac_core::operation::Command;
 use tallac_core::time::{Instant, Now};
 use writer::Writer;
 
-const SERVERS: u64 = 3;
+const SERVERS: u16 = 3;
 /// Things that go wrong.
-const FAULTS: u64 = 16;
+const FAULTS: usize = 16;
+/// How long writers go on after the last fault.
+const AFTER: Duration = Duration::from_secs(5);
 /// How long a writer may take to look at its slot once everything is healed.
 const CALM: Duration = Duration::from_secs(5 * 60);
+
+/// Something that goes wrong in this world.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub enum SlotFault {
+    /// A server goes down and comes back.
+    Crash {
+        /// Which of the three.
+        server: u16,
+        /// How.
+        how: Crash,
+        /// How long it is down.
+        #[serde(with = "form::seconds")]
+        down: Duration,
+    },
+    /// A connection breaks.
+    Break {
+        /// Chooses among them.
+        pick: u64,
+    },
+    /// A server's disk is slow from now on.
+    SlowDisk {
+        /// Which of the three.
+        server: u16,
+        /// How many times as long everything takes.
+        factor: u32,
+    },
+}
+
+impl SlotFault {
+    pub(crate) fn is_of_a_server(&self) -> bool {
+        match self {
+            SlotFault::Crash { server, .. } | SlotFault::SlowDisk { server, .. } => *server < SERVERS,
+            SlotFault::Break { .. } => true,
+        }
+    }
+}
+
+/// Draws what goes wrong, and when. While a server is down nothing else does.
+pub(crate) fn draw(chance: &mut Chance) -> Vec<(Duration, SlotFault)> {
+    let mut at = Duration::ZERO;
+    let mut fault = || {
+        at += chance.duration(Duration::from_millis(200)..Duration::from_secs(4));
+        let began = at;
+        let server = chance.below(SERVERS.into()) as u16;
+        let fault = match chance.below(8) {
+            0..=4 => {
+                let how = if chance.one_in(4) { Crash::Kill } else { Crash::PowerCut };
+                let down = chance.duration(Duration::from_millis(50)..Duration::from_secs(3));
+                at += down;
+                SlotFault::Crash { server, how, down }
+            }
+            5 | 6 => SlotFault::Break { pick: chance.draw() },
+            _ => SlotFault::SlowDisk { server, factor: 1 + chance.below(50) as u32 },
+        };
+        (began, fault)
+    };
+    core::iter::repeat_with(&mut fault).take(FAULTS).collect()
+}
 
 /// What lives in this world.
 enum Party {
@@ -62,25 +125,29 @@ impl Machine for Party {
 /// What came of it.
 pub(crate) struct Slots {
     pub(crate) wrong: Vec<String>,
-    pub(crate) counts: BTreeMap<&'static str, u64>,
+    pub(crate) counts: Counts,
     pub(crate) hash: TraceHash,
+    /// If it was asked for.
+    pub(crate) record: Option<Record>,
 }
 
 /// Changes slots over the network and disks of a plan, in a storm that is drawn from its seed. `lines`
 /// gets the readable trace.
-pub(crate) fn run(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>) -> Slots {
+pub(crate) fn run(plan: &Plan, lines: Option<Box<dyn FnMut(String)>>, records: bool) -> Slots {
     let mut storm = Storm::new(plan);
+    if records {
+        storm.world.keep_record();
+    }
     if let Some(lines) = lines {
         storm.world.trace().tell(lines);
     }
     storm.world.nodes().for_each(|node| storm.world.start(node));
-    storm.blow();
+    storm.blow(&plan.slot_faults);
     storm.calm();
     storm.judge()
 }
 
 struct Storm {
-    chance: Chance,
     world: World<Party>,
     servers: Vec<NodeId>,
     writers: Vec<NodeId>,
@@ -114,7 +181,7 @@ impl Storm {
                 make: Box::new(move |_| Party::Writer(Writer::new(service.clone(), slot.clone()).into())),
             }));
         }
-        Storm { chance: Chance::named(seed, "slots"), world, servers, writers }
+        Storm { world, servers, writers }
     }
 
     fn until(&mut self, at: Duration) {
@@ -124,26 +191,25 @@ impl Storm {
         self.world.pass(at);
     }
 
-    fn blow(&mut self) {
-        for _ in 0..FAULTS {
-            let pause = self.chance.duration(Duration::from_millis(200)..Duration::from_secs(4));
-            self.until(self.world.now() + pause);
-            let server = *self.chance.pick(&self.servers);
-            match self.chance.below(8) {
-                0..=4 => {
-                    let how = if self.chance.one_in(4) { Crash::Kill } else { Crash::PowerCut };
-                    self.world.crash(server, how);
-                    let down = self.chance.duration(Duration::from_millis(50)..Duration::from_secs(3));
-                    self.until(self.world.now() + down);
+    fn blow(&mut self, faults: &[(Duration, SlotFault)]) {
+        for (at, fault) in faults {
+            self.until(*at);
+            self.world.remark(MarkKind::Fault, None, || format!("{fault:?}"));
+            match fault {
+                SlotFault::Crash { server, how, down } => {
+                    let server = self.servers[usize::from(*server)];
+                    self.world.crash(server, *how);
+                    self.until(self.world.now() + *down);
                     self.world.start(server);
                 }
-                5 | 6 => drop(self.world.break_connection(self.chance.draw())),
-                _ => {
-                    let factor = 1 + self.chance.below(50) as u32;
-                    self.world.slow_disk(server, factor);
+                SlotFault::Break { pick } => drop(self.world.break_connection(*pick)),
+                SlotFault::SlowDisk { server, factor } => {
+                    self.world.slow_disk(self.servers[usize::from(*server)], *factor);
                 }
             }
         }
+        // Time for the last fault to be felt.
+        self.until(self.world.now() + AFTER);
     }
 
     /// Heals everything; slots that the disk's failures have shut open with the next start.
@@ -168,16 +234,14 @@ impl Storm {
 
     fn judge(mut self) -> Slots {
         let mut wrong = Vec::new();
-        let mut counts = BTreeMap::new();
+        let mut counts = Counts::default();
         for writer in &self.writers {
             let writer = self.writer(*writer);
             wrong.extend(writer.violations.iter().cloned());
             if !writer.has_finished() {
                 wrong.push(format!("hangs: a slot cannot be read: {writer:?}"));
             }
-            for (what, count) in &writer.counts {
-                *counts.entry(*what).or_default() += count;
-            }
+            counts.merge(&writer.counts);
         }
         for server in &self.servers {
             for (path, len) in self.world.disk(*server).list() {
@@ -189,11 +253,14 @@ impl Storm {
             if let Some(Party::Server(node)) = self.world.machine(*server)
                 && let Some(storage) = node.status(0, date).storage
             {
-                *counts.entry("slot changes completed by the last start").or_default() +=
-                    storage.slot_writes_completed;
+                counts.add(Probe::SlotsRedone, storage.slot_writes_completed);
             }
         }
-        Slots { wrong, counts, hash: self.world.trace().hash() }
+        for what in &wrong {
+            self.world.remark(MarkKind::Wrong, None, || what.clone());
+        }
+        counts.merge(&self.world.counts());
+        Slots { wrong, counts, hash: self.world.trace().hash(), record: self.world.take_record() }
     }
 
     fn writer(&self, node: NodeId) -> &Writer {
@@ -212,21 +279,19 @@ mod tests {
 
     #[test]
     fn slots_are_changed_and_cut_off_and_never_mixed() {
-        let mut counts = BTreeMap::new();
+        let mut counts = Counts::default();
         for seed in 0..15 {
-            let slots = run(&Plan::draw(seed, &Profile::default()), None);
+            let slots = run(&Plan::draw(seed, &Profile::default()), None, false);
             assert!(slots.wrong.is_empty(), "seed {seed}: {:?}", slots.wrong);
-            for (what, count) in slots.counts {
-                *counts.entry(what).or_insert(0) += count;
-            }
+            counts.merge(&slots.counts);
         }
         for (what, least) in [
-            ("slot writes acknowledged", 1_000),
-            ("slot writes cut off", 50),
-            ("slots changed by a write that was cut off", 15),
-            ("slots seen as acknowledged", 100),
+            (Probe::SlotWrites, 1_000),
+            (Probe::SlotWritesCutOff, 50),
+            (Probe::SlotsAsCutOff, 15),
+            (Probe::SlotsAsAcknowledged, 100),
         ] {
-            assert!(counts[what] >= least, "{what}: {counts:?}");
+            assert!(counts.of(what) >= least, "{what:?}: {counts:?}");
         }
     }
 
@@ -235,7 +300,7 @@ mod tests {
         for lie in [Lie::NoSync, Lie::NoContentSync, Lie::NoNameSync, Lie::Late] {
             let profile = Profile { lie, ..Profile::default() };
             let lost = |seed| {
-                let slots = run(&Plan::draw(seed, &profile), None);
+                let slots = run(&Plan::draw(seed, &profile), None, false);
                 slots.wrong.iter().any(|wrong| wrong.starts_with("lost"))
             };
             assert!((0..15).any(lost), "{lie:?} passes for fifteen seeds");

@@ -4,12 +4,15 @@ mod drive;
 mod node;
 
 use crate::chance::Chance;
-use crate::disk::{Damage, Disk};
+use crate::disk::{Damage, Disk, Refused};
 use crate::network::{End, LinkId, Network, NetworkCounts, NetworkSettings, Parcel};
+use crate::probes::{Counts, Probe};
+use crate::record::{Mark, MarkKind, Record};
 use crate::schedule::Schedule;
 use crate::trace::Trace;
 use core::time::Duration;
 use node::{DiskRun, Node};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use tallac_core::disk::DiskStep;
 use tallac_core::job::{Job, JobOutput};
@@ -46,7 +49,7 @@ pub struct NodeSetup<M> {
 }
 
 /// How a node goes down.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Crash {
     /// The program is killed: the system closes its connections and keeps what it wrote.
     Kill,
@@ -102,6 +105,10 @@ pub struct World<M> {
     executor: Executor,
     reports: VecDeque<(NodeId, Report)>,
     damage: Damage,
+    cuts_within_action: u64,
+    cuts_before_name_sync: u64,
+    /// Marks, if a record is kept. The network has what was said.
+    marks: Option<Vec<Mark>>,
 }
 
 impl<M: Machine<Event = Event, Action = Action>> World<M> {
@@ -118,6 +125,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             executor: Box::new(|job| tallac_core::job::run(job, &SoftRsa)),
             reports: VecDeque::new(),
             damage: Damage::default(),
+            cuts_within_action: 0,
+            cuts_before_name_sync: 0,
+            marks: None,
         }
     }
 
@@ -129,6 +139,20 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     /// The record of all that happened.
     pub fn trace(&mut self) -> &mut Trace {
         &mut self.trace
+    }
+
+    /// Keeps a record of what happens from now on.
+    pub fn keep_record(&mut self) {
+        self.marks = Some(Vec::new());
+        self.network.record = Some(Record::default());
+    }
+
+    /// The record, if one was kept; it ends here.
+    pub fn take_record(&mut self) -> Option<Record> {
+        let mut record = self.network.record.take()?;
+        record.marks = self.marks.take().unwrap_or_default();
+        record.names = self.nodes.iter().map(|node| node.name.clone()).collect();
+        Some(record)
     }
 
     /// The time since the world began.
@@ -189,6 +213,37 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         self.node_mut(node).disk_factor = factor.max(1);
     }
 
+    /// How often what rare thing happened in it.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        let NetworkCounts { connects, declined, broken, held, ungranted, partial, bytes } =
+            self.network.counts;
+        let Damage { blocks_lost, blocks_torn, names_lost, shares_torn: _ } = self.damage;
+        for (probe, times) in [
+            (Probe::Connects, connects),
+            (Probe::Declined, declined),
+            (Probe::Broken, broken),
+            (Probe::Held, held),
+            (Probe::Ungranted, ungranted),
+            (Probe::InParts, partial),
+            (Probe::NetworkBytes, bytes),
+            (Probe::BlocksLost, blocks_lost),
+            (Probe::BlocksTorn, blocks_torn),
+            (Probe::NamesLost, names_lost),
+            (Probe::CutsWithinAction, self.cuts_within_action),
+            (Probe::CutsBeforeNameSync, self.cuts_before_name_sync),
+        ] {
+            counts.add(probe, times);
+        }
+        for node in &self.nodes {
+            let Refused { syncs, writes, full } = node.disk.refused();
+            counts.add(Probe::SyncsFailed, syncs);
+            counts.add(Probe::WritesFailed, writes);
+            counts.add(Probe::WritesFull, full);
+        }
+        counts
+    }
+
     /// What the network did.
     pub fn network_counts(&self) -> NetworkCounts {
         self.network.counts
@@ -230,7 +285,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         if self.is_up(node) {
             return;
         }
-        self.remark(|| format!("start {node:?}"));
+        self.remark(MarkKind::Up, Some(node), || format!("start {node:?}"));
         let now = self.now();
         self.node_mut(node).start(now);
         self.network.back(node, &mut self.items);
@@ -239,31 +294,46 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Ends a node without asking it.
     pub fn crash(&mut self, node: NodeId, crash: Crash) {
+        if crash == Crash::PowerCut {
+            self.note_cut(node);
+        }
         if self.node_mut(node).stop().is_none() {
             return;
         }
-        self.remark(|| format!("crash {node:?} ({crash:?})"));
+        self.remark(MarkKind::Down, Some(node), || format!("crash {node:?} ({crash:?})"));
         let told = crash == Crash::Kill;
         self.node_mut(node).silent = !told;
         self.network.died(node, told, &mut self.items);
         if crash == Crash::PowerCut {
-            let Damage { blocks_lost, blocks_torn, names_lost } = self.node_mut(node).disk.power_cut();
+            let Damage { blocks_lost, blocks_torn, names_lost, shares_torn } =
+                self.node_mut(node).disk.power_cut();
+            self.damage.shares_torn += shares_torn;
             self.damage.blocks_lost += blocks_lost;
             self.damage.blocks_torn += blocks_torn;
             self.damage.names_lost += names_lost;
         }
     }
 
+    /// Looks how far a node's disk actions are when its power fails.
+    fn note_cut(&mut self, node: NodeId) {
+        let runs = self.node(node).disk_runs.values().filter(|run| run.done > 0);
+        let cut: Vec<bool> =
+            runs.filter_map(|run| Some(matches!(run.steps.front()?, DiskStep::SyncName(_)))).collect();
+        self.cuts_within_action += cut.len() as u64;
+        self.cuts_before_name_sync += cut.iter().filter(|before_name_sync| **before_name_sync).count() as u64;
+    }
+
     /// A node's program stands still, as if the system had stopped it.
     pub fn pause(&mut self, node: NodeId) {
-        self.remark(|| format!("pause {node:?}"));
+        self.remark(MarkKind::Paused, Some(node), || format!("pause {node:?}"));
         self.node_mut(node).paused = true;
     }
 
     /// A paused node goes on.
     pub fn resume(&mut self, node: NodeId) {
-        self.remark(|| format!("resume {node:?}"));
-        self.node_mut(node).paused = false;
+        if core::mem::take(&mut self.node_mut(node).paused) {
+            self.remark(MarkKind::Resumed, Some(node), || format!("resume {node:?}"));
+        }
         for item in core::mem::take(&mut self.node_mut(node).frozen) {
             self.items.after(Duration::ZERO, item);
         }
@@ -272,7 +342,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Nothing gets from `from` to `to` until [`World::heal`].
     pub fn block(&mut self, from: NodeId, to: NodeId) {
-        self.remark(|| format!("block {from:?} to {to:?}"));
+        self.remark(MarkKind::Fault, Some(from), || format!("block {from:?} to {to:?}"));
         self.network.block(from, to);
     }
 
@@ -285,18 +355,18 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
                 }
             }
         }
-        self.remark(|| format!("partition {apart:?}"));
+        self.remark(MarkKind::Fault, None, || format!("partition {apart:?}"));
     }
 
     /// Every node reaches every other again.
     pub fn heal(&mut self) {
-        self.remark(|| "heal".into());
+        self.remark(MarkKind::Fault, None, || "heal".into());
         self.network.heal(&mut self.items);
     }
 
     /// Breaks one of the connections that stand. `false` if there is none.
     pub fn break_connection(&mut self, pick: u64) -> bool {
-        self.remark(|| "break a connection".into());
+        self.remark(MarkKind::Fault, None, || "break a connection".into());
         self.network.break_one(pick, &mut self.items)
     }
 
@@ -331,9 +401,13 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         self.items.pass(at);
     }
 
-    pub(crate) fn remark(&mut self, text: impl FnOnce() -> String) {
-        let now = self.now();
-        self.trace.remark(now, text);
+    /// Notes something about the world rather than what a machine does.
+    pub(crate) fn remark(&mut self, kind: MarkKind, node: Option<NodeId>, text: impl Fn() -> String) {
+        let at = self.now();
+        self.trace.remark(at, &text);
+        if let Some(marks) = &mut self.marks {
+            marks.push(Mark { at, kind, node, text: text() });
+        }
     }
 
     fn node(&self, node: NodeId) -> &Node<M> {

@@ -33,6 +33,7 @@ use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
 use crate::lease::LeaseSecrets;
 use crate::machine::Machine;
+use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::peers::Candidate;
 use crate::rsa::PrivateKey;
@@ -338,6 +339,7 @@ impl ChangeFile {
     /// How many must answer, and then accept.
     fn needed(&self) -> usize {
         match self.setup.consent {
+            _ if mutants::is_in(Mutant::AcceptedByOne) => 1,
             Consent::Majority => quorum::majority(self.voters().len()),
             Consent::Servers(count) => count.max(1),
         }

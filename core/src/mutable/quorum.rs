@@ -28,6 +28,7 @@
 //! that nothing can be acknowledged with `s - 1` any more but what was seen by its writer; to see the
 //! same, all must be asked after that.
 
+use crate::mutants::{self, Mutant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -62,7 +63,7 @@ pub(super) enum Decision<S, V> {
 
 /// How many of so many voters are more than half.
 pub(super) fn majority(voters: usize) -> usize {
-    voters / 2 + 1
+    if mutants::is_in(Mutant::QuorumOfHalf) { (voters / 2).max(1) } else { voters / 2 + 1 }
 }
 
 /// Decides by the rule above. `answers` are those of the voters that answered, `voters` is how many

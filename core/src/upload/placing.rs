@@ -10,6 +10,7 @@ use crate::capability::Capability;
 use crate::encoding::{Encoding, EncodingParams};
 use crate::happiness::{self, Placements};
 use crate::identity::ServerId;
+use crate::mutants::{self, Mutant};
 use crate::peers::{Answer, AskError, Candidate, Effort};
 use crate::share::{Extension, ShareLayout};
 use crate::share_set::ShareSet;
@@ -320,7 +321,17 @@ impl Placing {
         for (share, server) in self.layout() {
             placements.entry(server).or_default().insert(share);
         }
-        happiness::happiness(&placements) >= self.happy.max(1)
+        happiness::happiness(&placements) >= self.wanted()
+    }
+
+    /// The happiness that is wanted, at least one.
+    fn wanted(&self) -> usize {
+        let mut happy = self.happy;
+        if mutants::is_in(Mutant::HappinessOfAnswers) {
+            let open = |standing: &&Standing| standing.answered && !standing.closed;
+            happy = happy.min(self.servers.values().filter(open).count());
+        }
+        happy.max(1)
     }
 
     fn happiness(&self) -> usize {
@@ -328,7 +339,7 @@ impl Placing {
     }
 
     pub(super) fn is_happy(&self) -> bool {
-        self.happiness() >= self.happy.max(1) && self.shares_placed() >= 1
+        self.happiness() >= self.wanted() && self.shares_placed() >= 1
     }
 
     /// How many distinct shares have a place.

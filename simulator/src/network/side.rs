@@ -37,6 +37,8 @@ pub(super) struct Side {
     pub(super) arrived: VecDeque<Bytes>,
     /// Lengths of the frames that come, so that reading stops between frames.
     pub(super) coming: VecDeque<u64>,
+    /// When each of the frames that come was sent.
+    pub(super) sent_at: VecDeque<Duration>,
     /// Bytes of the frame being read that are still to come.
     left: u64,
     /// What may be read; below zero after a frame was read to its end.
@@ -68,6 +70,7 @@ impl Side {
             line_free: Duration::ZERO,
             arrived: VecDeque::new(),
             coming: VecDeque::new(),
+            sent_at: VecDeque::new(),
             left: 0,
             granted: 0,
             decoder: FrameDecoder::new(),

@@ -1,6 +1,8 @@
 //! The stormy part of a run: steps of the plan, and what must follow them.
 
 use crate::plan::{Plan, STORM, Step, Who};
+use crate::probes::{Counts, Probe};
+use crate::record::MarkKind;
 use crate::{Crash, Grid, NodeId};
 use bytes::Bytes;
 use core::time::Duration;
@@ -33,7 +35,7 @@ pub(super) struct Storm {
     spare: u16,
     pub(super) crashes: u64,
     pub(super) crashes_in_flight: u64,
-    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) counts: Counts,
 }
 
 impl Storm {
@@ -46,7 +48,7 @@ impl Storm {
             spare: plan.grid.encoding.total() - plan.grid.encoding.needed(),
             crashes: 0,
             crashes_in_flight: 0,
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -67,7 +69,7 @@ impl Storm {
                 && grid.operations.acks() > acks
             {
                 self.blackout_at_ack = None;
-                self.count("blackouts at an acknowledgement");
+                self.count(Probe::BlackoutsAtAck);
                 self.blackout(down, grid);
             }
         }
@@ -85,8 +87,8 @@ impl Storm {
         grid.start_all();
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    fn count(&mut self, what: Probe) {
+        self.counts.add(what, 1);
     }
 
     fn later(&mut self, pause: Duration, aftermath: Aftermath, grid: &mut Grid) {
@@ -111,7 +113,11 @@ impl Storm {
     }
 
     fn perform(&mut self, step: &Step, grid: &mut Grid) {
-        grid.world.remark(|| format!("{step:?}"));
+        let kind = match step {
+            Step::Put { .. } | Step::Get { .. } | Step::Cancel { .. } => MarkKind::Operation,
+            _ => MarkKind::Fault,
+        };
+        grid.world.remark(kind, None, || format!("{step:?}"));
         match step {
             Step::Put { client, seed, len, key, tell_len } => {
                 let client = grid.clients[usize::from(*client)];
@@ -138,7 +144,7 @@ impl Storm {
             Step::Pause { who, pause } => {
                 let node = node_of(*who, grid);
                 if grid.world.is_up(node) {
-                    self.count("pauses");
+                    self.count(Probe::Pauses);
                     grid.world.pause(node);
                     self.later(*pause, Aftermath::Resume(node), grid);
                 }
@@ -149,7 +155,7 @@ impl Storm {
                 }
             }
             Step::Partition { sides, one_way, pause } => {
-                self.count("partitions");
+                self.count(if *one_way { Probe::PartitionsOneWay } else { Probe::Partitions });
                 self.partitions += 1;
                 let apart = |node: NodeId| (sides >> (node.0 % 64)) & 1 == 1;
                 for from in grid.world.nodes() {
@@ -163,18 +169,23 @@ impl Storm {
             }
             Step::SlowDisk { server, factor, pause } => {
                 let node = grid.servers[usize::from(*server)];
+                self.count(Probe::SlowDisks);
                 grid.world.slow_disk(node, *factor);
                 self.later(*pause, Aftermath::QuickDisk(node), grid);
             }
-            Step::FullDisk { server, room, pause } => {
-                let node = grid.servers[usize::from(*server)];
-                let disk = grid.world.disk(node);
-                let full = disk.used() + room;
-                let before = core::mem::replace(&mut disk.settings_mut().capacity, full);
-                self.later(*pause, Aftermath::EmptyDisk(node, before), grid);
+            Step::FullDisks { sides, room, pause } => {
+                let servers = grid.servers.clone().into_iter().enumerate();
+                for (_, node) in servers.filter(|(number, _)| sides >> (number % 64) & 1 == 1) {
+                    self.count(Probe::FullDisks);
+                    let disk = grid.world.disk(node);
+                    let full = disk.used() + room;
+                    let before = core::mem::replace(&mut disk.settings_mut().capacity, full);
+                    self.later(*pause, Aftermath::EmptyDisk(node, before), grid);
+                }
             }
             Step::Skew { who, seconds } => {
                 let node = node_of(*who, grid);
+                self.count(Probe::Skews);
                 grid.world.set_skew(node, *seconds);
             }
             Step::Rot { pick } => self.rot(*pick, grid),
@@ -208,7 +219,7 @@ impl Storm {
     }
 
     fn blackout(&mut self, down: Duration, grid: &mut Grid) {
-        self.count("blackouts");
+        self.count(Probe::Blackouts);
         for node in grid.servers.clone() {
             self.crash(node, Crash::PowerCut, down, grid);
         }
@@ -243,7 +254,7 @@ impl Storm {
         let at = (pick >> 24) as usize % content.len();
         content[at] ^= 1 << (pick >> 60 & 7);
         disk.tamper(path, Some(content));
-        self.count("shares that rotted");
+        self.count(Probe::Rotten);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Somebody who writes to one slot and knows what must be in it.
 
 use crate::chance::{Chance, content};
+use crate::probes::{Counts, Probe};
 use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
@@ -57,7 +58,7 @@ pub(super) struct Writer {
     finishing: bool,
     finished: bool,
     pub(super) violations: Vec<String>,
-    pub(super) counts: BTreeMap<&'static str, u64>,
+    pub(super) counts: Counts,
 }
 
 impl Writer {
@@ -77,7 +78,7 @@ impl Writer {
             finishing: false,
             finished: false,
             violations: Vec::new(),
-            counts: BTreeMap::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -86,8 +87,8 @@ impl Writer {
         self.finished
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    fn count(&mut self, what: Probe) {
+        self.counts.add(what, 1);
     }
 
     fn wrong(&mut self, what: String) {
@@ -125,7 +126,7 @@ impl Writer {
     fn hang_up(&mut self, now: Now) {
         self.line = Line::Down;
         if let Some(Asked::Write(version)) = self.asked.take() {
-            self.count("slot writes cut off");
+            self.count(Probe::SlotWritesCutOff);
             self.ghosts.push(version);
         }
         self.must_look = true;
@@ -184,7 +185,7 @@ impl Writer {
     fn answered(&mut self, answer: StorageAnswer, message: &Message, now: Now) {
         match (self.asked.take(), answer) {
             (Some(Asked::Write(version)), StorageAnswer::Tested { success: true, .. }) => {
-                self.count("slot writes acknowledged");
+                self.count(Probe::SlotWrites);
                 self.base = version;
                 self.ghosts.clear();
                 self.must_look = self.chance.one_in(10);
@@ -213,9 +214,9 @@ impl Writer {
             .collect();
         let possible = [&[self.base], &self.ghosts[..]].concat();
         match possible.into_iter().find(|version| found == shares_of(*version)) {
-            Some(version) if version == self.base => self.count("slots seen as acknowledged"),
+            Some(version) if version == self.base => self.count(Probe::SlotsAsAcknowledged),
             Some(version) => {
-                self.count("slots changed by a write that was cut off");
+                self.count(Probe::SlotsAsCutOff);
                 self.base = version;
                 self.ghosts.clear();
             }
@@ -232,7 +233,7 @@ impl Writer {
         match (&error, self.asked.take()) {
             // The disk failed or is full. Whether the change is there the next start will tell.
             (StorageError::Disk(_) | StorageError::Full, Some(asked)) => {
-                self.count("slot requests that the disk failed");
+                self.count(Probe::SlotDiskFailures);
                 if let Asked::Write(version) = asked {
                     self.ghosts.push(version);
                 }

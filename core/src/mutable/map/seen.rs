@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{HeldShare, Map, ServerView, ShareState, Version};
 use crate::identity::ServerId;
+use crate::mutants::{self, Mutant};
 use crate::peers::Candidate;
 use crate::task::{ServerTrouble, Trouble};
 use crate::time::Instant;
@@ -52,6 +53,9 @@ impl Map {
             |(version, seen): (&Version, &Sighting)| (version.sequence, seen.servers().len(), *version);
         let mut ranked: Vec<_> = versions.iter().filter(enough).map(rank).collect();
         ranked.sort_unstable();
+        if mutants::is_in(Mutant::OldVersionRead) {
+            ranked.reverse();
+        }
         ranked.into_iter().rev().map(|(_, _, version)| version).collect()
     }
 

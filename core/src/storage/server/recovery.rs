@@ -12,6 +12,7 @@ use super::{Outputs, RequestKey, Running, StorageServer};
 use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::hash::Hash;
 use crate::job::Job;
+use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::storage::gate::Alone;
 use crate::storage::protocol::{StorageError, StorageRequest};
@@ -152,7 +153,7 @@ impl StorageServer {
         let RedoStage::Hashing(found) = stage else { unreachable!("it was being hashed") };
         let path = StorePath::Redo(index);
         match found.changes(hash) {
-            Some(changes) => {
+            Some(changes) if !mutants::is_in(Mutant::RecordIgnored) => {
                 // After the end of a process, unlike that of a machine, a record may be there that is not
                 // durable yet. It must be before anything is changed in its name.
                 let mut steps = vec![DiskStep::Sync(path.clone()), DiskStep::SyncName(path.clone())];
@@ -160,7 +161,7 @@ impl StorageServer {
                 steps.extend(removal(&path));
                 self.redo(index, RedoStage::CarryingOut, steps);
             }
-            None => self.redo(index, RedoStage::Removing, removal(&path).into()),
+            _ => self.redo(index, RedoStage::Removing, removal(&path).into()),
         }
     }
 

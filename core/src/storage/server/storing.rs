@@ -5,6 +5,7 @@ use super::{Outputs, Running, StorageServer, lost};
 use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::hash::Hash;
 use crate::job::Job;
+use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::storage::protocol::StorageError;
 use crate::storage::slot::SMALL_CONTAINER;
@@ -118,11 +119,10 @@ impl StorageServer {
             steps.push(DiskStep::Write { path: beside.clone(), offset: 0, data: old });
         }
         steps.extend(change.steps(&beside));
-        steps.extend([
-            DiskStep::Sync(beside.clone()),
-            DiskStep::Rename(beside.clone(), path.clone()),
-            DiskStep::SyncName(path),
-        ]);
+        if !mutants::is_in(Mutant::BesideUnsynced) {
+            steps.push(DiskStep::Sync(beside.clone()));
+        }
+        steps.extend([DiskStep::Rename(beside.clone(), path.clone()), DiskStep::SyncName(path)]);
         let (doubtful_from, durable_from) = (steps.len() - 1, steps.len());
         let undo = vec![DiskStep::Remove(beside)];
         self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
@@ -176,11 +176,22 @@ impl StorageServer {
         };
         let redo = StorePath::Redo(task.index);
         let mut steps = ahead;
+        if mutants::is_in(Mutant::PatchedInPlace) {
+            let doubtful_from = steps.len();
+            steps.extend(carrying_out(task.index, &plan.changes));
+            let durable_from = steps.len();
+            return self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
+        }
         steps.push(DiskStep::Create(redo.clone()));
         steps.extend(write_steps(&redo, &record.writes(&hash)));
-        steps.push(DiskStep::Sync(redo.clone()));
+        let is_synced = !mutants::is_in(Mutant::RecordUnsynced);
+        if is_synced {
+            steps.push(DiskStep::Sync(redo.clone()));
+        }
         let doubtful_from = steps.len();
-        steps.push(DiskStep::SyncName(redo.clone()));
+        if is_synced {
+            steps.push(DiskStep::SyncName(redo.clone()));
+        }
         steps.extend(carrying_out(task.index, &plan.changes));
         let durable_from = steps.len();
         steps.extend(removal(&redo));
@@ -256,5 +267,8 @@ fn carrying_out(index: StorageIndex, changes: &[(u16, ShareChange)]) -> Vec<Disk
 
 /// Removes a record for good: one that came back after a later change would undo that.
 pub(super) fn removal(redo: &StorePath) -> [DiskStep; 2] {
+    if mutants::is_in(Mutant::RecordRemovalUnsynced) {
+        return [DiskStep::Remove(redo.clone()), DiskStep::Remove(redo.clone())];
+    }
     [DiskStep::Remove(redo.clone()), DiskStep::SyncName(redo.clone())]
 }

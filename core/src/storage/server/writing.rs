@@ -1,9 +1,10 @@
 //! Shares in progress: writing, finishing, giving up.
 
 use super::{Outputs, RequestKey, Running, ShareKey, StorageServer, lost};
-use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
+use crate::disk::{DiskError, DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::job::Job;
 use crate::limits::{INCOMING_IDLE_MAX, SYNC_EARLY, WRITTEN_PIECES_MAX};
+use crate::mutants::{self, Mutant};
 use crate::secret::UploadSecret;
 use crate::storage::container::HEADER_LEN;
 use crate::storage::gate::Task;
@@ -178,7 +179,9 @@ impl StorageServer {
     }
 
     pub(super) fn wrote(&mut self, to: RequestKey, key: ShareKey, write: PendingWrite, result: DiskResult) {
-        if let Err(DiskFailure { error, .. }) = result {
+        if let Err(DiskFailure { error, .. }) = result
+            && !(error == DiskError::Full && mutants::is_in(Mutant::FullDiskIgnored))
+        {
             return self.write_failed(to, key, &write, lost(error));
         }
         let share = self.share(key);
@@ -238,8 +241,19 @@ impl StorageServer {
     /// The heart of the matter: content first, then the name, then the name's durability.
     pub(super) fn start_finish(&mut self, (index, share): ShareKey) {
         let (from, to) = (StorePath::Incoming(index, share), StorePath::Share(index, share));
-        let steps =
-            vec![DiskStep::Sync(from.clone()), DiskStep::Rename(from, to.clone()), DiskStep::SyncName(to)];
+        let mut steps = vec![
+            DiskStep::Sync(from.clone()),
+            DiskStep::Rename(from, to.clone()),
+            DiskStep::SyncName(to.clone()),
+        ];
+        if mutants::is_in(Mutant::ShareUnsynced) {
+            steps.remove(0);
+        } else if mutants::is_in(Mutant::ShareNameUnsynced) {
+            steps.truncate(2);
+        } else if mutants::is_in(Mutant::RenameFirst) {
+            steps.swap(0, 1);
+            steps[1] = DiskStep::Sync(to);
+        }
         self.disk(Running::Finish { key: (index, share) }, steps);
     }
 
@@ -257,6 +271,9 @@ impl StorageServer {
                     self.answer(to, Err(StorageError::AlreadyWhole));
                 }
                 self.leave(index);
+            }
+            Err(DiskFailure { step: 0, .. }) if mutants::is_in(Mutant::SyncTriedAgain) => {
+                self.start_finish(key);
             }
             Err(DiskFailure { step, error }) => {
                 self.mark_lost(key, lost(error), true);
@@ -348,7 +365,7 @@ impl StorageServer {
     pub(super) fn drop_idle(&mut self) {
         while let Some(&(filed, key)) = self.idle.first() {
             let now = self.now.instant;
-            if filed + INCOMING_IDLE_MAX > now {
+            if filed + INCOMING_IDLE_MAX > now || mutants::is_in(Mutant::IdleKept) {
                 return;
             }
             let share = self.share(key);

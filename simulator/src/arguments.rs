@@ -1,0 +1,198 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use core::fmt;
+use core::ops::Range;
+use std::path::PathBuf;
+use tallac_core::mutable::Consent;
+use tallac_simulator::disk::Lie;
+use tallac_simulator::plan::Profile;
+use tallac_simulator::writers::Writers;
+
+/// Runs whole grids in virtual time and shows what happens in them.
+#[derive(Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run seeds, and tell what is wrong in them and what never happened
+    Run {
+        /// Which seeds: from, and up to without the last
+        #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..100")]
+        seeds: Range<u64>,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Run a seed and tell it event by event
+    Trace {
+        /// Which seed
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        options: Options,
+        /// Draw it, too: a page of HTML
+        #[arg(long, value_name = "FILE")]
+        timeline: Option<PathBuf>,
+    },
+    /// Run a seed and print the hash over all that happened
+    Hash {
+        /// Which seed
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Print what is to happen in a seed, as a script
+    Plan {
+        /// Which seed
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Leave out of a seed whatever is not needed for it to go wrong
+    Shrink {
+        /// Which seed
+        #[arg(long)]
+        seed: u64,
+        #[command(flatten)]
+        options: Options,
+        /// Write what is left to a file instead of printing it
+        #[arg(long, value_name = "FILE")]
+        save: Option<PathBuf>,
+    },
+    /// Run a script
+    Replay {
+        /// The script, as `shrink --save` or `plan` wrote it
+        file: PathBuf,
+        /// Tell it event by event
+        #[arg(long)]
+        trace: bool,
+        /// Draw it: a page of HTML
+        #[arg(long, value_name = "FILE")]
+        timeline: Option<PathBuf>,
+    },
+    /// Put defects into the core, one after another, and see after how many seeds each is found
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// How many seeds each is given
+        #[arg(long, default_value_t = 1000)]
+        seeds: u64,
+        /// Only this one
+        #[arg(long, value_name = "NAME")]
+        only: Option<String>,
+    },
+    /// Let several clients write to one directory at once
+    Writers {
+        /// Which seeds: from, and up to without the last
+        #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..100")]
+        seeds: Range<u64>,
+        #[command(flatten)]
+        hands: Hands,
+    },
+}
+
+/// What kind of runs are drawn.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// How the disks lie about syncing
+    #[arg(long, value_enum, default_value_t = LieName::None)]
+    lie: LieName,
+    /// Do not look at the disks when an upload is acknowledged
+    #[arg(long)]
+    blind: bool,
+}
+
+impl Options {
+    pub(crate) fn profile(&self) -> Profile {
+        let lie = match self.lie {
+            LieName::None => Lie::None,
+            LieName::NoSync => Lie::NoSync,
+            LieName::NoContentSync => Lie::NoContentSync,
+            LieName::NoNameSync => Lie::NoNameSync,
+            LieName::Late => Lie::Late,
+        };
+        Profile { lie, looks_under_acks: !self.blind, ..Profile::default() }
+    }
+}
+
+/// As they were given, for a command that repeats a run.
+impl fmt::Display for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lie) = self.lie.to_possible_value().filter(|lie| lie.get_name() != "none") {
+            write!(f, " --lie {}", lie.get_name())?;
+        }
+        if self.blind { f.write_str(" --blind") } else { Ok(()) }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LieName {
+    None,
+    NoSync,
+    NoContentSync,
+    NoNameSync,
+    Late,
+}
+
+/// Who writes to one directory, and how.
+#[derive(Args)]
+pub(crate) struct Hands {
+    /// How many write
+    #[arg(long, default_value_t = Writers::default().writers)]
+    writers: u16,
+    /// How many names each adds
+    #[arg(long, default_value_t = Writers::default().names)]
+    names: u32,
+    /// How many faults strike meanwhile
+    #[arg(long, default_value_t = Writers::default().faults)]
+    faults: u32,
+    /// How many servers must accept a change, instead of more than half
+    #[arg(long)]
+    accept: Option<usize>,
+    /// Who was beaten writes what he made of the version he had read, and does not look again
+    #[arg(long)]
+    stale: bool,
+}
+
+impl Hands {
+    pub(crate) fn of(spec: &Writers) -> Hands {
+        let accept = match spec.consent {
+            Consent::Majority => None,
+            Consent::Servers(servers) => Some(servers),
+        };
+        let (writers, names, faults) = (spec.writers, spec.names, spec.faults);
+        Hands { writers, names, faults, accept, stale: !spec.applies_again }
+    }
+
+    pub(crate) fn writers(&self) -> Writers {
+        Writers {
+            writers: self.writers,
+            names: self.names,
+            faults: self.faults,
+            consent: self.accept.map_or(Consent::Majority, Consent::Servers),
+            applies_again: !self.stale,
+        }
+    }
+}
+
+/// As they were given, for a command that repeats a run.
+impl fmt::Display for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hands { writers, names, faults, accept, stale } = self;
+        write!(f, " --writers {writers} --names {names} --faults {faults}")?;
+        if let Some(accept) = accept {
+            write!(f, " --accept {accept}")?;
+        }
+        if *stale { f.write_str(" --stale") } else { Ok(()) }
+    }
+}
+
+fn seeds(text: &str) -> Result<Range<u64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.ok_or_else(|| "seeds are given as A..B, two numbers".into())
+}

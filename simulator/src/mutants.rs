@@ -1,0 +1,99 @@
+//! Whether the simulator finds defects: each is put into the core and hunted with runs that have the
+//! faults it needs.
+
+use crate::plan::{Plan, Profile};
+use crate::run::run_plan;
+use crate::slots;
+use crate::writers::{self, Writers};
+use std::panic::{self, AssertUnwindSafe};
+use tallac_core::mutants::{Mutant, choose};
+
+/// The runs in which a defect is hunted.
+#[derive(Clone, Debug)]
+pub enum Hunting {
+    /// Whole grids.
+    Grid(Profile),
+    /// Slots that are changed by hand.
+    Slots,
+    /// Several writers of one directory.
+    Writers(Writers),
+}
+
+impl Hunting {
+    /// In a word.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Hunting::Grid(_) => "grid",
+            Hunting::Slots => "slots",
+            Hunting::Writers(_) => "writers",
+        }
+    }
+}
+
+/// Where a defect shows.
+pub fn hunting(mutant: Mutant) -> Hunting {
+    match mutant {
+        Mutant::Canary
+        | Mutant::ShareUnsynced
+        | Mutant::ShareNameUnsynced
+        | Mutant::SyncTriedAgain
+        | Mutant::IdleKept
+        | Mutant::LeaseSecretsShared
+        | Mutant::HappinessOfAnswers
+        | Mutant::GrantIgnored => Hunting::Grid(Profile::default()),
+        Mutant::ShareCountedTwice => Hunting::Grid(Profile { repeats: 1, crashes: 10, ..Profile::default() }),
+        Mutant::RenameFirst => Hunting::Grid(Profile { crashes: 16, ..Profile::default() }),
+        Mutant::FullDiskIgnored | Mutant::BlockUnchecked | Mutant::NothingChecked => {
+            Hunting::Grid(Profile { faults: 30, ..Profile::default() })
+        }
+        Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
+            Hunting::Writers(Writers::default())
+        }
+        Mutant::QuorumOfHalf => Hunting::Writers(Writers { faults: 24, ..Writers::default() }),
+        Mutant::PatchedInPlace
+        | Mutant::BesideUnsynced
+        | Mutant::RecordUnsynced
+        | Mutant::RecordRemovalUnsynced
+        | Mutant::RecordIgnored => Hunting::Slots,
+    }
+}
+
+/// The defect of this name.
+pub fn named(name: &str) -> Option<Mutant> {
+    Mutant::ALL.iter().copied().find(|mutant| mutant.name() == name)
+}
+
+/// Does something with a defect in the core of the whole process; other threads have it, too.
+pub fn with<T>(mutant: Mutant, done: impl FnOnce() -> T) -> T {
+    struct Out;
+    impl Drop for Out {
+        fn drop(&mut self) {
+            choose(None);
+        }
+    }
+    let _out = Out;
+    choose(Some(mutant));
+    done()
+}
+
+/// What a seed shows of a defect, if anything.
+pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
+    let wrong = match hunting(mutant) {
+        Hunting::Grid(profile) => {
+            let plan = Plan::draw(seed, &profile);
+            with(mutant, || run_plan(&plan)).wrong
+        }
+        Hunting::Slots => {
+            let plan = Plan::draw(seed, &Profile::default());
+            shown(mutant, || slots::run(&plan, None, false).wrong)
+        }
+        Hunting::Writers(spec) => shown(mutant, || writers::run(seed, &spec).wrong),
+    };
+    wrong.into_iter().next()
+}
+
+/// What a run complains of; a panic is a complaint.
+fn shown(mutant: Mutant, run: impl FnOnce() -> Vec<String>) -> Vec<String> {
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| with(mutant, run)));
+    ended.unwrap_or_else(|payload| vec![format!("panic: {}", crate::run::said(&*payload))])
+}

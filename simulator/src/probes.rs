@@ -1,0 +1,106 @@
+//! What should happen sometimes, in some run of many: a list, so that what never does can be named.
+//!
+//! A simulator that never reaches a path does not test it, however many seeds it runs. Each rare thing
+//! that a run can show is declared here and counted where it happens.
+
+use std::collections::BTreeMap;
+
+macro_rules! probes {
+    ($($name:ident: $text:literal,)*) => {
+        /// Something that should happen in some run.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        pub enum Probe {
+            $(#[doc = $text] $name,)*
+        }
+
+        impl Probe {
+            /// All of them.
+            pub const ALL: &'static [Probe] = &[$(Probe::$name,)*];
+
+            /// What it counts, in words.
+            pub fn text(self) -> &'static str {
+                match self {
+                    $(Probe::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+probes! {
+    PutsDone: "puts that succeeded",
+    PutsFailed: "puts that failed",
+    PutsCancelled: "cancelled puts",
+    PutsInSpite: "puts that succeeded in spite of trouble",
+    PutsElsewhere: "puts whose shares went elsewhere than planned",
+    PutsInPlace: "puts that found shares in place",
+    PutsFullServer: "puts that met a server without room",
+    PutsSilentServer: "puts that met a silent server",
+    PutsBadShare: "puts that saw through a bad share in place",
+    GetsDone: "gets that succeeded",
+    GetsFailed: "gets that failed",
+    GetsCancelled: "cancelled gets",
+    Connects: "connections asked for",
+    Declined: "connections declined",
+    Broken: "connections broken",
+    Held: "parcels held back by partitions",
+    Ungranted: "reads that waited for a grant",
+    InParts: "frames in parts",
+    NetworkBytes: "bytes through the network",
+    Blackouts: "blackouts",
+    BlackoutsAtAck: "blackouts at an acknowledgement",
+    Pauses: "pauses",
+    Partitions: "partitions",
+    PartitionsOneWay: "partitions in one direction",
+    SlowDisks: "disks that became slow",
+    FullDisks: "disks that became full",
+    Skews: "clocks set wrong",
+    Rotten: "shares that rotted",
+    BlocksLost: "blocks lost in power cuts",
+    BlocksTorn: "blocks torn in power cuts",
+    NamesLost: "names lost in power cuts",
+    CutsWithinAction: "power cuts between two steps of a disk action",
+    CutsBeforeNameSync: "power cuts between a rename and the sync of its name",
+    SyncsFailed: "syncs that failed",
+    WritesFailed: "writes that failed",
+    WritesFull: "writes that a full disk refused",
+    SlotWrites: "slot writes acknowledged",
+    SlotWritesCutOff: "slot writes cut off",
+    SlotsAsAcknowledged: "slots seen as acknowledged",
+    SlotsAsCutOff: "slots changed by a write that was cut off",
+    SlotDiskFailures: "slot requests that the disk failed",
+    SlotsRedone: "slot changes completed by the last start",
+}
+
+/// How often what happened.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Counts(BTreeMap<Probe, u64>);
+
+impl Counts {
+    /// How often something happened.
+    pub fn of(&self, probe: Probe) -> u64 {
+        self.0.get(&probe).copied().unwrap_or_default()
+    }
+
+    /// It happened so many times more.
+    pub fn add(&mut self, probe: Probe, times: u64) {
+        if times > 0 {
+            *self.0.entry(probe).or_default() += times;
+        }
+    }
+
+    /// Adds up.
+    pub fn merge(&mut self, other: &Counts) {
+        other.0.iter().for_each(|(probe, times)| self.add(*probe, *times));
+    }
+
+    /// What never happened.
+    pub fn never(&self) -> impl Iterator<Item = Probe> + '_ {
+        Probe::ALL.iter().copied().filter(|probe| self.of(*probe) == 0)
+    }
+
+    /// What happened, and how often.
+    pub fn iter(&self) -> impl Iterator<Item = (Probe, u64)> + '_ {
+        self.0.iter().map(|(probe, times)| (*probe, *times))
+    }
+}
