@@ -15,6 +15,8 @@ pub(super) struct Fetch {
     file: File,
     access: Access,
     content: Vec<u8>,
+    /// Whether a newer version exists than the one that is read.
+    outdated: bool,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,7 @@ impl Fetch {
         if let File::Chk(cap) = &file {
             bounded(cap.size)?;
         }
-        Ok(Fetch { file, access: access(directory)?, content: Vec::new() })
+        Ok(Fetch { file, access: access(directory)?, content: Vec::new(), outdated: false })
     }
 
     /// The command that reads it; `None` if nobody has to be asked.
@@ -67,12 +69,20 @@ impl Fetch {
         }
     }
 
+    /// Whether a newer version of the directory was seen, of which too few shares could be reached.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.outdated
+    }
+
     pub(super) fn report(&mut self, report: Report) -> Progress {
         match report {
-            Report::MutableFound { found, .. } => match bounded(found.size()) {
-                Ok(()) => Progress::More,
-                Err(error) => Progress::Over(Err(error)),
-            },
+            Report::MutableFound { found, .. } => {
+                self.outdated = !found.is_newest();
+                match bounded(found.size()) {
+                    Ok(()) => Progress::More,
+                    Err(error) => Progress::Over(Err(error)),
+                }
+            }
             Report::DownloadData { data, .. } => {
                 self.content.extend_from_slice(data.bytes().map_or(&[][..], |bytes| bytes));
                 // A version that was found first may be followed by a longer one.

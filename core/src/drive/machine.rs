@@ -16,7 +16,7 @@ use crate::payload::Payload;
 use crate::storage_index::StorageIndex;
 use crate::time::Now;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 /// What the machine wants of the node.
@@ -87,6 +87,8 @@ pub(crate) struct Drive {
     batches: BTreeMap<BatchKey, Batch>,
     /// Reads that wait for others to end: tables are held in memory.
     reads: VecDeque<(ErrandId, Fetch)>,
+    /// Errands that were given a table that is not the newest.
+    outdated: BTreeSet<ErrandId>,
     next: u64,
     actions: VecDeque<DriveAction>,
 }
@@ -94,7 +96,8 @@ pub(crate) struct Drive {
 impl Drive {
     pub(crate) fn new() -> Drive {
         let (running, inner, batches) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Drive { running, inner, batches, reads: VecDeque::new(), next: 0, actions: VecDeque::new() }
+        let (reads, outdated) = (VecDeque::new(), BTreeSet::new());
+        Drive { running, inner, batches, reads, outdated, next: 0, actions: VecDeque::new() }
     }
 
     pub(crate) fn poll_action(&mut self) -> Option<DriveAction> {
@@ -117,6 +120,7 @@ impl Drive {
             return;
         }
         self.reads.retain(|(errand, _)| *errand != id);
+        self.outdated.remove(&id);
         self.batches.values_mut().for_each(|batch| batch.forget(id));
         let of_it = |inner: &Inner| match inner {
             Inner::Fetch(errand, _) | Inner::New(errand) | Inner::Store(errand, _) => *errand == id,
@@ -139,6 +143,7 @@ impl Drive {
         self.inner.clear();
         self.batches.clear();
         self.reads.clear();
+        self.outdated.clear();
     }
 
     /// One of its own operations tells something.
@@ -148,6 +153,9 @@ impl Drive {
                 let errand = *errand;
                 let over = matches!(report, Report::Downloaded { .. } | Report::MutableRead { .. });
                 let Progress::Over(result) = fetch.report(report) else { return };
+                if fetch.is_outdated() {
+                    self.outdated.insert(errand);
+                }
                 if over {
                     self.inner.remove(&id);
                 } else {
@@ -287,8 +295,14 @@ impl Drive {
         self.command(Command::Cancel { id });
     }
 
-    fn end(&mut self, id: ErrandId, result: Result<Box<Done>, DriveError>) {
+    fn end(&mut self, id: ErrandId, mut result: Result<Box<Done>, DriveError>) {
         self.running.remove(&id);
+        let outdated = self.outdated.remove(&id);
+        if let Ok(done) = &mut result
+            && let Done::Seen(sight) = &mut **done
+        {
+            sight.outdated = outdated;
+        }
         let result = result.map_err(Box::new);
         self.actions.push_back(DriveAction::Report(Report::Errand { id, result }));
     }

@@ -148,6 +148,9 @@ pub struct Sight {
     pub link: Option<Link>,
     /// What is in it, if that was asked for and it is a directory.
     pub table: Option<Table>,
+    /// Whether a directory on the way, or the table, was read in an older version, because too few
+    /// shares of the newest could be reached.
+    pub outdated: bool,
 }
 
 /// A link to something, as it is in its directory.

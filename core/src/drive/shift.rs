@@ -46,7 +46,7 @@ impl Look {
 
     fn seen(&mut self, table: Option<Table>) -> Need {
         let (child, link) = self.walk.take().expect("it ends once").into_found();
-        Need::Nothing(Box::new(Done::Seen(Box::new(Sight { child, link, table }))))
+        Need::Nothing(Box::new(Done::Seen(Box::new(Sight { child, link, table, outdated: false }))))
     }
 }
 

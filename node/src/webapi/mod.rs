@@ -14,8 +14,9 @@ use anyhow::Result;
 use bytes::Bytes;
 use std::path::Path;
 use tallac_core::directory::Name;
+use tallac_web::gateway::OUTDATED_HEADER;
 use tallac_web::http::percent::{encode_query, encode_segment};
-use tallac_web::http::{BodyKind, Method, RequestHead};
+use tallac_web::http::{BodyKind, Method, RequestHead, ResponseHead};
 
 /// Most bytes of an answer that is held in memory: a directory of 200,000 children fits.
 const ANSWER_LEN_MAX: usize = 256 * 1024 * 1024;
@@ -66,6 +67,13 @@ impl Answer {
 
     fn good(self) -> Result<String> {
         if self.is_good() { Ok(self.text) } else { Err(refused(self.status, &self.text)) }
+    }
+}
+
+/// Tells the user that what the node has read is not the newest version.
+fn warn_if_outdated(response: &ResponseHead) {
+    if let Some(why) = response.headers.get_str(OUTDATED_HEADER) {
+        eprintln!("warning: this is an older version: {why}");
     }
 }
 
@@ -179,6 +187,7 @@ impl Gateway {
             connection.finish_body()?;
         }
         let (response, _) = connection.response()?;
+        warn_if_outdated(&response);
         Ok(Answer { status: response.status, text: connection.body_text(ANSWER_LEN_MAX)? })
     }
 }

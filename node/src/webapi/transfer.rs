@@ -73,6 +73,7 @@ impl Gateway {
         self.node.introduce(&mut head)?;
         connection.request(&head)?;
         let (response, body) = connection.response()?;
+        super::warn_if_outdated(&response);
         if response.status != 200 {
             let text = connection.body_text(super::ANSWER_LEN_MAX)?;
             return Err(refused(response.status, &text));

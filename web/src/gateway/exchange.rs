@@ -93,7 +93,7 @@ impl Gateway {
     pub(super) fn answer_with(&mut self, conn: ConnId, head: ResponseHead, body: Bytes) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         connection.exchange = Exchange::Idle;
-        connection.http.respond(head, ResponseBody::Length(body.len() as u64));
+        connection.respond(head, ResponseBody::Length(body.len() as u64));
         connection.http.send_body(body);
         connection.http.finish();
         self.dirty.insert(conn);

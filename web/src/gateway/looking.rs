@@ -133,7 +133,10 @@ impl Gateway {
         result: Result<Sight, &DriveError>,
         now: Now,
     ) -> Result<(), Refusal> {
-        let Sight { child, link, table } = result.map_err(Refusal::from)?;
+        let Sight { child, link, table, outdated } = result.map_err(Refusal::from)?;
+        if outdated && let Some(connection) = self.connections.get_mut(&conn) {
+            connection.outdated = true;
+        }
         if let (Some(Capability::Directory(cap)), Some(table)) = (child.capability(), &table) {
             return self.show_directory(conn, request, cap, table);
         }
@@ -236,6 +239,7 @@ impl Gateway {
         let Exchange::Waiting(waiting) = std::mem::replace(&mut connection.exchange, Exchange::Idle) else {
             return;
         };
+        connection.outdated |= found.is_ok_and(|found| !found.is_newest());
         self.drop_operation(id, now);
         let Then::Measure(Measured { child, metadata, info: wants_info }) = waiting.then else { return };
         match found {

@@ -27,7 +27,7 @@ mod storing;
 
 pub use private::ApiToken;
 
-use crate::http::{Limits, ServerConnection, ServerEvent};
+use crate::http::{Limits, ResponseBody, ResponseHead, ServerConnection, ServerEvent};
 use bytes::Bytes;
 use exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -42,6 +42,10 @@ use tallac_core::upload::{UploadPlan, UploadProgress};
 pub const PLACEMENT_HEADER: &str = "Tallac-Placement";
 /// Header of the answer to a `PUT`: the file outlives the loss of any this many servers.
 pub const SURVIVES_HEADER: &str = "Tallac-Survives";
+/// Header of the answer to a read: what was read is not the newest version; a sentence for people.
+pub const OUTDATED_HEADER: &str = "Tallac-Outdated";
+/// What it says.
+const OUTDATED: &str = "a newer version exists, but too few of its shares can be reached now";
 
 /// Bytes that a connection may send before the gateway has worked off what came before.
 const READ_AHEAD: u64 = 256 * 1024;
@@ -93,6 +97,8 @@ struct Connection {
     unsent: u64,
     last_progress: Instant,
     closing: bool,
+    /// What is about to be answered was read in a version that is not the newest.
+    outdated: bool,
 }
 
 impl Machine for Gateway {
@@ -183,6 +189,7 @@ impl Gateway {
             unsent: 0,
             last_progress: now.instant,
             closing: false,
+            outdated: false,
         };
         self.connections.insert(conn, connection);
         self.dirty.insert(conn);
@@ -411,6 +418,14 @@ impl Gateway {
 }
 
 impl Connection {
+    /// Begins a response.
+    fn respond(&mut self, mut head: ResponseHead, body: ResponseBody) {
+        if std::mem::take(&mut self.outdated) {
+            let _ = head.headers.push(OUTDATED_HEADER, OUTDATED);
+        }
+        self.http.respond(head, body);
+    }
+
     /// When it has kept us waiting for too long. Waiting for the node does not count.
     fn deadline(&self) -> Option<Instant> {
         if self.unsent > 0 {

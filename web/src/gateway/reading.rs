@@ -138,7 +138,7 @@ impl Gateway {
     pub(super) fn answer_head(&mut self, conn: ConnId, response: ResponseHead, len: u64) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.exchange = Exchange::Idle;
-            connection.http.respond(response, ResponseBody::Length(len));
+            connection.respond(response, ResponseBody::Length(len));
             connection.http.finish();
             self.dirty.insert(conn);
         }
@@ -154,10 +154,10 @@ impl Gateway {
     pub(super) fn download_data(&mut self, conn: ConnId, data: Payload) {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Download(download) = &mut connection.exchange else { return };
-        if let Response::Ready(head, len) = std::mem::replace(&mut download.response, Response::Begun) {
-            connection.http.respond(*head, ResponseBody::Length(len));
-        }
         download.granted = download.granted.saturating_sub(data.len());
+        if let Response::Ready(head, len) = std::mem::replace(&mut download.response, Response::Begun) {
+            connection.respond(*head, ResponseBody::Length(len));
+        }
         if let Some(bytes) = data.into_bytes() {
             connection.http.send_body(bytes);
         }
@@ -168,6 +168,7 @@ impl Gateway {
         let Some(connection) = self.connections.get_mut(&conn) else { return };
         let Exchange::Download(download) = &mut connection.exchange else { return };
         let Response::Unknown(read) = &mut download.response else { return };
+        connection.outdated |= !found.is_newest();
         let Some((response, range)) = read.wanted.response(found.size(), None) else {
             self.drop_operation(id, now);
             return self.unsatisfiable(conn, found.size());

@@ -294,7 +294,13 @@ impl Gateway {
     ) {
         self.end_operation(id);
         match result {
-            Ok(changed) => self.stored(conn, Capability::Mutable(changed.cap), Headers::new(), now),
+            Ok(changed) => {
+                let mut told = Headers::new();
+                let (shares, servers) = (changed.shares_placed(), changed.placed.len());
+                let placement = format!("{shares} of {} shares on {servers} servers", changed.total);
+                let _ = told.push(PLACEMENT_HEADER, placement);
+                self.stored(conn, Capability::Mutable(changed.cap), told, now);
+            }
             Err(error) => {
                 self.refuse(conn, &Refusal::from(&*error).after("The file was not stored."));
             }

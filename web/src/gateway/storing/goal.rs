@@ -92,6 +92,7 @@ impl Gateway {
         }
         let args = &request.args;
         let mut goal = self.goal(request, args.new_file()?, None)?;
+        goal.offset = offset(args)?;
         if !nowhere {
             let cap = request.cap()?;
             let named = args.get("name").filter(|name| !name.is_empty());
