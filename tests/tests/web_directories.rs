@@ -209,6 +209,21 @@ fn mutable_files() {
     assert!(web.put("/uri?mutable=true", b"x").good().starts_with("URI:SSK:"));
     assert!(web.put("/uri?format=mdmf", b"x").good().starts_with("URI:MDMF:"));
     refused(&web.put("/uri?private-key=AAAA", b"x"), 400, "mutable");
+    // A key is for what is new.
+    let key = |number| data_encoding::BASE64URL.encode(tallac_soft_rsa::test_key(number).pkcs8());
+    let keyed = |path: &str, number| format!("{path}&private-key={}", key(number));
+    let path = format!("{root}/keyed?mutable=true");
+    web.put(&keyed(&path, 1), b"one").good();
+    web.put(&keyed(&path, 1), b"two").good();
+    refused(&web.put(&keyed(&path, 2), b"three"), 409, "private key");
+    assert_eq!(web.get(&format!("{root}/keyed")).good(), "two");
+    let path = format!("{root}/keyed%20directory?t=mkdir");
+    web.post(&keyed(&path, 3), b"").good();
+    refused(&web.post(&keyed(&path, 4), b""), 409, "already");
+    // A part, in a form as in a PUT.
+    let part = web.parts(&format!("{root}/keyed?t=upload&offset=2"), &[("file", Some("x"), b"p!")]);
+    part.good();
+    assert_eq!(web.get(&format!("{root}/keyed")).good(), "twp!");
     refused(&web.put("/uri?mutable=true&private-key=AAAA", b"x"), 400, "private key");
     refused(&web.put("/uri?mutable=true&private-key=%21", b"x"), 400, "base64");
     // Too long for memory: before and after it is said how long it is.

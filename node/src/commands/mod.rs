@@ -11,6 +11,7 @@ mod status;
 mod webopen;
 
 use crate::cli::{Cli, Command};
+use crate::output::print;
 use crate::{copy, demo, directory, run};
 use anyhow::Result;
 use std::path::Path;
@@ -25,26 +26,26 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::Demo(args) => demo::demo(&args),
         Command::CreateIntroducer(args) => {
             let config = directory::create_introducer(&args)?;
-            created("introducer", &args.directory, &config);
+            created("introducer", &args.directory, &config)?;
             let path = |name| args.directory.join(name).display().to_string();
             let introducer = path(directory::INTRODUCER_FURL);
-            println!("Copy {introducer} to your friends: it is the right to join the grid.");
+            print(&format!("Copy {introducer} to your friends: it is the right to join the grid."))?;
             if config.introducer.vdrive {
                 let (write, read) = (path(directory::VDRIVE_FURL), path(directory::VDRIVE_READONLY_FURL));
-                println!(
+                print(&format!(
                     "With it, {write} gives the right to the grid's shared directory, {read} to read it."
-                );
+                ))?;
             }
             Ok(())
         }
         Command::CreateNode(args) => {
             let config = directory::create_node(&args)?;
-            created("node", &args.directory, &config);
+            created("node", &args.directory, &config)?;
             if args.introducer.is_empty() {
-                println!(
+                print(&format!(
                     "To join a grid, copy its introducer.furl to {} before the start.",
                     directory::introducers_furl(&args.directory).display()
-                );
+                ))?;
             }
             Ok(())
         }
@@ -70,11 +71,11 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
     }
 }
 
-fn created(what: &str, directory: &Path, config: &crate::config::Config) {
-    println!("Made the directory of {what} {:?} in {}.", config.nickname, directory.display());
-    println!(
+fn created(what: &str, directory: &Path, config: &crate::config::Config) -> Result<()> {
+    print(&format!("Made the directory of {what} {:?} in {}.", config.nickname, directory.display()))?;
+    print(&format!(
         "It will listen on {} for other nodes and on {} for the web.",
         config.grid.listen, config.web.listen
-    );
-    println!("Start it: tallac run {}", directory.display());
+    ))?;
+    print(&format!("Start it: tallac run {}", directory.display()))
 }

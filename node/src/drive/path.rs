@@ -129,10 +129,12 @@ impl fmt::Display for GridPath {
     }
 }
 
-/// A name as it is shown, in paths and lists: control characters, which could play with the terminal,
-/// are escaped.
+/// A name as it is shown, in paths and lists: what could play with the terminal, or turn the order of
+/// letters around so that a name looks like another, is escaped.
 pub(crate) fn shown(name: &str) -> String {
-    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    let turns = |c: char| matches!(c, '\u{061c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let escape =
+        |c: char| if c.is_control() || turns(c) { c.escape_default().to_string() } else { c.to_string() };
     name.chars().map(escape).collect()
 }
 
@@ -236,6 +238,12 @@ mod tests {
     }
 
     #[test]
+    fn names_that_would_look_like_others() {
+        assert_eq!(shown("a\u{202e}gnp.exe"), "a\\u{202e}gnp.exe");
+        assert_eq!(shown("naïve שלום"), "naïve שלום");
+    }
+
+    #[test]
     fn above_and_below() {
         assert_eq!(above("private:a/b"), "private:a");
         assert_eq!(above("private:a"), "private:");
@@ -247,6 +255,7 @@ mod tests {
 
     fn name() -> impl Strategy<Value = String> {
         "[^/\\p{Cc}]{1,12}"
+            .prop_filter("shown as it is", |name| shown(name) == *name)
             .prop_filter("in NFC", |name| Name::existing(name).is_ok_and(|n| n.as_str() == name))
     }
 

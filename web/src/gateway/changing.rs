@@ -135,7 +135,10 @@ impl Gateway {
                 self.errand(conn, Errand::Make { place: None, new }, Then::Link { place, when_done }, now);
             }
             replace => {
-                let must_be_new = t.starts_with("mkdir-") && t != "mkdir-p" || replace == Replace::Nothing;
+                // What is there has a key already.
+                let has_key = matches!(&new.keep, Keep::Mutable(_, Some(_)));
+                let must_be_new =
+                    has_key || t.starts_with("mkdir-") && t != "mkdir-p" || replace == Replace::Nothing;
                 let then = Then::Made { must_be_new, when_done };
                 self.errand(conn, Errand::Make { place: Some(place), new }, then, now);
             }

@@ -153,6 +153,11 @@ impl Goal {
                 Err(Refusal::new(409, "There is something of this name already."))
             }
             Some(Capability::Mutable(cap)) => {
+                if let Keep::New(NewFile::Mutable(_, Some(key))) = &self.keep
+                    && key.write_key() != cap.write_key
+                {
+                    return Err(Refusal::new(409, "A file with another private key is there."));
+                }
                 self.keep = Keep::Overwrite(cap.clone());
                 self.link = None;
                 Ok(Go::Store)
