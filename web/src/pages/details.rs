@@ -58,10 +58,7 @@ pub(crate) struct Share {
 }
 
 /// What is known of something by its capability and its link.
-pub(crate) fn facts(
-    cap: Option<&Capability>,
-    metadata: Option<&Metadata>,
-) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(cap: Option<&Capability>, metadata: Option<&Metadata>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let Some(cap) = cap else {
         return vec![("Type", "of a kind that is not known here; a newer version may know it".into())];
@@ -136,9 +133,14 @@ mod tests {
     #[test]
     fn previews_follow_the_name() {
         let cap: Capability = "URI:LIT:me".parse().expect("a capability");
-        for (name, kind) in
-            [("a.PNG", "image"), ("a.mp4", "video"), ("a.mp3", "audio"), ("a.html", "text"), ("a.pdf", ""), ("a", "")]
-        {
+        for (name, kind) in [
+            ("a.PNG", "image"),
+            ("a.mp4", "video"),
+            ("a.mp3", "audio"),
+            ("a.html", "text"),
+            ("a.pdf", ""),
+            ("a", ""),
+        ] {
             assert_eq!(preview(name, &cap), kind, "{name}");
         }
     }

@@ -130,7 +130,11 @@ pub(crate) fn entries(here: &str, table: &Table, order: Order) -> Vec<Entry> {
                 (ChildKind::Unknown, _) => ("not known here", "file", false),
             };
             Entry {
-                href: if reachable { format!("{here}/{}", encode_segment(name.as_str())) } else { String::new() },
+                href: if reachable {
+                    format!("{here}/{}", encode_segment(name.as_str()))
+                } else {
+                    String::new()
+                },
                 name: shown(name.as_str()),
                 kind,
                 class,
