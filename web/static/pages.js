@@ -35,12 +35,17 @@ function uploads(form, list) {
 
   const input = form.elements.file;
   input.multiple = true;
-  form.querySelector("label[for=file]").textContent = "Upload files: choose them, or drop them anywhere";
+  form.querySelector("label[for=file]").textContent = "Upload files: choose them, or drop files and folders anywhere on this page";
   const folder = document.createElement("input");
   Object.assign(folder, { type: "file", id: "folder-file", webkitdirectory: true, multiple: true });
-  const label = document.createElement("label");
-  Object.assign(label, { htmlFor: "folder-file", textContent: "or a whole folder" });
-  input.after(label, folder);
+  folder.className = "hidden";
+  folder.tabIndex = -1;
+  folder.setAttribute("aria-hidden", "true");
+  // One picker takes files or a folder, never both.
+  const pick = document.createElement("button");
+  Object.assign(pick, { type: "button", textContent: "Upload a folder" });
+  pick.addEventListener("click", () => folder.click());
+  form.querySelector("button.primary").after(pick, folder);
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();

@@ -1,7 +1,7 @@
 //! What a connection is in the middle of, and how it is answered.
 
 use super::changing::Waiting;
-use super::drive_pages::PersonalRead;
+use super::entering::PersonalRead;
 use super::gathering::Gathering;
 use super::reading::Download;
 use super::redirect::WhenDone;

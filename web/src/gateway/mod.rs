@@ -12,6 +12,7 @@
 mod changing;
 mod content;
 mod drive_pages;
+mod entering;
 mod exchange;
 mod gathering;
 mod listing;
@@ -136,7 +137,7 @@ impl Machine for Gateway {
                 });
             }
             Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
-            Event::DiskDone { id, result } if drive_pages::is_ours(id) => {
+            Event::DiskDone { id, result } if entering::is_ours(id) => {
                 self.personal_read(id, result);
             }
             Event::Wake => {
