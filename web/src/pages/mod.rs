@@ -1,7 +1,7 @@
 //! The pages for people: what they show, as values, and the templates that make HTML of them.
 //!
 //! Every page works without scripts; `static/pages.js` adds comfort. Nothing is fetched from anywhere
-//! else, and the [`POLICY`] lets nothing be. The templates escape all that is put into them. Who may see
+//! else, and the `POLICY` lets nothing be. The templates escape all that is put into them. Who may see
 //! what, and what becomes of a form, is decided in `gateway::drive_pages`.
 
 pub(crate) mod assets;
