@@ -34,6 +34,9 @@ pub enum StorePath {
     VdriveRoot,
     /// The shared root that this node was given and keeps: mode 0600.
     SharedRoot,
+    /// The capability of the owner's personal drive, in the node's private directory. Who uses the drive
+    /// first makes it; it is only read from within.
+    PersonalRoot,
 }
 
 /// One operation on the disk.

@@ -22,6 +22,7 @@ use tallac_core::peers::PeersConfig;
 use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
 use tallac_web::gateway::ApiToken;
+use tallac_web::pages::PageKeys;
 use tracing::{debug, info, warn};
 
 /// The program and its version, as told to other nodes.
@@ -34,6 +35,7 @@ pub(crate) struct Prepared {
     pub(crate) grid: TcpListener,
     pub(crate) web: TcpListener,
     pub(crate) token: ApiToken,
+    pub(crate) pages: PageKeys,
 }
 
 pub(crate) fn run(directory: &Path, args: &cli::Run, verbose: u8) -> Result<()> {
@@ -118,7 +120,8 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         ready_keys: 4,
     };
     let token = secrets::api_token(&private)?;
-    Ok(Prepared { node, identity, grid, web, token })
+    let pages = secrets::page_keys(&private)?;
+    Ok(Prepared { node, identity, grid, web, token, pages })
 }
 
 fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {

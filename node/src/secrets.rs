@@ -11,6 +11,7 @@ use tallac_core::nurl::Swissnum;
 use tallac_core::secret::Secret;
 use tallac_host::unix::{self, Mode};
 use tallac_web::gateway::ApiToken;
+use tallac_web::pages::PageKeys;
 
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
@@ -107,6 +108,14 @@ pub(crate) fn api_token(private: &Path) -> Result<ApiToken> {
     let path = private.join("api_auth_token");
     let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
     ApiToken::new(&text).ok_or_else(|| damaged(&path, "at least 16 printable characters"))
+}
+
+/// `private/pages_secret`: what the addresses of the web port's pages are sealed with.
+pub(crate) fn page_keys(private: &Path) -> Result<PageKeys> {
+    let path = private.join("pages_secret");
+    let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
+    let secret = base32::decode_array(&text).ok_or_else(|| damaged(&path, "52 base32 characters"))?;
+    Ok(PageKeys::new(&secret))
 }
 
 /// What is in `private/api_auth_token` of a node that has run.

@@ -136,7 +136,8 @@ impl Directory {
             StorePath::AnnouncementCache
             | StorePath::AnnouncementSequence
             | StorePath::VdriveRoot
-            | StorePath::SharedRoot => Directory::Private,
+            | StorePath::SharedRoot
+            | StorePath::PersonalRoot => Directory::Private,
         }
     }
 }

@@ -4,9 +4,10 @@
 //! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
 //! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them;
 //! [`asking`] asks its servers by hand.
-//! [`peer`] runs Tahoe-LAFS itself.
+//! [`peer`] runs Tahoe-LAFS itself, [`browser`] a browser.
 
 pub mod asking;
+pub mod browser;
 pub mod conformance;
 mod content;
 pub mod figures;

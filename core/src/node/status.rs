@@ -65,6 +65,11 @@ pub struct ServerView {
 }
 
 impl Node {
+    /// The node's name for people.
+    pub fn nickname(&self) -> &str {
+        &self.config.info.nickname
+    }
+
     /// How the node stands. At most the first `servers_max` servers are listed.
     pub fn status(&self, servers_max: usize, now: UnixTime) -> NodeStatus {
         let table = &self.peers.table;

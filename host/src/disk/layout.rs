@@ -46,6 +46,7 @@ impl Layout {
             StorePath::AnnouncementSequence => self.node.join("announcement-seqnum"),
             StorePath::VdriveRoot => self.private.join("vdrive-root.cap"),
             StorePath::SharedRoot => self.private.join("shared-root.cap"),
+            StorePath::PersonalRoot => self.private.join("personal-root.cap"),
         }
     }
 
@@ -72,7 +73,8 @@ impl Layout {
             | StorePath::AnnouncementCache
             | StorePath::AnnouncementSequence
             | StorePath::VdriveRoot
-            | StorePath::SharedRoot => 0,
+            | StorePath::SharedRoot
+            | StorePath::PersonalRoot => 0,
         }
     }
 
@@ -84,7 +86,8 @@ impl Layout {
             | StorePath::AnnouncementCache
             | StorePath::AnnouncementSequence
             | StorePath::VdriveRoot
-            | StorePath::SharedRoot => Mode::Private,
+            | StorePath::SharedRoot
+            | StorePath::PersonalRoot => Mode::Private,
         }
     }
 }
@@ -136,6 +139,7 @@ mod tests {
             (StorePath::AnnouncementSequence, "announcement-seqnum"),
             (StorePath::VdriveRoot, "private/vdrive-root.cap"),
             (StorePath::SharedRoot, "private/shared-root.cap"),
+            (StorePath::PersonalRoot, "private/personal-root.cap"),
         ] {
             assert_eq!(layout.file(&path), Path::new("/n").join(expected));
         }

@@ -1,6 +1,7 @@
 //! Changes of directories: every verb becomes an errand, and its outcome an answer.
 
 use super::Gateway;
+use super::drive_pages::PageRequest;
 use super::exchange::Exchange;
 use super::looking::Measured;
 use super::node_json::read_children;
@@ -30,6 +31,8 @@ pub(super) enum Then {
     Show(Request),
     /// The description of a mutable file is shown, with its size.
     Measure(Measured),
+    /// It is shown in a page.
+    Page(Box<PageRequest>),
     /// A directory is told by its capability. If it was there before, that may be a conflict.
     Made { must_be_new: bool, when_done: WhenDone },
     /// A directory that was made is to take this place.
@@ -100,7 +103,7 @@ impl Gateway {
         now: Now,
     ) -> Result<(), Refusal> {
         let (t, args) = (request.t(), &request.args);
-        let when_done = WhenDone::of(args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let (keep, kind) = match t {
             "mkdir-immutable" => (Keep::Immutable, DirectoryKind::Immutable),
             _ => (Keep::Mutable(args.directory_format()?, args.private_key()?), DirectoryKind::Mutable),
@@ -177,7 +180,7 @@ impl Gateway {
     ) -> Result<(), Refusal> {
         let child = Child::new(Some(cap), None, DirectoryKind::Mutable)
             .map_err(|problem| Refusal::bad(format!("That cannot be linked: {problem}.")))?;
-        let when_done = WhenDone::of(&request.args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let tell = Tell::Text(strongest(&child));
         let replace = request.args.replace()?;
         let edits = Edits(vec![Edit::Link { name, child, metadata: None, replace, seen: Seen::Unchecked }]);
@@ -193,7 +196,7 @@ impl Gateway {
         body: &Bytes,
         now: Now,
     ) -> Result<(), Refusal> {
-        let when_done = WhenDone::of(&request.args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let replace = request.args.replace()?;
         let link = |new: super::node_json::NewChild| {
             let (name, child, metadata) = (new.name, new.child, new.metadata);
@@ -208,7 +211,7 @@ impl Gateway {
     }
 
     fn unlink(&mut self, conn: ConnId, request: &Request, now: Now) -> Result<(), Refusal> {
-        let when_done = WhenDone::of(&request.args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let name = existing(request.args.need("name")?)?;
         let tell = Tell::Text("It is unlinked.\n".into());
         let errand = Errand::edit(request.place()?, unlink(name));
@@ -219,7 +222,7 @@ impl Gateway {
     /// `t=rename` within a directory, `t=relink` to any.
     fn relink(&mut self, conn: ConnId, request: &Request, now: Now) -> Result<(), Refusal> {
         let args = &request.args;
-        let when_done = WhenDone::of(args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let from_name = args.need("from_name")?;
         let renames = request.t() == "rename";
         let to_name = if renames { args.need("to_name")? } else { args.get("to_name").unwrap_or(from_name) };
@@ -280,6 +283,7 @@ impl Gateway {
         let result = result.map(|done| *done);
         match (then, result) {
             (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(*sight), now),
+            (Then::Page(page), Ok(Done::Seen(sight))) => self.show_page(conn, &page, *sight, now),
             (Then::Show(request), Err(error)) => self.looked(conn, &request, Err(&error), now),
             (Then::Made { must_be_new: true, .. }, Ok(Done::Made { existed: true, .. })) => {
                 Err(Refusal::new(409, "There is a directory of this name already."))

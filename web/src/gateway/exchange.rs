@@ -1,12 +1,13 @@
 //! What a connection is in the middle of, and how it is answered.
 
 use super::changing::Waiting;
+use super::entering::PersonalRead;
 use super::gathering::Gathering;
 use super::reading::Download;
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::storing::Storing;
-use super::{Gateway, text};
+use super::{Face, Gateway, text};
 use crate::http::percent::encode_segment;
 use crate::http::{ResponseBody, ResponseHead};
 use bytes::Bytes;
@@ -27,12 +28,14 @@ pub(super) enum Exchange {
     Download(Download),
     /// The shared root is being made.
     MakeRoot(OperationId),
+    /// The file with the personal drive's capability is being read.
+    Personal(PersonalRead),
 }
 
 impl Exchange {
     pub(super) fn operation(&self) -> Option<OperationId> {
         match self {
-            Exchange::Idle | Exchange::Gathering(_) => None,
+            Exchange::Idle | Exchange::Gathering(_) | Exchange::Personal(_) => None,
             Exchange::Storing(storing) => storing.operation(),
             Exchange::Waiting(waiting) => Some(waiting.id),
             Exchange::Download(download) => Some(download.id),
@@ -48,7 +51,8 @@ impl Exchange {
             | Exchange::Gathering(_)
             | Exchange::Waiting(_)
             | Exchange::Download(_)
-            | Exchange::MakeRoot(_) => true,
+            | Exchange::MakeRoot(_)
+            | Exchange::Personal(_) => true,
         }
     }
 
@@ -57,7 +61,9 @@ impl Exchange {
         match self {
             Exchange::Idle | Exchange::Gathering(_) => true,
             Exchange::Storing(storing) => storing.waits_for_client(),
-            Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => false,
+            Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) | Exchange::Personal(_) => {
+                false
+            }
         }
     }
 
@@ -67,7 +73,7 @@ impl Exchange {
             Exchange::Gathering(gathering) => gathering.held(),
             Exchange::Storing(storing) => storing.held(),
             Exchange::Waiting(waiting) => waiting.held,
-            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
+            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) | Exchange::Personal(_) => 0,
         }
     }
 }
@@ -81,7 +87,13 @@ impl Gateway {
 
     /// Answers with why not.
     pub(super) fn refuse(&mut self, conn: ConnId, refusal: &Refusal) {
-        self.answer_text(conn, refusal.status, &refusal.text);
+        match self.connections.get(&conn).map(|connection| &connection.face) {
+            Some(Face::Page { back }) => {
+                let back = back.clone();
+                self.answer_message(conn, refusal.status, "That was not possible", &refusal.text, &back);
+            }
+            _ => self.answer_text(conn, refusal.status, &refusal.text),
+        }
     }
 
     /// Answers with a whole body.
@@ -117,6 +129,12 @@ impl Gateway {
             WhenDone::Tell => return self.answer_with(conn, head, text(result)),
             WhenDone::Go(to) => (302, to.replace("%(uri)s", &encode_segment(&result))),
             WhenDone::GoToResult => (303, format!("/uri/{}", encode_segment(&result))),
+            WhenDone::Script => return self.answer_with(conn, head, Bytes::new()),
+            WhenDone::Page(to) => return self.send_to(conn, to),
+            WhenDone::PageOfResult => {
+                let to = result.parse().ok().and_then(|cap| self.page_of(&cap));
+                return self.send_to(conn, &format!("{}?t=share", to.unwrap_or_default()));
+            }
         };
         head.status = status;
         match head.headers.push("Location", location) {
@@ -128,6 +146,11 @@ impl Gateway {
 
 /// The headers that every response has.
 pub(super) fn plain_head(status: u16, content_type: &str) -> ResponseHead {
+    head_framed_by(status, content_type, "DENY")
+}
+
+/// The same with a word on which pages may show it in a frame.
+pub(super) fn head_framed_by(status: u16, content_type: &str, frames: &'static str) -> ResponseHead {
     let mut head = ResponseHead::new(status);
     // A type guessed from a name is a token, too; if it were not, it would be left out.
     let _ = head.headers.push("Content-Type", content_type);
@@ -135,7 +158,7 @@ pub(super) fn plain_head(status: u16, content_type: &str) -> ResponseHead {
         .headers
         .with("X-Content-Type-Options", "nosniff")
         .with("Referrer-Policy", "no-referrer")
-        .with("X-Frame-Options", "DENY")
+        .with("X-Frame-Options", frames)
         .with("Cache-Control", "no-store");
     head
 }

@@ -90,7 +90,10 @@ impl Gateway {
             Ok(ready) => {
                 let exchange = std::mem::replace(&mut connection.exchange, Exchange::Idle);
                 let Exchange::Gathering(gathering) = exchange else { return };
-                let Gathering { request, body } = *gathering;
+                let Gathering { mut request, body } = *gathering;
+                if let Err(refusal) = self.check_form(&mut request) {
+                    return self.refuse(conn, &refusal);
+                }
                 let acted = match (ready, body) {
                     (Gathered::File(filename), Body::Form { multipart, .. }) => {
                         self.store_upload(conn, &request, filename, Content::of_form(multipart), now)
@@ -100,6 +103,9 @@ impl Gateway {
                         Err(Refusal::bad(format!(
                             "Put t={t} into the address, and the children into the body as JSON."
                         )))
+                    }
+                    (Gathered::All(_), _) if request.page.is_some() && request.segments[0] == "open" => {
+                        self.open_cap(conn, &request)
                     }
                     (Gathered::All(body), _) if request.head.method == Method::Put => {
                         self.put_cap(conn, &request, &body, now)

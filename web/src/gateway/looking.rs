@@ -2,7 +2,7 @@
 
 use super::changing::{Then, Waiting};
 use super::exchange::{Exchange, plain_head};
-use super::reading::{Wanted, etag, is_known, not_modified, unknown_kind};
+use super::reading::{Shown, Wanted, etag, is_known, not_modified, unknown_kind};
 use super::refusal::Refusal;
 use super::request::{Request, parse_cap};
 use super::{Gateway, listing, node_json, text};
@@ -69,7 +69,7 @@ impl Gateway {
         if View::of(request)? != View::Content {
             return self.look_at_cap(conn, request, &cap, now);
         }
-        self.read(conn, &cap, Wanted { head: request.head.clone(), name, save }, now)
+        self.read(conn, &cap, Wanted { head: request.head.clone(), name, save, shown: Shown::Alone }, now)
     }
 
     /// `GET /uri/CAP/PATH`.
@@ -105,7 +105,12 @@ impl Gateway {
             (View::Content, _) => {
                 let name = request.args.get("filename").map(str::to_owned);
                 let save = request.args.is_true("save")?;
-                return self.read(conn, cap, Wanted { head: request.head.clone(), name, save }, now);
+                return self.read(
+                    conn,
+                    cap,
+                    Wanted { head: request.head.clone(), name, save, shown: Shown::Alone },
+                    now,
+                );
             }
             (View::Json, Capability::Unknown(_)) => {
                 self.show_text(conn, node_json::unknown(cap), None);
@@ -194,7 +199,12 @@ impl Gateway {
                 let own = request.names().last().cloned();
                 let name = request.args.get("filename").map(str::to_owned).or(own);
                 let save = request.args.is_true("save")?;
-                return self.read(conn, cap, Wanted { head: request.head.clone(), name, save }, now);
+                return self.read(
+                    conn,
+                    cap,
+                    Wanted { head: request.head.clone(), name, save, shown: Shown::Alone },
+                    now,
+                );
             }
             (View::Content, None) => return Err(unknown()),
             (View::Cap, Some(cap)) => self.show_text(conn, cap.to_string(), tag),

@@ -11,6 +11,8 @@
 
 mod changing;
 mod content;
+mod drive_pages;
+mod entering;
 mod exchange;
 mod gathering;
 mod listing;
@@ -25,12 +27,15 @@ mod routes;
 mod status;
 mod storing;
 
+pub(crate) use node_json::{format_of, size_in};
 pub use private::ApiToken;
 
 use crate::http::{Limits, ResponseBody, ResponseHead, ServerConnection, ServerEvent};
 use bytes::Bytes;
+use drive_pages::{Face, Pages};
 use exchange::Exchange;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
 use tallac_core::node::Node;
@@ -71,6 +76,8 @@ pub struct Gateway {
     next_operation: u64,
     /// What the node's owner shows.
     token: Option<ApiToken>,
+    /// Without them there are no pages.
+    pages: Option<Pages>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
     /// What the node told and was not looked at yet.
@@ -91,6 +98,10 @@ struct UploadView {
 struct Connection {
     http: ServerConnection,
     exchange: Exchange,
+    /// Who is answered.
+    face: Face,
+    /// Whether it comes from this machine, whose owner is taken to be the node's.
+    from_here: bool,
     /// Granted to be read and not come in yet.
     granted: u64,
     /// Given to be sent and not gone yet.
@@ -107,7 +118,7 @@ impl Machine for Gateway {
 
     fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::Accepted { conn, protocol: Protocol::Web, .. } => self.accepted(conn, now),
+            Event::Accepted { conn, protocol: Protocol::Web, from } => self.accepted(conn, &from, now),
             Event::Received { conn, data } if self.connections.contains_key(&conn) => {
                 self.with_connection(conn, now, |connection| {
                     connection.granted = connection.granted.saturating_sub(data.len());
@@ -132,6 +143,9 @@ impl Machine for Gateway {
                 });
             }
             Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
+            Event::DiskDone { id, result } if entering::is_ours(id) => {
+                self.personal_read(id, result);
+            }
             Event::Wake => {
                 self.wake(now);
                 self.node.handle(Event::Wake, now);
@@ -163,6 +177,7 @@ impl Gateway {
             views: BTreeMap::new(),
             next_operation: 0,
             token: None,
+            pages: None,
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),
             actions: VecDeque::new(),
@@ -177,7 +192,7 @@ impl Gateway {
         &self.node
     }
 
-    fn accepted(&mut self, conn: ConnId, now: Now) {
+    fn accepted(&mut self, conn: ConnId, from: &str, now: Now) {
         if self.connections.len() >= CONNECTIONS_MAX {
             self.actions.push_back(Action::Abort { conn });
             return;
@@ -185,6 +200,8 @@ impl Gateway {
         let connection = Connection {
             http: ServerConnection::new(Limits::default()),
             exchange: Exchange::Idle,
+            face: Face::Program,
+            from_here: from.parse().is_ok_and(|from: SocketAddr| from.ip().to_canonical().is_loopback()),
             granted: 0,
             unsent: 0,
             last_progress: now.instant,
@@ -300,7 +317,14 @@ impl Gateway {
             (Exchange::Storing(storing), None) => storing.content().end(),
             (Exchange::Gathering(_), bytes) => self.gathered(conn, bytes, now),
             // Nobody wants it.
-            (Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_), _) => {}
+            (
+                Exchange::Idle
+                | Exchange::Waiting(_)
+                | Exchange::Download(_)
+                | Exchange::MakeRoot(_)
+                | Exchange::Personal(_),
+                _,
+            ) => {}
         }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn unknown(cap: &Capability) -> String {
 }
 
 /// The name of a file's format.
-pub(super) fn format_of(cap: &Capability) -> &'static str {
+pub(crate) fn format_of(cap: &Capability) -> &'static str {
     match cap {
         Capability::Mutable(cap) => format_name(cap.format),
         Capability::MutableRead(cap) => format_name(cap.format),
@@ -79,7 +79,7 @@ pub(super) fn format_of(cap: &Capability) -> &'static str {
 }
 
 /// The size that a capability holds.
-pub(super) fn size_in(cap: &Capability) -> Option<u64> {
+pub(crate) fn size_in(cap: &Capability) -> Option<u64> {
     match cap {
         Capability::Literal(cap) => Some(cap.size()),
         Capability::Chk(cap) => Some(cap.size),

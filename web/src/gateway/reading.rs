@@ -1,6 +1,6 @@
 //! Reading files: ranges, tags, names, and how the node's reports become a response.
 
-use super::exchange::{Exchange, plain_head};
+use super::exchange::{Exchange, head_framed_by, plain_head};
 use super::refusal::Refusal;
 use super::{Gateway, text};
 use crate::http::percent::encode_segment;
@@ -54,6 +54,19 @@ pub(super) struct Wanted {
     pub(super) name: Option<String>,
     /// Whether a browser is to keep it rather than show it.
     pub(super) save: bool,
+    /// What of it a page of this node shows.
+    pub(super) shown: Shown,
+}
+
+/// How a file is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shown {
+    /// By itself.
+    Alone,
+    /// Within a page of this node.
+    InPage,
+    /// The same, as text whatever it is.
+    InPageAsText,
 }
 
 impl Gateway {
@@ -246,10 +259,17 @@ impl Wanted {
         let range = self.head.headers.get("Range");
         let range = range.map_or(RangeRequest::Whole, |value| RangeRequest::parse(value, size));
         let content_type = self.content_type();
+        let (frames, policy) = match self.shown {
+            Shown::Alone => ("DENY", "sandbox; default-src 'none'"),
+            // What is stored has an origin of its own in a sandbox, and so can frame nothing of ours.
+            Shown::InPage | Shown::InPageAsText => {
+                ("SAMEORIGIN", "sandbox; default-src 'none'; frame-ancestors 'self'")
+            }
+        };
         let (mut response, range) = match range {
-            RangeRequest::Whole => (plain_head(200, &content_type), 0..size),
+            RangeRequest::Whole => (head_framed_by(200, &content_type, frames), 0..size),
             RangeRequest::Part(part) => {
-                let mut response = plain_head(206, &content_type);
+                let mut response = head_framed_by(206, &content_type, frames);
                 let _ = response.headers.push("Content-Range", part.content_range());
                 (response, part.first()..part.last() + 1)
             }
@@ -259,7 +279,8 @@ impl Wanted {
         response.headers = response
             .headers
             .with("Accept-Ranges", "bytes")
-            .with("Content-Security-Policy", "sandbox; default-src 'none'");
+            .with("Content-Security-Policy", policy)
+            .with("Cross-Origin-Resource-Policy", "same-origin");
         if let Some(etag) = etag {
             let _ = response.headers.push("ETag", etag);
         }
@@ -270,6 +291,9 @@ impl Wanted {
     }
 
     fn content_type(&self) -> String {
+        if self.shown == Shown::InPageAsText {
+            return "text/plain; charset=utf-8".into();
+        }
         let name = self.name.as_deref().unwrap_or_default();
         mime_guess::from_path(name).first_or_octet_stream().essence_str().to_owned()
     }

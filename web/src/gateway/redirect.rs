@@ -16,6 +16,12 @@ pub(super) enum WhenDone {
     Go(String),
     /// The browser is sent to what was made.
     GoToResult,
+    /// The browser is sent to this page, and told nothing else: what is told may be a capability.
+    Page(String),
+    /// The browser is sent to a page that shares what was made.
+    PageOfResult,
+    /// The script of a page is told that it is done.
+    Script,
 }
 
 impl WhenDone {

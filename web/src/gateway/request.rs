@@ -1,5 +1,6 @@
 //! What a request asks for: its address and arguments, read and checked.
 
+use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use crate::http::percent::{decode_path, parse_query, split_target};
 use crate::http::{Method, RequestHead};
@@ -17,6 +18,8 @@ pub(super) struct Request {
     /// The decoded parts of the path.
     pub(super) segments: Vec<String>,
     pub(super) args: Args,
+    /// If a page of this node has sent it: what becomes of the answer.
+    pub(super) page: Option<WhenDone>,
 }
 
 /// The arguments of a request: those of its address first, then those of a form.
@@ -38,7 +41,15 @@ impl Request {
                 "The address has a % that is not followed by two hex digits, or is not UTF-8.",
             ));
         };
-        Ok(Request { head, segments, args: Args(pairs) })
+        Ok(Request { head, segments, args: Args(pairs), page: None })
+    }
+
+    /// What becomes of the answer to a change.
+    pub(super) fn when_done(&self) -> Result<WhenDone, Refusal> {
+        match &self.page {
+            Some(when_done) => Ok(when_done.clone()),
+            None => WhenDone::of(&self.args, &self.head.headers),
+        }
     }
 
     pub(super) fn reads(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::node_json::CHILDREN_LEN_MAX;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::{Gateway, status, text};
+use super::{Face, Gateway, status, text};
 use crate::http::{Headers, Method, RequestHead};
 use bytes::Bytes;
 use std::net::Ipv4Addr;
@@ -13,6 +13,9 @@ use tallac_core::time::Now;
 
 impl Gateway {
     pub(super) fn route(&mut self, conn: ConnId, head: RequestHead, now: Now) {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.face = Face::Program;
+        }
         if let Err(why) = same_origin(&head.headers) {
             return self.answer_text(conn, 403, why);
         }
@@ -21,6 +24,7 @@ impl Gateway {
     }
 
     fn route_request(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
+        let Some(request) = self.route_page(conn, request, now)? else { return Ok(()) };
         let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
         let reads = request.reads();
         match (segments.as_slice(), &request.head.method) {
@@ -114,7 +118,7 @@ fn same_origin(headers: &Headers) -> Result<(), &'static str> {
 /// Whether anybody could have made this name lead here: a page of a site whose name is given another
 /// address while it is shown has the same origin as this node. Addresses, the names of this machine, and
 /// names that only a local network knows cannot be used for that.
-fn is_anybodys(host: &str) -> bool {
+pub(super) fn is_anybodys(host: &str) -> bool {
     const LOCAL: [&str; 5] = ["localhost", "local", "lan", "internal", "arpa"];
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,

@@ -119,7 +119,7 @@ impl Gateway {
                 "Another upload is watched by this name; choose another `ophandle`.",
             ));
         }
-        let when_done = WhenDone::of(&request.args, &request.head.headers)?;
+        let when_done = request.when_done()?;
         let headers = request.head.headers.clone();
         let handle = handle.map(str::to_owned);
         Ok(Goal { keep: Keep::New(new), offset: None, link: None, len, handle, when_done, headers })

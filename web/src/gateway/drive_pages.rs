@@ -1,0 +1,412 @@
+//! Requests of people: which page they see, who may see it, and what becomes of a form.
+//!
+//! A page is found under a handle (`/drive/HANDLE/PATH`), never under a capability. What a form or a
+//! script of a page sends becomes the request of the web API that does the same, and only its answer is
+//! another: a page, not a capability. It must carry the token of this node's forms, which no page of
+//! another site can read; that comes on top of what `routes` asks of every request.
+
+use super::changing::Then;
+use super::exchange::plain_head;
+use super::reading::{Shown, Wanted};
+use super::redirect::WhenDone;
+use super::refusal::Refusal;
+use super::request::{Request, parse_cap, place};
+use super::routes::is_anybodys;
+use super::{Gateway, text};
+use crate::http::percent::encode_segment;
+use crate::http::{Method, RequestHead};
+use crate::pages::details::{Details, Linked, Share, code, facts, link, preview};
+use crate::pages::directory::{Directory, Order, columns, entries};
+use crate::pages::welcome::{LISTED_MAX, Welcome};
+use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, assets, render, shown};
+use bytes::Bytes;
+use tallac_core::capability::Capability;
+use tallac_core::directory::{Child, DirectoryKind};
+use tallac_core::drive::{Errand, Sight};
+use tallac_core::machine::ConnId;
+use tallac_core::time::Now;
+
+/// The header in which a script shows the token of the forms.
+const TOKEN_HEADER: &str = "X-Form-Token";
+/// What the pages need to know.
+pub(super) struct Pages {
+    keys: PageKeys,
+    /// The personal drive, once it is known.
+    pub(super) personal: Option<Capability>,
+    /// How often its file was read.
+    pub(super) reads: u64,
+}
+
+/// Who is answered.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Face {
+    /// A program, or the script of a page: errors are a line of text.
+    Program,
+    /// A person: errors are a page that leads back.
+    Page { back: String },
+}
+
+/// A page that is wanted.
+pub(super) struct PageRequest {
+    head: RequestHead,
+    start: Capability,
+    /// The address of the start.
+    base: String,
+    names: Vec<String>,
+    view: View,
+    order: Order,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum View {
+    /// A directory's entries, or what is to be said of a file.
+    Page,
+    Details,
+    Share {
+        writable: bool,
+    },
+    /// The content: to be kept, or to be shown in a page.
+    Save,
+    Raw,
+    Text,
+}
+
+impl Gateway {
+    /// Offers pages for people. The keys are the same after a restart, so that bookmarks stay good.
+    #[must_use]
+    pub fn with_pages(mut self, keys: PageKeys) -> Gateway {
+        self.pages = Some(Pages { keys, personal: None, reads: 0 });
+        self
+    }
+
+    /// Answers what is for people; gives back what is not.
+    pub(super) fn route_page(
+        &mut self,
+        conn: ConnId,
+        request: Request,
+        now: Now,
+    ) -> Result<Option<Request>, Refusal> {
+        if self.pages.is_none() {
+            return Ok(Some(request));
+        }
+        let segments: Vec<&str> = request.segments.iter().map(String::as_str).collect();
+        let reads = request.reads();
+        match (segments.as_slice(), &request.head.method) {
+            ([""], _) if reads && request.t().is_empty() && wants_html(&request.head) => {
+                self.be_page(conn, &request.head, "/")?;
+                self.welcome_page(conn, now);
+            }
+            (["static", name], _) if reads => {
+                let asset = assets::find(name)
+                    .ok_or_else(|| Refusal::new(404, "There is no such file; load the page again."))?;
+                let mut head = plain_head(200, asset.content_type);
+                head.headers = head.headers.with("Cross-Origin-Resource-Policy", "same-origin");
+                self.answer_with(conn, head, Bytes::from_static(asset.content));
+            }
+            (["uri" | "cap", cap, ..], Method::Get) if request.t().is_empty() && navigates(&request.head) => {
+                let Some(Ok(cap @ Capability::Directory(_))) = Some(parse_cap(cap)) else {
+                    return Ok(Some(request));
+                };
+                let to = address(&self.page_of(&cap).unwrap_or_default(), request.names());
+                self.send_to(conn, &to);
+            }
+            (["open"], _) if reads => {
+                self.be_page(conn, &request.head, "/")?;
+                let frame = self.frame("Open something shared");
+                self.answer_page(conn, 200, render(&Open { frame }));
+            }
+            (["open"], Method::Post) => {
+                self.be_page(conn, &request.head, "/")?;
+                self.gather_form(conn, Request { page: Some(WhenDone::Page("/".into())), ..request })?;
+            }
+            (["store"], Method::Post) => {
+                self.be_page(conn, &request.head, "/")?;
+                let segments = vec!["uri".into()];
+                let page = Some(WhenDone::PageOfResult);
+                self.gather_form(conn, Request { segments, page, ..request })?;
+            }
+            (["drive", ..], _) => {
+                self.be_page(conn, &request.head, "/")?;
+                self.drive(conn, request, now)?;
+            }
+            _ => return Ok(Some(request)),
+        }
+        Ok(None)
+    }
+
+    /// From now on a person is answered.
+    fn be_page(&mut self, conn: ConnId, head: &RequestHead, back: &str) -> Result<(), Refusal> {
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.face = Face::Page { back: back.to_owned() };
+        }
+        // A name that anybody could have made lead here gives their page the origin of ours.
+        if is_anybodys(head.headers.get_str("Host").unwrap_or_default()) {
+            return Err(Refusal::new(
+                403,
+                "The pages of this node are not shown under this name: use its address, or localhost.",
+            ));
+        }
+        Ok(())
+    }
+
+    fn drive(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
+        let handle = request.segments.get(1).map_or("", String::as_str);
+        let names = request.names().to_vec();
+        if matches!(handle, "personal" | "shared") {
+            if !request.reads() {
+                return Err(Refusal::new(405, "A drive is changed at the address of its page."));
+            }
+            return self.enter(conn, handle == "personal", names);
+        }
+        let start = self.pages.as_ref().and_then(|pages| pages.keys.open(handle)).ok_or_else(|| {
+            Refusal::new(404, "This address leads nowhere at this node. A page's address is good only at the node that gave it.")
+        })?;
+        let base = format!("/drive/{handle}");
+        let here = address(&base, &names);
+        let as_api = |request: Request, page: WhenDone| {
+            let start = ["uri".to_owned(), start.to_string()];
+            let segments = start.into_iter().chain(names.iter().cloned()).collect();
+            Request { segments, page: Some(page), ..request }
+        };
+        match request.head.method {
+            Method::Get | Method::Head => {
+                let (view, order) = (View::of(&request)?, request.args.get("sort").unwrap_or_default());
+                let head = request.head.clone();
+                let page = PageRequest { head, start, base, names, view, order: Order::parse(order) };
+                self.look_at_page(conn, page, now)
+            }
+            Method::Post => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.face = Face::Page { back: here.clone() };
+                }
+                let request = as_api(request, WhenDone::Page(here));
+                self.gather_form(conn, request)
+            }
+            Method::Put => {
+                if let Some(connection) = self.connections.get_mut(&conn) {
+                    connection.face = Face::Program;
+                }
+                let shown = request.head.headers.get_str(TOKEN_HEADER).unwrap_or_default();
+                self.check_token(shown)?;
+                if !request.t().is_empty() || names.is_empty() {
+                    return Err(Refusal::bad("A PUT to a page stores a file under a name."));
+                }
+                let request = as_api(request, WhenDone::Script);
+                self.store(conn, &request, now)
+            }
+            _ => Err(Refusal::new(405, "A page is read, or sent a form.")),
+        }
+    }
+
+    fn look_at_page(&mut self, conn: ConnId, page: PageRequest, now: Now) -> Result<(), Refusal> {
+        let start = page.start.clone();
+        if page.names.is_empty() && !start.is_directory() {
+            let child = Child::of(start, DirectoryKind::Mutable)
+                .map_err(|_| Refusal::bad("With a verify capability one can check, but not look."))?;
+            return self.show_page(conn, &page, Sight { child, link: None, table: None }, now);
+        }
+        let place = place(start, page.names.iter().map(String::as_str))?;
+        let list = page.view == View::Page;
+        self.errand(conn, Errand::Look { place, list }, Then::Page(Box::new(page)), now);
+        Ok(())
+    }
+
+    /// What a page is about was found.
+    pub(super) fn show_page(
+        &mut self,
+        conn: ConnId,
+        page: &PageRequest,
+        sight: Sight,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Sight { child, link: found, table } = sight;
+        let here = address(&page.base, &page.names);
+        let cap = child.capability();
+        let last = page.names.last();
+        let title = last.cloned().unwrap_or_else(|| self.title_of(&page.start));
+        let frame = self.frame(&title);
+        let crumbs = self.crumbs(page);
+        let writable = cap.is_some_and(Capability::is_writable);
+        let html = match (page.view, cap) {
+            (View::Page, Some(cap)) if cap.is_directory() && table.is_some() => {
+                let entries = table.as_ref().map(|table| entries(&here, table, page.order));
+                let columns = columns(&here, page.order);
+                let entries = entries.unwrap_or_default();
+                render(&Directory { frame, crumbs, here, writable, columns, entries })
+            }
+            (View::Save | View::Raw | View::Text, Some(cap)) if !cap.is_directory() => {
+                let (save, shown) = match page.view {
+                    View::Save => (true, Shown::Alone),
+                    View::Text => (false, Shown::InPageAsText),
+                    _ => (false, Shown::InPage),
+                };
+                let wanted = Wanted { head: page.head.clone(), name: last.cloned(), save, shown };
+                return self.read(conn, cap, wanted, now);
+            }
+            (View::Save | View::Raw | View::Text, _) => {
+                return Err(Refusal::bad("This is a folder: it has no content of its own."));
+            }
+            (View::Share { writable: wanted }, _) => {
+                let strongest = child.write_cap().filter(|_| wanted);
+                let writes = strongest.is_some();
+                let cap = strongest.or_else(|| child.read_cap());
+                let cap = cap
+                    .ok_or_else(|| Refusal::new(501, "It is of a kind that is not known here."))?
+                    .to_string();
+                let (link, code, name) = (link(&cap), code(&cap), shown(&title));
+                let frame = self.frame("Share");
+                let writable = child.write_cap().is_some();
+                render(&Share { frame, crumbs, here, name, cap, link, code, writes, writable })
+            }
+            (View::Page | View::Details, _) => {
+                let metadata = found.as_ref().and_then(|link| link.entry.metadata.as_ref().ok());
+                let linked =
+                    found.as_ref().filter(|link| Capability::Directory(link.directory.clone()).is_writable());
+                let linked = linked.and(page.names.split_last()).map(|(name, above)| Linked {
+                    directory: address(&page.base, above),
+                    name: name.clone(),
+                    path: above.join("/"),
+                });
+                let is_file = cap.is_some_and(|cap| !cap.is_directory());
+                let preview = cap.filter(|_| is_file).map_or("", |cap| preview(&title, cap));
+                let facts = facts(cap, metadata);
+                render(&Details { frame, crumbs, here, is_file, preview, facts, link: linked })
+            }
+        };
+        self.answer_page(conn, 200, html);
+        Ok(())
+    }
+
+    /// A form of a page: is it one of ours? What it leaves out is what loses nothing.
+    pub(super) fn check_form(&mut self, request: &mut Request) -> Result<(), Refusal> {
+        if request.page.is_none() {
+            return Ok(());
+        }
+        self.check_token(request.args.get("token").unwrap_or_default())?;
+        request.args.extend([("replace".into(), "false".into())]);
+        if let Some(path) = request.args.get("to_path") {
+            let path = path.trim_matches('/');
+            let start = request.segments.get(1).cloned().unwrap_or_default();
+            let to = format!("{start}/{path}");
+            request.args.extend([("to_dir".into(), to)]);
+        }
+        Ok(())
+    }
+
+    fn check_token(&self, shown: &str) -> Result<(), Refusal> {
+        if self.pages.as_ref().is_some_and(|pages| pages.keys.is_token(shown)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            403,
+            "This form is not from a page of this node, or from an old one: load the page again.",
+        ))
+    }
+
+    /// `POST /open`.
+    pub(super) fn open_cap(&mut self, conn: ConnId, request: &Request) -> Result<(), Refusal> {
+        let text = request.args.need("cap")?.trim();
+        let cap = parse_cap(text)?;
+        let to = self.page_of(&cap).unwrap_or_default();
+        self.send_to(conn, &to);
+        Ok(())
+    }
+
+    /// The address of the page of something.
+    pub(super) fn page_of(&self, cap: &Capability) -> Option<String> {
+        self.pages.as_ref().map(|pages| format!("/drive/{}", pages.keys.seal(cap)))
+    }
+
+    /// Sends a browser to an address of this node.
+    pub(super) fn send_to(&mut self, conn: ConnId, to: &str) {
+        let mut head = plain_head(303, "text/plain; charset=utf-8");
+        let _ = head.headers.push("Location", to);
+        self.answer_with(conn, head, Bytes::new());
+    }
+
+    /// Answers a person with one thing to read.
+    pub(super) fn answer_message(&mut self, conn: ConnId, status: u16, title: &str, said: &str, back: &str) {
+        let message = Message { frame: self.frame(title), text: shown(said), back: back.to_owned() };
+        self.answer_page(conn, status, render(&message));
+    }
+
+    fn welcome_page(&mut self, conn: ConnId, now: Now) {
+        let status = self.node.status(LISTED_MAX + 1, now.unix);
+        let Some(pages) = &self.pages else { return };
+        let html = render(&Welcome::new(&status, &pages.keys));
+        self.answer_page(conn, 200, html);
+    }
+
+    fn answer_page(&mut self, conn: ConnId, status: u16, html: String) {
+        let mut head = crate::http::ResponseHead::new(status);
+        // Forms tell their origin only if the browser may tell where it comes from, which is to nobody
+        // but this node.
+        head.headers = head
+            .headers
+            .with("Content-Type", "text/html; charset=utf-8")
+            .with("Content-Security-Policy", POLICY)
+            .with("X-Content-Type-Options", "nosniff")
+            .with("X-Frame-Options", "DENY")
+            .with("Referrer-Policy", "same-origin")
+            .with("Cross-Origin-Opener-Policy", "same-origin")
+            .with("Cross-Origin-Resource-Policy", "same-origin")
+            .with("Cache-Control", "no-store");
+        self.answer_with(conn, head, text(html));
+    }
+
+    fn frame(&self, title: &str) -> Frame {
+        let keys = &self.pages.as_ref().expect("only pages have a frame").keys;
+        Frame::new(title, self.node.nickname(), keys)
+    }
+
+    /// What the start of a way is called.
+    fn title_of(&self, start: &Capability) -> String {
+        let shared = self.node.shared_root().map(|root| Capability::Directory(root.directory()));
+        let personal = self.pages.as_ref().and_then(|pages| pages.personal.as_ref());
+        let title = match start {
+            start if Some(start) == personal => "My drive",
+            start if Some(start) == shared.as_ref() => "Shared drive",
+            start if start.is_directory() => "Folder",
+            _ => "File",
+        };
+        title.into()
+    }
+
+    fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
+        let start = Crumb { name: self.title_of(&page.start), href: page.base.clone() };
+        let rest = (1..=page.names.len()).map(|len| {
+            let names = &page.names[..len];
+            Crumb { name: shown(&names[len - 1]), href: address(&page.base, names) }
+        });
+        std::iter::once(start).chain(rest).collect()
+    }
+}
+
+impl View {
+    fn of(request: &Request) -> Result<View, Refusal> {
+        Ok(match request.t() {
+            "" => View::Page,
+            "info" => View::Details,
+            "share" => View::Share { writable: false },
+            "share-writable" => View::Share { writable: true },
+            "save" => View::Save,
+            "raw" => View::Raw,
+            "text" => View::Text,
+            _ => return Err(Refusal::new(404, "There is no such page.")),
+        })
+    }
+}
+
+/// The address of a place.
+pub(super) fn address(base: &str, names: &[String]) -> String {
+    names.iter().fold(base.to_owned(), |address, name| format!("{address}/{}", encode_segment(name)))
+}
+
+fn wants_html(head: &RequestHead) -> bool {
+    head.headers.has_token("Accept", "text/html")
+}
+
+/// Whether a person goes there with a browser.
+fn navigates(head: &RequestHead) -> bool {
+    head.headers.get_str("Sec-Fetch-Mode") == Some("navigate") && wants_html(head)
+}
