@@ -342,6 +342,7 @@ impl Node {
                 self.keys.open();
                 self.drive.send(id, *errand, now);
             }
+            Command::SurveyNext { id } => self.drive.survey_next(id, now),
             Command::MakeRoot { id } => self.make_root(id, now),
             Command::Cancel { id } => {
                 self.drive.cancel(id);
