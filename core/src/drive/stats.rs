@@ -125,7 +125,10 @@ mod tests {
             let mut stats = TreeStats::default();
             stats.add_size(size);
             let all: alloc::vec::Vec<_> = stats.sizes().collect();
-            assert!(matches!(all[..], [(least, most, 1)] if (least..=most).contains(&size)), "{size} {all:?}");
+            assert!(
+                matches!(all[..], [(least, most, 1)] if (least..=most).contains(&size)),
+                "{size} {all:?}"
+            );
         }
     }
 }

@@ -4,8 +4,8 @@
 //! the files, then the directories, each with all that is below it. Whatever has a verify capability is
 //! told once, by the first way that leads to it; so cycles end.
 
-use super::step::{Got, Need};
 use super::stats::TreeStats;
+use super::step::{Got, Need};
 use super::walk::{Next, Walk};
 use super::{Done, DriveError, Place};
 use crate::capability::{Capability, DirectoryCap};

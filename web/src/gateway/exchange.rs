@@ -6,6 +6,7 @@ use super::reading::Download;
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::storing::Storing;
+use super::survey::Manifest;
 use super::{Gateway, text};
 use crate::http::percent::encode_segment;
 use crate::http::{ResponseBody, ResponseHead};
@@ -23,6 +24,8 @@ pub(super) enum Exchange {
     Storing(Box<Storing>),
     /// Something else is being done, and will be answered in one piece.
     Waiting(Box<Waiting>),
+    /// A tree is gone through, and told as it comes.
+    Manifest(Box<Manifest>),
     /// A file is being read.
     Download(Download),
     /// The shared root is being made.
@@ -35,6 +38,7 @@ impl Exchange {
             Exchange::Idle | Exchange::Gathering(_) => None,
             Exchange::Storing(storing) => storing.operation(),
             Exchange::Waiting(waiting) => Some(waiting.id),
+            Exchange::Manifest(manifest) => Some(manifest.id),
             Exchange::Download(download) => Some(download.id),
             Exchange::MakeRoot(id) => Some(*id),
         }
@@ -47,6 +51,7 @@ impl Exchange {
             Exchange::Idle
             | Exchange::Gathering(_)
             | Exchange::Waiting(_)
+            | Exchange::Manifest(_)
             | Exchange::Download(_)
             | Exchange::MakeRoot(_) => true,
         }
@@ -57,7 +62,9 @@ impl Exchange {
         match self {
             Exchange::Idle | Exchange::Gathering(_) => true,
             Exchange::Storing(storing) => storing.waits_for_client(),
-            Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => false,
+            Exchange::Waiting(_) | Exchange::Manifest(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => {
+                false
+            }
         }
     }
 
@@ -67,7 +74,7 @@ impl Exchange {
             Exchange::Gathering(gathering) => gathering.held(),
             Exchange::Storing(storing) => storing.held(),
             Exchange::Waiting(waiting) => waiting.held,
-            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
+            Exchange::Idle | Exchange::Manifest(_) | Exchange::Download(_) | Exchange::MakeRoot(_) => 0,
         }
     }
 }

@@ -13,6 +13,7 @@ mod changing;
 mod content;
 mod exchange;
 mod gathering;
+mod handles;
 mod listing;
 mod looking;
 mod node_json;
@@ -24,12 +25,15 @@ mod request;
 mod routes;
 mod status;
 mod storing;
+mod survey;
+mod tree_json;
 
 pub use private::ApiToken;
 
 use crate::http::{Limits, ServerConnection, ServerEvent};
 use bytes::Bytes;
 use exchange::Exchange;
+use handles::Handles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
@@ -64,6 +68,10 @@ pub struct Gateway {
     /// The uploads that are watched by name.
     watched: BTreeMap<String, OperationId>,
     views: BTreeMap<OperationId, UploadView>,
+    /// The surveys that go on by themselves.
+    handles: Handles,
+    /// What these told and was not looked at yet.
+    handle_reports: VecDeque<Report>,
     next_operation: u64,
     /// What the node's owner shows.
     token: Option<ApiToken>,
@@ -128,6 +136,7 @@ impl Machine for Gateway {
             Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
             Event::Wake => {
                 self.wake(now);
+                self.forget_handles(now);
                 self.node.handle(Event::Wake, now);
             }
             other => self.node.handle(other, now),
@@ -142,7 +151,7 @@ impl Machine for Gateway {
 
     fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline).min();
-        [self.node.deadline(), connections].into_iter().flatten().min()
+        [self.node.deadline(), self.handles.deadline(), connections].into_iter().flatten().min()
     }
 }
 
@@ -155,6 +164,8 @@ impl Gateway {
             operations: BTreeMap::new(),
             watched: BTreeMap::new(),
             views: BTreeMap::new(),
+            handles: Handles::default(),
+            handle_reports: VecDeque::new(),
             next_operation: 0,
             token: None,
             dirty: BTreeSet::new(),
@@ -225,6 +236,8 @@ impl Gateway {
             if let Some((conn, report)) = self.reports.pop_front() {
                 self.report(conn, report, now);
                 self.dirty.insert(conn);
+            } else if let Some(report) = self.handle_reports.pop_front() {
+                self.handle_report(report, now);
             } else if let Some(conn) = self.dirty.pop_first() {
                 self.advance(conn, now);
             } else {
@@ -251,6 +264,7 @@ impl Gateway {
             }
             moved |= self.feed(conn, now);
             self.grant_download(conn, now);
+            self.feed_manifest(conn, now);
             if !moved {
                 break;
             }
@@ -293,7 +307,14 @@ impl Gateway {
             (Exchange::Storing(storing), None) => storing.content().end(),
             (Exchange::Gathering(_), bytes) => self.gathered(conn, bytes, now),
             // Nobody wants it.
-            (Exchange::Idle | Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_), _) => {}
+            (
+                Exchange::Idle
+                | Exchange::Waiting(_)
+                | Exchange::Manifest(_)
+                | Exchange::Download(_)
+                | Exchange::MakeRoot(_),
+                _,
+            ) => {}
         }
     }
 
@@ -356,6 +377,7 @@ impl Gateway {
                 continue;
             };
             match report.operation() {
+                Some(id) if self.handles.have(id) => self.handle_reports.push_back(report),
                 Some(id) => {
                     let conn = self.operations.get(&id);
                     self.reports.extend(conn.map(|conn| (*conn, report)));
@@ -396,6 +418,7 @@ impl Gateway {
             Report::Uploaded { result, .. } => self.uploaded(conn, id, result, now),
             Report::Changed { result, .. } => self.changed(conn, id, result, now),
             Report::Errand { result, .. } => self.errand_done(conn, id, result, now),
+            Report::Surveyed { found, .. } => self.surveyed(conn, *found),
             Report::DownloadData { data, .. } => self.download_data(conn, data),
             Report::Downloaded { result, .. } => self.downloaded(conn, id, result),
             Report::MutableFound { found, .. } if measures => self.measured(conn, id, Ok(&found), now),

@@ -30,8 +30,15 @@ impl Gateway {
             }
             (["operations", handle], _) if reads => {
                 let handle = (*handle).to_owned();
-                self.watch(conn, &handle);
-                Ok(())
+                if self.watched.contains_key(&handle) {
+                    self.watch(conn, &handle);
+                    return Ok(());
+                }
+                self.show_handle(conn, &handle, &request, now)
+            }
+            (["operations", handle], Method::Post) => {
+                let handle = (*handle).to_owned();
+                self.cancel_handle(conn, &handle, &request, now)
             }
             (["private", "make-root"], Method::Post) => {
                 self.ask_for_root(conn, &request.head, now);
