@@ -71,6 +71,10 @@ pub const SURVEYS_MAX: usize = 16;
 pub const SURVEY_SEEN_MAX: usize = 1_000_000;
 /// Bytes of the directories of one survey that wait for their turn.
 pub const SURVEY_WAITING_MAX: usize = 64 * 1024 * 1024;
+/// Operations that are over and still told of.
+pub const JOURNAL_RECENT_MAX: usize = 200;
+/// Operations under way that are told of; more are not noted.
+pub const JOURNAL_ACTIVE_MAX: usize = 10_000;
 /// Names in one path.
 pub const PATH_DEPTH_MAX: usize = 1_024;
 

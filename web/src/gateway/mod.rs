@@ -17,6 +17,7 @@ mod handles;
 mod listing;
 mod looking;
 mod node_json;
+mod operating;
 mod private;
 mod reading;
 mod redirect;
@@ -73,6 +74,7 @@ pub struct Gateway {
     /// What these told and was not looked at yet.
     handle_reports: VecDeque<Report>,
     next_operation: u64,
+    started: Instant,
     /// What the node's owner shows.
     token: Option<ApiToken>,
     /// Connections for which something has changed.
@@ -167,6 +169,7 @@ impl Gateway {
             handles: Handles::default(),
             handle_reports: VecDeque::new(),
             next_operation: 0,
+            started: now.instant,
             token: None,
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),

@@ -40,6 +40,24 @@ impl Gateway {
                 let handle = (*handle).to_owned();
                 self.cancel_handle(conn, &handle, &request, now)
             }
+            (["health"], _) if reads => {
+                self.health(conn);
+                Ok(())
+            }
+            (["ready"], _) if reads => {
+                self.ready(conn, now);
+                Ok(())
+            }
+            (["statistics"] | ["statistics", ""], _) if reads => self.statistics(conn, &request, now),
+            (["metrics"], _) if reads => {
+                self.metrics(conn, now);
+                Ok(())
+            }
+            (["storage"] | ["storage", ""], _) if reads => self.storage(conn, now),
+            (["status"] | ["status", ""], _) if reads => {
+                self.activities(conn, now);
+                Ok(())
+            }
             (["private", "make-root"], Method::Post) => {
                 self.ask_for_root(conn, &request.head, now);
                 Ok(())
