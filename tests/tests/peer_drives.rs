@@ -235,7 +235,8 @@ fn trees_cross_over_and_back() {
     peer.run_gateway(&grid.path("gw"), servers.len());
     let theirs = Gateway(peer.authority().to_owned());
     assert_same(&theirs.read(&root), &expected);
-    assert!(told[0].lines().count() > expected.len(), "{}", told[0]);
+    // Files of the same content are one.
+    assert!(told[0].lines().count() > 30, "{}", told[0]);
     for (theirs, ours) in surveyed(&theirs, &root).iter().zip(&told) {
         let differs = theirs.lines().zip(ours.lines()).find(|(theirs, ours)| theirs != ours);
         assert!(theirs == ours, "the first line that differs: {differs:?}");

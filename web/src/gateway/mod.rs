@@ -77,6 +77,8 @@ pub struct Gateway {
     started: Instant,
     /// What the node's owner shows.
     token: Option<ApiToken>,
+    /// Names that browsers may know the node by, beside those that nobody else can give it.
+    names: Vec<String>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
     /// What the node told and was not looked at yet.
@@ -171,6 +173,7 @@ impl Gateway {
             next_operation: 0,
             started: now.instant,
             token: None,
+            names: Vec::new(),
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),
             actions: VecDeque::new(),
@@ -178,6 +181,13 @@ impl Gateway {
         gateway.collect();
         gateway.advance_all(now);
         gateway
+    }
+
+    /// Answers to these host names, too. Others that anybody could have led here are refused.
+    #[must_use]
+    pub fn with_names(mut self, names: Vec<String>) -> Gateway {
+        self.names = names;
+        self
     }
 
     /// The node inside.
