@@ -65,6 +65,16 @@ pub const DIRECTORY_NAME_READ_LEN_MAX: usize = 64 * 1024;
 pub const DIRECTORY_METADATA_LEN_MAX: usize = 1024 * 1024;
 /// Tables of directories that are read at once. Each is in memory whole.
 pub const TABLES_READ_MAX: usize = 16;
+/// Surveys of whole trees that a node makes at once. Each holds a table and what is below.
+pub const SURVEYS_MAX: usize = 16;
+/// Different files and directories that one survey tells. Each costs about 50 bytes.
+pub const SURVEY_SEEN_MAX: usize = 1_000_000;
+/// Bytes of the directories of one survey that wait for their turn.
+pub const SURVEY_WAITING_MAX: usize = 64 * 1024 * 1024;
+/// Operations that are over and still told of.
+pub const JOURNAL_RECENT_MAX: usize = 200;
+/// Operations under way that are told of; more are not noted.
+pub const JOURNAL_ACTIVE_MAX: usize = 10_000;
 /// Names in one path.
 pub const PATH_DEPTH_MAX: usize = 1_024;
 

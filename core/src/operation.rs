@@ -2,7 +2,7 @@
 
 use crate::capability::{ChkCap, MutableReadCap};
 use crate::download::DownloadError;
-use crate::drive::{Done, DriveError, Errand};
+use crate::drive::{Done, DriveError, Errand, Surveyed};
 use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
 use crate::upload::{UploadError, UploadPlan, UploadProgress, Uploaded};
@@ -114,6 +114,11 @@ pub enum Command {
         /// What is to be done.
         errand: Box<Errand>,
     },
+    /// Let a survey go on to the next directory. Ignored while it reads one.
+    SurveyNext {
+        /// The errand.
+        id: OperationId,
+    },
     /// Give an operation up. Nothing more is reported about it. A change may take effect all the same.
     Cancel {
         /// Which.
@@ -189,6 +194,13 @@ pub enum Report {
         /// What came of it.
         result: Result<Box<Done>, Box<DriveError>>,
     },
+    /// What a survey has found, twice for each directory: itself, then what is in it.
+    Surveyed {
+        /// The errand.
+        id: OperationId,
+        /// What was found.
+        found: Box<Surveyed>,
+    },
     /// Which version of a mutable file is being read, and how long it is.
     MutableFound {
         /// The download.
@@ -222,6 +234,7 @@ impl Report {
             | Report::Changed { id, .. }
             | Report::RootMade { id, .. }
             | Report::Errand { id, .. }
+            | Report::Surveyed { id, .. }
             | Report::MutableFound { id, .. }
             | Report::MutableRead { id, .. } => Some(*id),
             Report::Notice(_) | Report::Stopped => None,

@@ -2,7 +2,7 @@
 
 use crate::buffer::{ReadBuffer, WriteBuffer};
 use crate::tls::{RECORD_LEN_MAX, Received, Tls, TlsError, TlsSession};
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::mem;
 use tallac_core::machine::{CloseReason, ConnId, Event, Protocol};
@@ -64,6 +64,8 @@ pub struct Connection {
     decoder: FrameDecoder,
     /// Came in ahead of the credit.
     held: VecDeque<Frame>,
+    /// The same without frames.
+    held_bytes: BytesMut,
     credit: u64,
     input_ended: bool,
     input_end_told: bool,
@@ -83,6 +85,8 @@ enum Channel {
     Tls(Box<TlsSession>),
     /// Raw bytes.
     Plain,
+    /// Raw bytes within TLS.
+    Sealed(Box<TlsSession>),
 }
 
 impl Connection {
@@ -101,6 +105,11 @@ impl Connection {
         Connection { open: true, ..Connection::new(id, Channel::Plain) }
     }
 
+    /// A connection that somebody made to a web port that speaks TLS.
+    pub fn accept_web_tls(id: ConnId, session: TlsSession) -> Connection {
+        Connection::new(id, Channel::Sealed(Box::new(session)))
+    }
+
     fn new(id: ConnId, channel: Channel) -> Connection {
         Connection {
             id,
@@ -109,6 +118,7 @@ impl Connection {
             input: ReadBuffer::new(),
             decoder: FrameDecoder::new(),
             held: VecDeque::new(),
+            held_bytes: BytesMut::new(),
             credit: 0,
             input_ended: false,
             input_end_told: false,
@@ -130,7 +140,7 @@ impl Connection {
     pub fn protocol(&self) -> Protocol {
         match self.channel {
             Channel::Unknown(_) | Channel::Tls(_) => Protocol::Tallac,
-            Channel::Plain => Protocol::Web,
+            Channel::Plain | Channel::Sealed(_) => Protocol::Web,
         }
     }
 
@@ -198,6 +208,10 @@ impl Connection {
             _ => {}
         }
         if self.peer_closed {
+            if matches!(self.channel, Channel::Sealed(_)) {
+                // A browser that says goodbye does not wait for an answer.
+                return Err(CloseReason::Ended);
+            }
             let whole = self.decoder.at_boundary();
             return Err(if whole { CloseReason::Ended } else { cut_off() });
         }
@@ -206,10 +220,12 @@ impl Connection {
         }
         match &self.channel {
             Channel::Unknown(_) => Err(CloseReason::Ended),
-            Channel::Tls(_) if !self.open => {
+            Channel::Tls(_) | Channel::Sealed(_) if !self.open => {
                 Err(CloseReason::Handshake("the other side hung up during the handshake".into()))
             }
-            Channel::Tls(_) => Err(CloseReason::Lost("the other side vanished without a goodbye".into())),
+            Channel::Tls(_) | Channel::Sealed(_) => {
+                Err(CloseReason::Lost("the other side vanished without a goodbye".into()))
+            }
             Channel::Plain => {
                 if !mem::replace(&mut self.input_end_told, true) {
                     events.push(Event::ReceivedEnd { conn: self.id });
@@ -233,7 +249,7 @@ impl Connection {
                     self.queue.pop_front_if(|piece| piece.is_empty());
                 }
             }
-            Channel::Tls(session) => {
+            Channel::Tls(session) | Channel::Sealed(session) => {
                 session.take_control(batch);
                 if self.open {
                     seal(session, &mut self.input, &mut self.queue, batch).map_err(lost)?;
@@ -242,7 +258,7 @@ impl Connection {
         }
         if self.closing && self.queue.is_empty() && self.open && !self.said_goodbye {
             self.said_goodbye = true;
-            if let Channel::Tls(session) = &mut self.channel {
+            if let Channel::Tls(session) | Channel::Sealed(session) = &mut self.channel {
                 session.close(&mut self.input, batch).map_err(lost)?;
             }
         }
@@ -257,7 +273,7 @@ impl Connection {
     /// a goodbye to who does not speak our protocol.
     pub fn turn_away(&mut self, batch: &mut WriteBuffer) {
         batch.clear(false);
-        if let Channel::Tls(session) = &mut self.channel {
+        if let Channel::Tls(session) | Channel::Sealed(session) = &mut self.channel {
             session.take_control(batch);
             // Nothing to be done if that fails, too.
             let _ = session.close(&mut self.input, batch);
@@ -266,7 +282,7 @@ impl Connection {
 
     /// Whether the session has something to send that nobody ordered.
     pub(crate) fn wants_control(&self) -> bool {
-        matches!(&self.channel, Channel::Tls(session) if session.wants_control())
+        matches!(&self.channel, Channel::Tls(session) | Channel::Sealed(session) if session.wants_control())
     }
 
     /// Whether nothing can be done with further input before more is granted.
@@ -274,6 +290,8 @@ impl Connection {
         self.credit == 0
             && match self.channel {
                 Channel::Plain => !self.input.unread().is_empty(),
+                // The handshake needs no credit.
+                Channel::Sealed(_) => !self.held_bytes.is_empty(),
                 _ => !self.held.is_empty() || !self.decoder.at_boundary(),
             }
     }
@@ -282,6 +300,12 @@ impl Connection {
         while let Some(frame) = self.held.pop_front_if(|_| self.credit > 0) {
             self.credit = self.credit.saturating_sub(frame.len());
             events.push(Event::Frame { conn: self.id, frame });
+        }
+        while !self.held_bytes.is_empty() && self.credit > 0 {
+            let len = self.credit.min(RECEIVED_MAX).min(self.held_bytes.len() as u64) as usize;
+            let data = self.held_bytes.split_to(len).freeze();
+            events.push(Event::Received { conn: self.id, data: data.into() });
+            self.credit -= len as u64;
         }
     }
 
@@ -311,6 +335,18 @@ impl Connection {
                     Incoming::Other => "the other side does not speak TLS",
                 };
                 Err(CloseReason::Handshake(other.into()))
+            }
+            Channel::Sealed(session) => {
+                let received = session.receive(&mut self.input, |plaintext| {
+                    self.held_bytes.extend_from_slice(plaintext);
+                });
+                let received = received.map_err(|error| match error {
+                    error if self.open => CloseReason::Lost(error.to_string()),
+                    error => CloseReason::Handshake(error.to_string()),
+                })?;
+                self.open |= !session.handshaking();
+                self.peer_closed |= received == Received::PeerClosed;
+                Ok(received == Received::Plaintext)
             }
             Channel::Tls(session) => {
                 let mut bad_frame = None;

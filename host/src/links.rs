@@ -48,7 +48,7 @@ impl<M: Medium> Links<M> {
     /// Makes a link for somebody who connected; `None` if they are to be cut off.
     pub fn accept(&self, kind: ListenerKind) -> Option<(Arc<Link<M>>, Stranger)> {
         // Whoever comes to the web port is introduced at once.
-        let counted = (kind == ListenerKind::Grid).then(|| self.strangers.clone());
+        let counted = (kind != ListenerKind::Web).then(|| self.strangers.clone());
         if counted.is_some() && Arc::strong_count(&self.strangers) - 1 > self.guards.handshakes {
             return None;
         }
@@ -56,6 +56,7 @@ impl<M: Medium> Links<M> {
         let link = Arc::new(Link::new(match kind {
             ListenerKind::Grid => Connection::accept_grid(conn, &self.tls),
             ListenerKind::Web => Connection::accept_web(conn),
+            ListenerKind::WebTls => Connection::accept_web_tls(conn, self.tls.web()?),
         }));
         self.add(link.clone());
         (!link.is_over()).then_some((link, Stranger { _counted: counted }))

@@ -67,6 +67,8 @@ pub enum ListenerKind {
     Grid,
     /// The web API: bytes as they come.
     Web,
+    /// The web API within TLS. [`Tls::with_web`] says what is shown.
+    WebTls,
 }
 
 /// Patience for connections that the machine does not know yet or does not know any more, and

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+use tallac_host::tls::{WebIdentity, WebStream};
 use tallac_web::http::{
     BodyKind, ClientConnection, ClientEvent, HttpError, Limits, RequestHead, ResponseHead,
 };
@@ -49,6 +50,8 @@ impl Interrupt {
 pub(crate) struct NodeUrl {
     /// `HOST:PORT`.
     pub(crate) authority: String,
+    /// The certificate that it shows, as PEM, if it speaks https.
+    certificate: Option<Vec<u8>>,
 }
 
 impl NodeUrl {
@@ -68,31 +71,55 @@ impl NodeUrl {
             };
             failed(Failure::NoNode, hint)
         })?;
-        let authority = text.trim().strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        match authority {
-            Some(authority) if !authority.is_empty() && !authority.contains('/') => {
-                Ok(NodeUrl { authority: authority.to_owned() })
+        let (scheme, rest) = text.trim().split_once("://").unwrap_or_default();
+        let authority = rest.trim_end_matches('/');
+        let names_one = !authority.is_empty() && !authority.contains('/');
+        match scheme {
+            "http" if names_one => Ok(NodeUrl { authority: authority.to_owned(), certificate: None }),
+            "https" if names_one => {
+                let shown = directory.join(crate::web_port::SHOWN);
+                let certificate = std::fs::read(&shown).map_err(|error| {
+                    let text =
+                        format!("the certificate of the node, {}, cannot be read: {error}", shown.display());
+                    failed(Failure::NoNode, text)
+                })?;
+                Ok(NodeUrl { authority: authority.to_owned(), certificate: Some(certificate) })
             }
             _ => Err(failed(
                 Failure::NoNode,
-                format!("{} holds no address of the form http://HOST:PORT/", path.display()),
+                format!(
+                    "{} holds no address of the form http://HOST:PORT/ or https://HOST:PORT/",
+                    path.display()
+                ),
             )),
         }
+    }
+
+    /// Its address, with no slash at the end.
+    pub(crate) fn address(&self) -> String {
+        let scheme = if self.certificate.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.authority)
     }
 
     pub(crate) fn connect(&self, interrupt: &Interrupt) -> Result<Connection> {
         let stream = TcpStream::connect(&self.authority).map_err(|error| {
             failed(
                 Failure::NoNode,
-                format!(
-                    "no node answers at http://{}/ ({error}); start it with `tallac run`",
-                    self.authority
-                ),
+                format!("no node answers at {}/ ({error}); start it with `tallac run`", self.address()),
             )
         })?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LOOK_UP))?;
         stream.set_write_timeout(Some(LOOK_UP))?;
+        let stream = match &self.certificate {
+            None => Stream::Plain(stream),
+            Some(certificate) => {
+                let stream = WebIdentity::connect(certificate, stream);
+                Stream::Tls(Box::new(stream.map_err(|error| {
+                    failed(Failure::NoNode, format!("the certificate of the node cannot be used: {error}"))
+                })?))
+            }
+        };
         Ok(Connection {
             stream,
             http: ClientConnection::new(Limits::default()),
@@ -121,9 +148,40 @@ impl NodeUrl {
     }
 }
 
+/// What goes to and comes from a web port.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<WebStream>),
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self {
+            Stream::Plain(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
 /// One connection to a node's web port.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     http: ClientConnection,
     interrupt: Interrupt,
     buffer: BytesMut,
@@ -158,7 +216,13 @@ impl Connection {
         while let Some(bytes) = self.http.poll_output() {
             self.write(&bytes)?;
         }
-        Ok(())
+        // What TLS holds back goes out, too.
+        loop {
+            match self.stream.flush() {
+                Err(error) if is_pause(&error) => self.interrupt.check()?,
+                flushed => return Ok(flushed?),
+            }
+        }
     }
 
     fn write(&mut self, mut bytes: &[u8]) -> Result<()> {

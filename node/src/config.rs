@@ -39,6 +39,12 @@ pub(crate) struct Grid {
 pub(crate) struct Web {
     /// `HOST:PORT`.
     pub(crate) listen: String,
+    /// The PEM files of the chain of certificates and of the key; both or none. Relative to the node
+    /// directory.
+    pub(crate) certificate: String,
+    pub(crate) key: String,
+    /// Names that browsers may know the node by, beside loopback and addresses.
+    pub(crate) names: Vec<String>,
 }
 
 /// The storage service.
@@ -200,6 +206,12 @@ impl Config {
              [web]\n\
              # Where the web API listens. Who can connect to it can use this node: keep it on loopback.\n\
              listen = {web}\n\
+             # For https: the PEM files of the chain of certificates and of its key. tallac create-certificate\n\
+             # makes private/web.pem and private/web-key.pem.\n\
+             certificate = {certificate}\n\
+             key = {key}\n\
+             # Host names under which browsers reach it, beside localhost and addresses.\n\
+             names = {names}\n\
              \n\
              [storage]\n\
              # Keep shares for the grid.\n\
@@ -243,6 +255,9 @@ impl Config {
             listen = quote(&self.grid.listen),
             advertise = list(&self.grid.advertise),
             web = quote(&self.web.listen),
+            certificate = quote(&self.web.certificate),
+            key = quote(&self.web.key),
+            names = list(&self.web.names),
             storage = self.storage.enabled,
             read_only = self.storage.read_only,
             reserved = quote(&self.storage.reserved_space),

@@ -18,6 +18,7 @@ mod progress;
 mod run;
 mod runtime;
 mod secrets;
+mod web_port;
 mod webapi;
 
 use clap::Parser;

@@ -5,6 +5,7 @@ use crate::config::{Config, Server, parse_size};
 use crate::directory::{self, NODE_URL};
 use crate::exit::{Failure, failed};
 use crate::secrets;
+use crate::web_port::WebPort;
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{IsTerminal, Read};
@@ -21,6 +22,7 @@ use tallac_core::operation::{Command, Notice, NoticeLevel, Report};
 use tallac_core::peers::PeersConfig;
 use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
+use tallac_host::tls::WebIdentity;
 use tallac_web::gateway::ApiToken;
 use tallac_web::pages::PageKeys;
 use tracing::{debug, info, warn};
@@ -34,6 +36,9 @@ pub(crate) struct Prepared {
     pub(crate) identity: tallac_host::tls::Identity,
     pub(crate) grid: TcpListener,
     pub(crate) web: TcpListener,
+    /// What the web port shows, if it speaks https.
+    pub(crate) web_identity: Option<WebIdentity>,
+    pub(crate) web_names: Vec<String>,
     pub(crate) token: ApiToken,
     pub(crate) pages: PageKeys,
 }
@@ -45,9 +50,14 @@ pub(crate) fn run(directory: &Path, args: &cli::Run, verbose: u8) -> Result<()> 
     let prepared = prepare(directory, &config)?;
     let web = prepared.web.local_addr()?;
     let grid = prepared.grid.local_addr()?;
-    write_node_url(directory, web)?;
+    let scheme = if prepared.web_identity.is_some() { "https" } else { "http" };
+    WebPort::of(directory, &config)?.show(directory)?;
+    write_node_url(directory, scheme, web)?;
+    if let Some(identity) = &prepared.web_identity {
+        info!("the certificate of the web port has the SHA-256 fingerprint {}", identity.fingerprint());
+    }
     info!(
-        "node {:?} ({}) listens on {grid} for other nodes and on http://{web}/ for the web, {} runtime",
+        "node {:?} ({}) listens on {grid} for other nodes and on {scheme}://{web}/ for the web, {} runtime",
         config.nickname,
         AnnouncementKey::from_bytes(prepared.node.announcement_key.expose()).server_id().short(),
         args.runtime.name(),
@@ -63,7 +73,9 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     secrets::make_private_dir(&private)?;
     let identity = directory::identity(directory)?;
     let grid = listen(&config.grid.listen, "grid.listen", directory)?;
-    let web = listen(&config.web.listen, "web.listen", directory)?;
+    let port = WebPort::of(directory, config)?;
+    let web_identity = port.identity()?;
+    let web = listen(&port.listen.to_string(), "web.listen", directory)?;
     let addresses = directory::addresses(config, grid.local_addr()?)?;
     let announcement_key = secrets::announcement_key(&private)?;
     let server_id = AnnouncementKey::from_bytes(announcement_key.expose()).server_id();
@@ -121,7 +133,8 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
     };
     let token = secrets::api_token(&private)?;
     let pages = secrets::page_keys(&private)?;
-    Ok(Prepared { node, identity, grid, web, token, pages })
+    let web_names = config.web.names.clone();
+    Ok(Prepared { node, identity, grid, web, web_identity, web_names, token, pages })
 }
 
 fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {
@@ -182,14 +195,14 @@ fn write_public(path: &Path, content: &str) -> Result<()> {
     std::fs::write(path, content).with_context(|| format!("writing {}", path.display()))
 }
 
-fn write_node_url(directory: &Path, web: SocketAddr) -> Result<()> {
+fn write_node_url(directory: &Path, scheme: &str, web: SocketAddr) -> Result<()> {
     let host = match web {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => "127.0.0.1".to_owned(),
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => "[::1]".to_owned(),
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     };
-    secrets::write_private(&directory.join(NODE_URL), &format!("http://{host}:{}/\n", web.port()))
+    secrets::write_private(&directory.join(NODE_URL), &format!("{scheme}://{host}:{}/\n", web.port()))
 }
 
 /// Logs go to standard error; `TALLAC_LOG` takes a filter in the usual form.

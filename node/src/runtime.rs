@@ -22,11 +22,16 @@ pub(crate) fn run(directory: &Path, prepared: Prepared, args: &cli::Run) -> Resu
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let now = Now { instant: Instant::ZERO, unix: UnixTime(unix) };
     let gateway = Gateway::new(Node::new(prepared.node, secrets::random()?, now), now);
-    let gateway = gateway.with_token(prepared.token).with_pages(prepared.pages);
+    let gateway =
+        gateway.with_token(prepared.token).with_names(prepared.web_names).with_pages(prepared.pages);
     let disk = Arc::new(disk);
     let run_disk = Arc::new(move |steps| disk.run(steps));
-    let mut setup = Setup::new(Tls::new(&prepared.identity), run_disk, Box::new(log_report));
-    setup.listeners = vec![(prepared.grid, ListenerKind::Grid), (prepared.web, ListenerKind::Web)];
+    let (tls, kind) = match &prepared.web_identity {
+        Some(web) => (Tls::new(&prepared.identity).with_web(web), ListenerKind::WebTls),
+        None => (Tls::new(&prepared.identity), ListenerKind::Web),
+    };
+    let mut setup = Setup::new(tls, run_disk, Box::new(log_report));
+    setup.listeners = vec![(prepared.grid, ListenerKind::Grid), (prepared.web, kind)];
     let watch = |handle: Handle| {
         stop_on_signals(
             move |command| {

@@ -186,6 +186,20 @@ fn files_directories_and_aliases() {
     assert!(one_file.contains("70000"), "{one_file}");
     assert!(tahoe(&["ls", "-l", "home:sdmf"]).good().text().contains(" 100000 "));
 
+    // Whole trees.
+    let manifest = tahoe(&["manifest", "home:"]).good().text();
+    assert!(manifest.lines().count() >= 8 && manifest.contains(" new/way/down"), "{manifest}");
+    let indexes = tahoe(&["manifest", "--storage-index", "home:"]).good().lines();
+    assert!(indexes.iter().all(|index| index.len() == 26), "{indexes:?}");
+    let raw = tahoe(&["manifest", "--raw", "home:"]).good().text();
+    assert!(raw.lines().last().is_some_and(|line| line.starts_with("{\"type\": \"stats\"")), "{raw}");
+    let stats = tahoe(&["stats", "home:"]).good().text();
+    assert!(stats.contains("count-mutable-files: 2") && stats.contains("count-directories: 6"), "{stats}");
+    assert_ne!(tahoe(&["manifest", "home:a/file"]).code, Some(0), "a file is no tree");
+    // The command's code does not tell.
+    let stats = tahoe(&["stats", "home:a/file"]);
+    assert!(stats.stderr.contains("not a directory"), "{}", stats.stderr);
+
     // Moving, linking, unlinking.
     tahoe(&["mv", "home:a/file", "home:moved"]).good();
     assert_ne!(tahoe(&["get", "home:a/file"]).code, Some(0));

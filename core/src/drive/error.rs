@@ -1,8 +1,10 @@
 //! Why an errand failed, for the person who sent it.
 
+use super::SurveyLimit;
 use crate::capability::CapabilityError;
 use crate::directory::{ChildError, Name, NameError, NewTableError, TableError};
 use crate::download::DownloadError;
+use crate::limits::{PATH_DEPTH_MAX, SURVEY_SEEN_MAX};
 use crate::mutable::{ChangeError, ReadError};
 use crate::upload::UploadError;
 use core::fmt;
@@ -77,6 +79,8 @@ pub enum DriveError {
     LeftBehind(ChangeError),
     /// Others made directories of these names at the same time, again and again.
     Beaten,
+    /// A tree is too large to be gone through.
+    TooMuch(SurveyLimit),
     /// Too many errands wait already.
     Busy,
     /// The node is stopping.
@@ -122,6 +126,16 @@ impl fmt::Display for DriveError {
                 "others make directories of the same names at the same time, again and again; look what is \
                  there now and try again",
             ),
+            DriveError::TooMuch(SurveyLimit::Objects) => write!(
+                f,
+                "the tree has more than {SURVEY_SEEN_MAX} files and directories; go through parts of it one by one"
+            ),
+            DriveError::TooMuch(SurveyLimit::Waiting) => f.write_str(
+                "the tree has too many directories beside each other; go through parts of it one by one",
+            ),
+            DriveError::TooMuch(SurveyLimit::Depth) => {
+                write!(f, "more than {PATH_DEPTH_MAX} directories are within each other")
+            }
             DriveError::Busy => f.write_str("the node has too much to do; try again later"),
             DriveError::Stopping => f.write_str("the node is stopping"),
         }

@@ -5,11 +5,12 @@ use super::fetch::{Fetch, Progress};
 use super::make::Reach;
 use super::shift::{Look, Shift};
 use super::step::{ErrandId, Got, Need};
+use super::survey::Survey;
 use super::{Done, DriveError, Errand, Keep, NewDirectory};
 use crate::capability::{DirectoryCap, MutableFormat};
 use crate::directory::{Access, Table};
 use crate::hash::Hash;
-use crate::limits::{DIRECTORY_LEN_MAX, TABLES_READ_MAX};
+use crate::limits::{DIRECTORY_LEN_MAX, SURVEYS_MAX, TABLES_READ_MAX};
 use crate::mutable::{Change, Children, Consent, Edits, Subject};
 use crate::operation::{Command, KeyChoice, OperationId, Report};
 use crate::payload::Payload;
@@ -32,6 +33,7 @@ enum Running {
     Look(Look),
     Reach(Reach),
     Shift(Box<Shift>),
+    Survey(Box<Survey>),
 }
 
 impl Running {
@@ -42,6 +44,7 @@ impl Running {
             Errand::Edit { directory, parents, edits } => {
                 Running::Reach(Reach::edit(directory, parents, edits.0))
             }
+            Errand::Survey { directory } => Running::Survey(Box::new(Survey::new(&directory)?)),
             Errand::Move { from, to, replace } => Running::Shift(Box::new(Shift::new(&from, to, replace)?)),
         })
     }
@@ -51,6 +54,7 @@ impl Running {
             Running::Look(look) => look.begin(),
             Running::Reach(reach) => reach.begin(),
             Running::Shift(shift) => shift.begin(),
+            Running::Survey(survey) => survey.begin(),
         }
     }
 
@@ -59,6 +63,7 @@ impl Running {
             Running::Look(look) => look.next(got),
             Running::Reach(reach) => reach.next(got, now),
             Running::Shift(shift) => shift.next(got),
+            Running::Survey(survey) => survey.next(got),
         }
     }
 }
@@ -106,12 +111,23 @@ impl Drive {
 
     /// Begins an errand.
     pub(crate) fn send(&mut self, id: ErrandId, errand: Errand, now: Now) {
+        let surveys = self.running.values().filter(|running| matches!(running, Running::Survey(_))).count();
+        if matches!(errand, Errand::Survey { .. }) && surveys >= SURVEYS_MAX {
+            return self.end(id, Err(DriveError::Busy));
+        }
         let begun = Running::new(errand).and_then(|mut running| {
             let need = running.begin()?;
             self.running.insert(id, running);
             Ok(need)
         });
         self.go_on(id, begun, now);
+    }
+
+    /// Lets a survey go on to the next directory.
+    pub(crate) fn survey_next(&mut self, id: ErrandId, now: Now) {
+        if matches!(self.running.get(&id), Some(Running::Survey(_))) {
+            self.got(id, Got::Leave, now);
+        }
     }
 
     /// Gives an errand up. What is being written may take effect all the same.
@@ -211,6 +227,12 @@ impl Drive {
     }
 
     fn go_on(&mut self, id: ErrandId, need: Result<Need, DriveError>, now: Now) {
+        if let Some(Running::Survey(survey)) = self.running.get_mut(&id) {
+            while let Some(found) = survey.poll_found() {
+                let found = Box::new(found);
+                self.actions.push_back(DriveAction::Report(Report::Surveyed { id, found }));
+            }
+        }
         match need {
             Ok(Need::Table(directory)) => match Fetch::new(&directory) {
                 Ok(fetch) if matches!(directory, DirectoryCap::Literal(_)) => {
@@ -231,6 +253,7 @@ impl Drive {
                 self.batches.entry(key).or_insert_with(|| Batch::new(cap)).add(id, edits);
                 self.write_next(key);
             }
+            Ok(Need::Leave) => {}
             Ok(Need::Nothing(done)) => self.end(id, Ok(done)),
             Err(error) => self.end(id, Err(error)),
         }

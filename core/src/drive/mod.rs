@@ -14,11 +14,15 @@ mod fetch;
 mod machine;
 mod make;
 mod shift;
+mod stats;
 mod step;
+mod survey;
 mod walk;
 
 pub use error::DriveError;
 pub(crate) use machine::{Drive, DriveAction};
+pub use stats::TreeStats;
+pub use survey::{Found, SurveyLimit, Surveyed};
 
 use crate::capability::{Capability, DirectoryCap, MutableFormat};
 use crate::directory::{Child, Edit, Entry, Metadata, Name, Outcome, Path, Replace, Table};
@@ -75,6 +79,16 @@ pub enum Errand {
         /// Whether it may take another's place.
         replace: Replace,
     },
+    /// Go through all that can be reached from a directory, each file and directory once. It waits for
+    /// [`Command::SurveyNext`] before each directory, and tells what it finds with
+    /// [`Report::Surveyed`]. Answered by [`Done::Surveyed`].
+    ///
+    /// [`Command::SurveyNext`]: crate::operation::Command::SurveyNext
+    /// [`Report::Surveyed`]: crate::operation::Report::Surveyed
+    Survey {
+        /// Where it begins.
+        directory: Place,
+    },
 }
 
 /// What is done about directories that are missing on the way to a place.
@@ -130,6 +144,8 @@ pub enum Done {
         /// How each edit went.
         outcomes: Vec<Outcome>,
     },
+    /// A tree was gone through.
+    Surveyed(Box<TreeStats>),
 }
 
 /// For traces: capabilities and what is in directories do not matter.

@@ -20,6 +20,8 @@ pub(super) enum Need {
     Directory(NewDirectory),
     /// Edits made in a directory.
     Edit(MutableCap, Vec<Edit>),
+    /// Leave to go on.
+    Leave,
     /// Nothing more: it is over.
     Nothing(Box<Done>),
 }
@@ -30,4 +32,5 @@ pub(super) enum Got {
     Table(Result<Table, DriveError>),
     Directory(Result<DirectoryCap, DriveError>),
     Edited(Result<Vec<Outcome>, ChangeError>),
+    Leave,
 }

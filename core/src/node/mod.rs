@@ -6,12 +6,14 @@
 
 mod cache;
 mod config;
+mod journal;
 mod keys;
 mod operations;
 mod status;
 mod vdrive;
 
 pub use config::{NodeConfig, StorageSetup, VdriveSetup};
+pub use journal::{Activity, Entry, Standing, Totals};
 pub use status::{NodeStatus, ServerView};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
@@ -36,6 +38,7 @@ use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
+use journal::Journal;
 use keys::KeyPool;
 use operations::Operations;
 
@@ -77,6 +80,7 @@ pub struct Node {
     peers: Peers,
     operations: Operations,
     drive: Drive,
+    journal: Journal,
     keys: KeyPool,
     owners: BTreeMap<ActionId, Owner>,
     started: Instant,
@@ -192,6 +196,7 @@ impl Node {
             peers: Peers::new(table, config.peers.clone()),
             operations: Operations::new(io.entropy.child()),
             drive: Drive::new(),
+            journal: Journal::default(),
             keys: KeyPool::new(config.ready_keys, io.entropy.child()),
             owners: BTreeMap::new(),
             started: now.instant,
@@ -342,6 +347,7 @@ impl Node {
                 self.keys.open();
                 self.drive.send(id, *errand, now);
             }
+            Command::SurveyNext { id } => self.drive.survey_next(id, now),
             Command::MakeRoot { id } => self.make_root(id, now),
             Command::Cancel { id } => {
                 self.drive.cancel(id);
@@ -359,6 +365,7 @@ impl Node {
         if let Command::Change { subject: Subject::New { key: key @ None, .. }, .. } = &mut command {
             *key = self.keys.take();
         }
+        self.journal.command(&command, now);
         self.operations.command(command, &self.config, &self.peers.table, now);
     }
 
@@ -547,11 +554,16 @@ impl Node {
                 let id = self.io.job(job);
                 self.owners.insert(id, Owner::Operation(owner));
             }
-            Wish::Report(report) => match report.operation() {
-                Some(vdrive::MAKING) => self.root_report(report, now),
-                Some(id) if id.is_inner() => self.drive.report(id, report, now),
-                _ => self.io.report(report),
-            },
+            Wish::Report(report) => self.operation_report(report, now),
+        }
+    }
+
+    fn operation_report(&mut self, report: Report, now: Now) {
+        self.journal.report(&report, now);
+        match report.operation() {
+            Some(vdrive::MAKING) => self.root_report(report, now),
+            Some(id) if id.is_inner() => self.drive.report(id, report, now),
+            _ => self.io.report(report),
         }
     }
 }

@@ -171,7 +171,10 @@ impl Operations {
                 self.forget(id);
             }
             // The node sees to these itself.
-            Command::Errand { .. } | Command::MakeRoot { .. } | Command::Stop => {}
+            Command::Errand { .. }
+            | Command::SurveyNext { .. }
+            | Command::MakeRoot { .. }
+            | Command::Stop => {}
         }
     }
 
@@ -541,6 +544,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::Change { id, .. }
         | Command::MakeRoot { id }
         | Command::Errand { id, .. }
+        | Command::SurveyNext { id }
         | Command::Cancel { id } => Some(*id),
         Command::Stop => None,
     }

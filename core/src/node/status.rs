@@ -1,10 +1,10 @@
 //! How a node stands, for people.
 
-use super::Node;
+use super::{Entry, Node, Totals};
 use crate::identity::{ServerId, TubId};
 use crate::introducer::IntroducerStatus;
 use crate::peers::LinkStatus;
-use crate::storage::StorageStats;
+use crate::storage::{StorageConfig, StorageStats};
 use crate::time::UnixTime;
 use crate::vdrive::{RootStage, SharedRootStatus, VdriveClient, VdriveServer};
 use alloc::string::String;
@@ -68,6 +68,26 @@ impl Node {
     /// The node's name for people.
     pub fn nickname(&self) -> &str {
         &self.config.info.nickname
+    }
+
+    /// What the node has done since it started.
+    pub fn totals(&self) -> Totals {
+        self.journal.totals()
+    }
+
+    /// Operations under way.
+    pub fn active_operations(&self) -> impl Iterator<Item = &Entry> {
+        self.journal.active()
+    }
+
+    /// Operations that are over, the last one first; only so many are kept.
+    pub fn recent_operations(&self) -> impl Iterator<Item = &Entry> {
+        self.journal.recent()
+    }
+
+    /// The settings of the storage service, if the node has one.
+    pub fn storage_settings(&self) -> Option<&StorageConfig> {
+        self.config.storage.as_ref().map(|setup| &setup.config)
     }
 
     /// How the node stands. At most the first `servers_max` servers are listed.

@@ -2,6 +2,7 @@
 
 use super::identity::Identity;
 use super::session::TlsSession;
+use super::web::WebIdentity;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
 use rustls::crypto::aws_lc_rs::cipher_suite::{
@@ -30,6 +31,8 @@ pub const ALPN: &[u8] = b"tallac/1";
 #[derive(Clone)]
 pub struct Tls {
     server: Arc<ServerConfig>,
+    /// For the web port, if that speaks TLS.
+    web: Option<Arc<ServerConfig>>,
     pin: Pin,
 }
 
@@ -47,7 +50,18 @@ impl Tls {
         // No resumption: each handshake proves the key anew.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
-        Tls { server: Arc::new(server), pin: identity.pin() }
+        Tls { server: Arc::new(server), web: None, pin: identity.pin() }
+    }
+
+    /// The same with what the web port shows of itself.
+    pub fn with_web(self, web: &WebIdentity) -> Tls {
+        Tls { web: Some(web.config()), ..self }
+    }
+
+    /// The session of who accepted a connection to the web port; `None` if that does not speak TLS.
+    pub fn web(&self) -> Option<TlsSession> {
+        let session = UnbufferedServerConnection::new(self.web.clone()?);
+        Some(TlsSession::server(session.expect("the configuration is complete")))
     }
 
     /// The node's own pin.
@@ -63,16 +77,7 @@ impl Tls {
 
     /// The session of who asked for a connection to the holder of a key.
     pub fn client(&self, pin: Pin) -> TlsSession {
-        let mut client = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])
-            .expect("the provider has suites of TLS 1.3")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(PinVerifier { pin }))
-            .with_no_client_auth();
-        client.alpn_protocols = vec![ALPN.to_vec()];
-        // A resumed session would skip the verifier.
-        client.resumption = Resumption::disabled();
-        client.enable_sni = false;
+        let client = pinned_client(pin, ALPN);
         // Names play no part; rustls wants one.
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
         let session = UnbufferedClientConnection::new(Arc::new(client), name);
@@ -84,6 +89,21 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("pin", &self.pin).finish_non_exhaustive()
     }
+}
+
+/// What a client believes that looks for the holder of a key.
+pub(super) fn pinned_client(pin: Pin, alpn: &[u8]) -> ClientConfig {
+    let mut client = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .expect("the provider has suites of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(PinVerifier { pin }))
+        .with_no_client_auth();
+    client.alpn_protocols = vec![alpn.to_vec()];
+    // A resumed session would skip the verifier.
+    client.resumption = Resumption::disabled();
+    client.enable_sni = false;
+    client
 }
 
 /// Our choice of cryptography, never the process's default. AES-128-GCM is the fastest on the

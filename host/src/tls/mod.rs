@@ -7,8 +7,10 @@ mod config;
 mod der;
 mod identity;
 mod session;
+mod web;
 
 pub use config::{ALPN, Tls};
 pub use identity::{Identity, IdentityError};
 pub(crate) use session::RECORD_LEN_MAX;
 pub use session::{Received, TlsError, TlsSession};
+pub use web::{WebIdentity, WebIdentityError, WebStream, self_signed};

@@ -6,7 +6,7 @@ mod nodes;
 
 pub(crate) use drive::{AddAlias, CreateAlias, ListAliases, Ln, Ls, Mkdir, Mv, Share, Unlink, Webopen};
 pub(crate) use files::{Cp, FileFormat, Get, Put};
-pub(crate) use nodes::{CreateIntroducer, CreateNode, Demo, Run, Status};
+pub(crate) use nodes::{CreateCertificate, CreateIntroducer, CreateNode, Demo, Run, Status};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     CreateIntroducer(CreateIntroducer),
     /// Make the directory of a node, which stores files in a grid and keeps shares for others.
     CreateNode(CreateNode),
+    /// Make a self-signed certificate for the node's web port, for https.
+    CreateCertificate(CreateCertificate),
     /// Run the node of a directory until Ctrl-C or SIGTERM.
     Run(Run),
     /// Store a file in the grid and print its capability.

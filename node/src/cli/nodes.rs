@@ -87,6 +87,14 @@ pub(crate) struct Run {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct CreateCertificate {
+    /// A host name or address under which browsers reach the node; may be given again. localhost and the
+    /// loopback addresses are always in it.
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct Status {
     /// Print the node's JSON.
     #[arg(long)]

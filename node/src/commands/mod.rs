@@ -12,7 +12,7 @@ mod webopen;
 
 use crate::cli::{Cli, Command};
 use crate::output::print;
-use crate::{copy, demo, directory, run};
+use crate::{copy, demo, directory, run, web_port};
 use anyhow::Result;
 use std::path::Path;
 
@@ -47,6 +47,13 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
                     directory::introducers_furl(&args.directory).display()
                 ))?;
             }
+            Ok(())
+        }
+        Command::CreateCertificate(args) => {
+            let fingerprint = web_port::create_certificate(&asked()?, &args.names)?;
+            println!("The SHA-256 fingerprint of the certificate is {fingerprint}");
+            println!("To use it, put these lines under [web] in the node's {}:", crate::config::FILE);
+            println!("certificate = \"{}\"\nkey = \"{}\"", web_port::CERTIFICATE, web_port::KEY);
             Ok(())
         }
         Command::Run(args) => {

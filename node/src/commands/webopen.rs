@@ -18,7 +18,7 @@ pub(crate) fn webopen(directory: &Path, args: &Webopen) -> Result<()> {
             target(&place.root, &place.names, &[])
         }
     };
-    let url = format!("http://{}{page}", drive.gateway.node().authority);
+    let url = format!("{}{page}", drive.gateway.node().address());
     if open(&url) {
         return Ok(());
     }

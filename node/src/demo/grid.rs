@@ -129,7 +129,7 @@ impl Grid {
     }
 
     pub(super) fn web_address(&self) -> Result<String> {
-        Ok(format!("http://{}/", NodeUrl::of(&self.gateway.directory)?.authority))
+        Ok(NodeUrl::of(&self.gateway.directory)?.address() + "/")
     }
 
     /// Waits until the gateway is connected to `servers` servers.

@@ -76,12 +76,15 @@ impl Gateway {
                 self.mkdir(conn, request, body, now)
             }
             "" | "upload" => Err(Refusal::bad("The form has no field `file` with something to store.")),
-            "check" | "start-deep-check" | "stream-deep-check" | "start-manifest" | "stream-manifest"
-            | "start-deep-size" | "start-deep-stats" => {
-                Err(Refusal::new(501, "Checking, and walking through whole trees, is not possible yet."))
+            "check" | "start-deep-check" | "stream-deep-check" => {
+                Err(Refusal::new(501, "Checking is not possible yet."))
             }
             _ if nowhere => {
                 Err(Refusal::bad("At /uri, t= is upload, mkdir, mkdir-with-children or mkdir-immutable."))
+            }
+            "stream-manifest" => self.stream_manifest(conn, request, now),
+            "start-manifest" | "start-deep-size" | "start-deep-stats" => {
+                self.start_survey(conn, request, now)
             }
             "set_children" | "set-children" => self.set_children(conn, request, body, now),
             "uri" => self.link_cap(conn, request, body, now),
@@ -265,6 +268,9 @@ impl Gateway {
     ) {
         self.end_operation(id);
         let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if matches!(connection.exchange, Exchange::Manifest(_)) {
+            return self.surveyed_all(conn, result).unwrap_or_else(|refusal| self.refuse(conn, &refusal));
+        }
         let answered = match std::mem::replace(&mut connection.exchange, Exchange::Idle) {
             Exchange::Waiting(waiting) => self.outcome(conn, waiting.then, result, now),
             Exchange::Storing(storing) => self.storing_errand_done(conn, *storing, result, now),

@@ -11,7 +11,6 @@ use super::reading::{Shown, Wanted};
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::request::{Request, parse_cap, place};
-use super::routes::is_anybodys;
 use super::{Gateway, text};
 use crate::http::percent::encode_segment;
 use crate::http::{Method, RequestHead};
@@ -139,13 +138,6 @@ impl Gateway {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.face = Face::Page { back: back.to_owned() };
         }
-        // A name that anybody could have made lead here gives their page the origin of ours.
-        if is_anybodys(head.headers.get_str("Host").unwrap_or_default()) {
-            return Err(Refusal::new(
-                403,
-                "The pages of this node are not shown under this name: use its address, or localhost.",
-            ));
-        }
         Ok(())
     }
 
@@ -203,7 +195,12 @@ impl Gateway {
         if page.names.is_empty() && !start.is_directory() {
             let child = Child::of(start, DirectoryKind::Mutable)
                 .map_err(|_| Refusal::bad("With a verify capability one can check, but not look."))?;
-            return self.show_page(conn, &page, Sight { child, link: None, table: None }, now);
+            return self.show_page(
+                conn,
+                &page,
+                Sight { child, link: None, table: None, outdated: false },
+                now,
+            );
         }
         let place = place(start, page.names.iter().map(String::as_str))?;
         let list = page.view == View::Page;
@@ -219,7 +216,7 @@ impl Gateway {
         sight: Sight,
         now: Now,
     ) -> Result<(), Refusal> {
-        let Sight { child, link: found, table } = sight;
+        let Sight { child, link: found, table, outdated } = sight;
         let here = address(&page.base, &page.names);
         let cap = child.capability();
         let last = page.names.last();
@@ -232,7 +229,7 @@ impl Gateway {
                 let entries = table.as_ref().map(|table| entries(&here, table, page.order));
                 let columns = columns(&here, page.order);
                 let entries = entries.unwrap_or_default();
-                render(&Directory { frame, crumbs, here, writable, columns, entries })
+                render(&Directory { frame, crumbs, here, writable, outdated, columns, entries })
             }
             (View::Save | View::Raw | View::Text, Some(cap)) if !cap.is_directory() => {
                 let (save, shown) = match page.view {

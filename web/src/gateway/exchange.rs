@@ -7,6 +7,7 @@ use super::reading::Download;
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::storing::Storing;
+use super::survey::Manifest;
 use super::{Face, Gateway, text};
 use crate::http::percent::encode_segment;
 use crate::http::{ResponseBody, ResponseHead};
@@ -24,6 +25,8 @@ pub(super) enum Exchange {
     Storing(Box<Storing>),
     /// Something else is being done, and will be answered in one piece.
     Waiting(Box<Waiting>),
+    /// A tree is gone through, and told as it comes.
+    Manifest(Box<Manifest>),
     /// A file is being read.
     Download(Download),
     /// The shared root is being made.
@@ -38,6 +41,7 @@ impl Exchange {
             Exchange::Idle | Exchange::Gathering(_) | Exchange::Personal(_) => None,
             Exchange::Storing(storing) => storing.operation(),
             Exchange::Waiting(waiting) => Some(waiting.id),
+            Exchange::Manifest(manifest) => Some(manifest.id),
             Exchange::Download(download) => Some(download.id),
             Exchange::MakeRoot(id) => Some(*id),
         }
@@ -50,6 +54,7 @@ impl Exchange {
             Exchange::Idle
             | Exchange::Gathering(_)
             | Exchange::Waiting(_)
+            | Exchange::Manifest(_)
             | Exchange::Download(_)
             | Exchange::MakeRoot(_)
             | Exchange::Personal(_) => true,
@@ -61,9 +66,11 @@ impl Exchange {
         match self {
             Exchange::Idle | Exchange::Gathering(_) => true,
             Exchange::Storing(storing) => storing.waits_for_client(),
-            Exchange::Waiting(_) | Exchange::Download(_) | Exchange::MakeRoot(_) | Exchange::Personal(_) => {
-                false
-            }
+            Exchange::Waiting(_)
+            | Exchange::Manifest(_)
+            | Exchange::Download(_)
+            | Exchange::MakeRoot(_)
+            | Exchange::Personal(_) => false,
         }
     }
 
@@ -73,7 +80,11 @@ impl Exchange {
             Exchange::Gathering(gathering) => gathering.held(),
             Exchange::Storing(storing) => storing.held(),
             Exchange::Waiting(waiting) => waiting.held,
-            Exchange::Idle | Exchange::Download(_) | Exchange::MakeRoot(_) | Exchange::Personal(_) => 0,
+            Exchange::Idle
+            | Exchange::Manifest(_)
+            | Exchange::Download(_)
+            | Exchange::MakeRoot(_)
+            | Exchange::Personal(_) => 0,
         }
     }
 }

@@ -38,6 +38,11 @@ pub(super) fn page(here: &str, writable: bool, table: &Table) -> String {
     out
 }
 
+/// The same for text of several lines.
+pub(super) fn escape_lines(text: &str) -> String {
+    text.lines().map(|line| escape(line) + "\n").collect()
+}
+
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for char in text.chars() {

@@ -15,9 +15,11 @@ mod drive_pages;
 mod entering;
 mod exchange;
 mod gathering;
+mod handles;
 mod listing;
 mod looking;
 mod node_json;
+mod operating;
 mod private;
 mod reading;
 mod redirect;
@@ -26,6 +28,8 @@ mod request;
 mod routes;
 mod status;
 mod storing;
+mod survey;
+mod tree_json;
 
 pub(crate) use node_json::{format_of, size_in};
 pub use private::ApiToken;
@@ -34,6 +38,7 @@ use crate::http::{Limits, ResponseBody, ResponseHead, ServerConnection, ServerEv
 use bytes::Bytes;
 use drive_pages::{Face, Pages};
 use exchange::Exchange;
+use handles::Handles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -73,11 +78,18 @@ pub struct Gateway {
     /// The uploads that are watched by name.
     watched: BTreeMap<String, OperationId>,
     views: BTreeMap<OperationId, UploadView>,
+    /// The surveys that go on by themselves.
+    handles: Handles,
+    /// What these told and was not looked at yet.
+    handle_reports: VecDeque<Report>,
     next_operation: u64,
+    started: Instant,
     /// What the node's owner shows.
     token: Option<ApiToken>,
     /// Without them there are no pages.
     pages: Option<Pages>,
+    /// Names that browsers may know the node by, beside those that nobody else can give it.
+    names: Vec<String>,
     /// Connections for which something has changed.
     dirty: BTreeSet<ConnId>,
     /// What the node told and was not looked at yet.
@@ -148,6 +160,7 @@ impl Machine for Gateway {
             }
             Event::Wake => {
                 self.wake(now);
+                self.forget_handles(now);
                 self.node.handle(Event::Wake, now);
             }
             other => self.node.handle(other, now),
@@ -162,7 +175,7 @@ impl Machine for Gateway {
 
     fn deadline(&self) -> Option<Instant> {
         let connections = self.connections.values().filter_map(Connection::deadline).min();
-        [self.node.deadline(), connections].into_iter().flatten().min()
+        [self.node.deadline(), self.handles.deadline(), connections].into_iter().flatten().min()
     }
 }
 
@@ -175,9 +188,13 @@ impl Gateway {
             operations: BTreeMap::new(),
             watched: BTreeMap::new(),
             views: BTreeMap::new(),
+            handles: Handles::default(),
+            handle_reports: VecDeque::new(),
             next_operation: 0,
+            started: now.instant,
             token: None,
             pages: None,
+            names: Vec::new(),
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),
             actions: VecDeque::new(),
@@ -185,6 +202,13 @@ impl Gateway {
         gateway.collect();
         gateway.advance_all(now);
         gateway
+    }
+
+    /// Answers to these host names, too. Others that anybody could have led here are refused.
+    #[must_use]
+    pub fn with_names(mut self, names: Vec<String>) -> Gateway {
+        self.names = names;
+        self
     }
 
     /// The node inside.
@@ -249,6 +273,8 @@ impl Gateway {
             if let Some((conn, report)) = self.reports.pop_front() {
                 self.report(conn, report, now);
                 self.dirty.insert(conn);
+            } else if let Some(report) = self.handle_reports.pop_front() {
+                self.handle_report(report, now);
             } else if let Some(conn) = self.dirty.pop_first() {
                 self.advance(conn, now);
             } else {
@@ -275,6 +301,7 @@ impl Gateway {
             }
             moved |= self.feed(conn, now);
             self.grant_download(conn, now);
+            self.feed_manifest(conn, now);
             if !moved {
                 break;
             }
@@ -320,6 +347,7 @@ impl Gateway {
             (
                 Exchange::Idle
                 | Exchange::Waiting(_)
+                | Exchange::Manifest(_)
                 | Exchange::Download(_)
                 | Exchange::MakeRoot(_)
                 | Exchange::Personal(_),
@@ -387,6 +415,7 @@ impl Gateway {
                 continue;
             };
             match report.operation() {
+                Some(id) if self.handles.have(id) => self.handle_reports.push_back(report),
                 Some(id) => {
                     let conn = self.operations.get(&id);
                     self.reports.extend(conn.map(|conn| (*conn, report)));
@@ -427,6 +456,7 @@ impl Gateway {
             Report::Uploaded { result, .. } => self.uploaded(conn, id, result, now),
             Report::Changed { result, .. } => self.changed(conn, id, result, now),
             Report::Errand { result, .. } => self.errand_done(conn, id, result, now),
+            Report::Surveyed { found, .. } => self.surveyed(conn, *found),
             Report::DownloadData { data, .. } => self.download_data(conn, data),
             Report::Downloaded { result, .. } => self.downloaded(conn, id, result),
             Report::MutableFound { found, .. } if measures => self.measured(conn, id, Ok(&found), now),

@@ -171,7 +171,7 @@ fn push_string(out: &mut String, text: &str) {
 
 /// Copies JSON, writing what is not ASCII, or would disturb a terminal, as escapes. It stands in strings
 /// only.
-fn push_ascii(out: &mut String, json: &str) {
+pub(super) fn push_ascii(out: &mut String, json: &str) {
     let mut units = [0; 2];
     for char in json.chars() {
         if char.is_ascii() && char != '\u{7f}' {

@@ -48,7 +48,7 @@ fn stays_here(to: &str, host: &str) -> bool {
         return false;
     }
     if let Some((scheme, rest)) = to.split_once("://")
-        && scheme.eq_ignore_ascii_case("http")
+        && ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known))
     {
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         return !host.is_empty() && authority.eq_ignore_ascii_case(host);
@@ -83,7 +83,8 @@ mod tests {
             ("http://127.0.0.1:3456.evil.org/", false),
             ("http://127.0.0.1:3456@evil.org/", false),
             ("http:evil.org", false),
-            ("https://127.0.0.1:3456/", false),
+            ("https://127.0.0.1:3456/", true),
+            ("https://evil.org/", false),
             ("//evil.org/", false),
             ("///evil.org/", false),
             ("/\\evil.org/", false),

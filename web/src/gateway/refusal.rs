@@ -56,6 +56,7 @@ impl From<&DriveError> for Refusal {
             // It is there, but leads nowhere.
             DriveError::Unusable { .. } => 410,
             DriveError::UnknownKind { .. } => 501,
+            DriveError::TooMuch(_) => 413,
             DriveError::Children(error) => of_children(error),
             DriveError::Read(error) => of_read(error),
             DriveError::Download(error) => of_download(error),

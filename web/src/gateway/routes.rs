@@ -16,7 +16,12 @@ impl Gateway {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.face = Face::Program;
         }
-        if let Err(why) = same_origin(&head.headers) {
+        if !self.is_known_by(head.headers.get_str("Host").unwrap_or_default()) {
+            let why = "The node is not known by the name in this address. Use its number, or add the name to \
+                       names under [web] in its settings.";
+            return self.answer_text(conn, 421, why);
+        }
+        if let Err(why) = same_origin(&head.headers, &self.names) {
             return self.answer_text(conn, 403, why);
         }
         let routed = Request::read(head).and_then(|request| self.route_request(conn, request, now));
@@ -34,7 +39,32 @@ impl Gateway {
             }
             (["operations", handle], _) if reads => {
                 let handle = (*handle).to_owned();
-                self.watch(conn, &handle);
+                if self.watched.contains_key(&handle) {
+                    self.watch(conn, &handle);
+                    return Ok(());
+                }
+                self.show_handle(conn, &handle, &request, now)
+            }
+            (["operations", handle], Method::Post) => {
+                let handle = (*handle).to_owned();
+                self.cancel_handle(conn, &handle, &request, now)
+            }
+            (["health"], _) if reads => {
+                self.health(conn);
+                Ok(())
+            }
+            (["ready"], _) if reads => {
+                self.ready(conn, now);
+                Ok(())
+            }
+            (["statistics"] | ["statistics", ""], _) if reads => self.statistics(conn, &request, now),
+            (["metrics"], _) if reads => {
+                self.metrics(conn, now);
+                Ok(())
+            }
+            (["storage"] | ["storage", ""], _) if reads => self.storage(conn, now),
+            (["status"] | ["status", ""], _) if reads => {
+                self.activities(conn, now);
                 Ok(())
             }
             (["private", "make-root"], Method::Post) => {
@@ -88,6 +118,11 @@ impl Gateway {
         self.gather_form(conn, request)
     }
 
+    /// Whether a request may name the node so: against pages of sites whose name is led here.
+    fn is_known_by(&self, host: &str) -> bool {
+        is_ours(host, &self.names)
+    }
+
     fn watch(&mut self, conn: ConnId, handle: &str) {
         let view = self.watched.get(handle).and_then(|id| self.views.get(id));
         match view {
@@ -101,7 +136,7 @@ impl Gateway {
 }
 
 /// Refuses what a page of another site makes a browser send.
-fn same_origin(headers: &Headers) -> Result<(), &'static str> {
+fn same_origin(headers: &Headers, names: &[String]) -> Result<(), &'static str> {
     const WHY: &str = "This request was made by a page of another site.";
     if let Some(site) = headers.get_str("Sec-Fetch-Site")
         && !["same-origin", "none"].contains(&site)
@@ -112,22 +147,34 @@ fn same_origin(headers: &Headers) -> Result<(), &'static str> {
     let Some(origin) = headers.get_str("Origin") else { return Ok(()) };
     let host = headers.get_str("Host").unwrap_or_default();
     let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
-    if same && !is_anybodys(host) { Ok(()) } else { Err(WHY) }
+    if same && is_ours(host, names) { Ok(()) } else { Err(WHY) }
+}
+
+/// Whether a name leads here because this node's owner, or nobody, has made it do so.
+fn is_ours(host: &str, names: &[String]) -> bool {
+    let name = bare_name(host);
+    !is_anybodys(host) || names.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+/// A host without its port, or a dot at the end.
+fn bare_name(host: &str) -> &str {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    name.trim_end_matches('.')
 }
 
 /// Whether anybody could have made this name lead here: a page of a site whose name is given another
 /// address while it is shown has the same origin as this node. Addresses, the names of this machine, and
 /// names that only a local network knows cannot be used for that.
-pub(super) fn is_anybodys(host: &str) -> bool {
+fn is_anybodys(host: &str) -> bool {
     const LOCAL: [&str; 5] = ["localhost", "local", "lan", "internal", "arpa"];
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
+    let name = bare_name(host);
     if name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
         return false;
     }
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let name = name.to_ascii_lowercase();
     name.rsplit_once('.').is_some_and(|(_, last)| !LOCAL.contains(&last))
 }
 
@@ -141,7 +188,7 @@ mod tests {
             let mut headers = Headers::new();
             headers.push("Host", host).expect("a host");
             headers.push("Origin", format!("http://{host}")).expect("an origin");
-            same_origin(&headers).is_ok()
+            same_origin(&headers, &[]).is_ok()
         };
         for own in ["127.0.0.1:3456", "[::1]:3456", "localhost:3456", "localhost", "nas", "nas.local:3456"] {
             assert!(origin(own), "{own}");
@@ -151,6 +198,23 @@ mod tests {
             assert!(!origin(foreign), "{foreign}");
         }
         // A program, or somebody who types the name, sends no origin.
-        assert!(same_origin(&Headers::new().with("Host", "grid.example:3456")).is_ok());
+        assert!(same_origin(&Headers::new().with("Host", "grid.example:3456"), &[]).is_ok());
+    }
+
+    #[test]
+    fn names_of_the_settings_are_the_nodes_own() {
+        let names = ["Grid.example".to_owned()];
+        for (host, ours) in [
+            ("grid.example:3456", true),
+            ("GRID.example.", true),
+            ("127.0.0.1:3456", true),
+            ("[::1]:3456", true),
+            ("localhost", true),
+            ("", true),
+            ("evil.example:3456", false),
+            ("grid.example.evil.example", false),
+        ] {
+            assert_eq!(is_ours(host, &names), ours, "{host}");
+        }
     }
 }

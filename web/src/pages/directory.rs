@@ -17,6 +17,8 @@ pub(crate) struct Directory {
     /// Its address.
     pub(crate) here: String,
     pub(crate) writable: bool,
+    /// A newer version exists, but cannot be read.
+    pub(crate) outdated: bool,
     pub(crate) columns: Vec<Column>,
     pub(crate) entries: Vec<Entry>,
 }

@@ -1,0 +1,296 @@
+//! What a node does for its owner and has done lately: sums, and a line for each operation.
+//!
+//! Holds no secrets: of a file only the storage index, which its servers know, too.
+
+use crate::capability::Capability;
+use crate::limits::{JOURNAL_ACTIVE_MAX, JOURNAL_RECENT_MAX};
+use crate::mutable::Subject;
+use crate::operation::{Command, OperationId, Report};
+use crate::storage_index::StorageIndex;
+use crate::time::{Instant, Now, UnixTime};
+use alloc::collections::{BTreeMap, VecDeque};
+use core::time::Duration;
+
+/// Sums since the node has started. Bytes are those of the content. Reading and writing directories
+/// counts, too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Totals {
+    /// Immutable files stored.
+    pub files_uploaded: u64,
+    /// Bytes of them.
+    pub bytes_uploaded: u64,
+    /// Reads of immutable files that came to their end.
+    pub files_downloaded: u64,
+    /// Bytes that reads of immutable files gave, those that broke off included.
+    pub bytes_downloaded: u64,
+    /// Versions of mutable files written.
+    pub files_published: u64,
+    /// Bytes of the files of which versions were written.
+    pub bytes_published: u64,
+    /// Reads of mutable files that came to their end.
+    pub files_retrieved: u64,
+    /// Bytes that reads of mutable files gave, those that broke off included.
+    pub bytes_retrieved: u64,
+    /// Operations that failed.
+    pub failed: u64,
+    /// Operations that somebody gave up.
+    pub cancelled: u64,
+}
+
+/// What kind of operation it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Activity {
+    /// An immutable file is stored.
+    Upload,
+    /// An immutable file is read.
+    Download,
+    /// A mutable file is made or changed.
+    Publish,
+    /// A mutable file is read.
+    Retrieve,
+    /// The newest version of a mutable file is looked for, and no more.
+    Mapupdate,
+}
+
+/// How far an operation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It is under way.
+    Active,
+    /// It has done what was wanted.
+    Finished,
+    /// It has failed.
+    Failed,
+    /// It was given up.
+    Cancelled,
+}
+
+/// An operation, as people see it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Entry {
+    /// Its number: counts up from 0 with the start of the node.
+    pub number: u64,
+    /// What it does.
+    pub activity: Activity,
+    /// The file, once that is known.
+    pub storage_index: Option<StorageIndex>,
+    /// Bytes of the file, or of the part that is read, once that is known.
+    pub size: Option<u64>,
+    /// Bytes of them that are stored or delivered.
+    pub done: u64,
+    /// When it began.
+    pub begun: UnixTime,
+    /// The same on the clock that only goes forward.
+    pub begun_at: Instant,
+    /// How long it took until something was known: the plan of an upload, the version of a mutable
+    /// file, the first bytes of a download.
+    pub prepared: Option<Duration>,
+    /// How long it took, once it is over.
+    pub took: Option<Duration>,
+    /// How far it is.
+    pub standing: Standing,
+}
+
+/// Keeps count.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    totals: Totals,
+    active: BTreeMap<OperationId, Entry>,
+    /// The oldest first.
+    recent: VecDeque<Entry>,
+    next: u64,
+}
+
+impl Journal {
+    pub(super) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Operations under way, by their names.
+    pub(super) fn active(&self) -> impl Iterator<Item = &Entry> {
+        self.active.values()
+    }
+
+    /// Operations that are over, the last one first.
+    pub(super) fn recent(&self) -> impl Iterator<Item = &Entry> {
+        self.recent.iter().rev()
+    }
+
+    /// Notes what is asked for.
+    pub(super) fn command(&mut self, command: &Command, now: Now) {
+        let (id, activity, storage_index, size) = match command {
+            Command::Upload { id, len, .. } => (*id, Activity::Upload, None, *len),
+            Command::Download { id, cap, range } => {
+                let size = range.end.saturating_sub(range.start);
+                (*id, Activity::Download, Some(cap.storage_index()), Some(size))
+            }
+            Command::ReadMutable { id, cap, range } => {
+                let looks = range.as_ref().is_some_and(|range| range.is_empty());
+                let activity = if looks { Activity::Mapupdate } else { Activity::Retrieve };
+                (*id, activity, Some(cap.storage_index()), None)
+            }
+            Command::Change { id, subject, .. } => {
+                let index = match subject {
+                    Subject::Existing(cap) => Some(cap.storage_index()),
+                    Subject::New { .. } => None,
+                };
+                (*id, Activity::Publish, index, None)
+            }
+            Command::Cancel { id } => {
+                // Who knows enough of a file gives the search up: that is no failure.
+                let mapped = |entry: &Entry| entry.activity == Activity::Mapupdate && entry.size.is_some();
+                let found = self.active.get(id).is_some_and(mapped);
+                return self.end(*id, if found { Standing::Finished } else { Standing::Cancelled }, now);
+            }
+            _ => return,
+        };
+        if self.active.len() >= JOURNAL_ACTIVE_MAX {
+            return;
+        }
+        let entry = Entry {
+            number: self.next,
+            activity,
+            storage_index,
+            size,
+            done: 0,
+            begun: now.unix,
+            begun_at: now.instant,
+            prepared: None,
+            took: None,
+            standing: Standing::Active,
+        };
+        self.next += 1;
+        self.active.insert(id, entry);
+    }
+
+    /// Notes what an operation tells.
+    pub(super) fn report(&mut self, report: &Report, now: Now) {
+        let Some(entry) = report.operation().and_then(|id| self.active.get_mut(&id)) else { return };
+        let since = now.instant.since(entry.begun_at);
+        match report {
+            Report::UploadPlanned { .. } => {
+                entry.prepared.get_or_insert(since);
+            }
+            Report::UploadProgress { progress, .. } => {
+                (entry.done, entry.size) = (progress.confirmed, Some(progress.size));
+            }
+            Report::Uploaded { id, result } => {
+                if let Ok(uploaded) = result {
+                    let size = match &uploaded.cap {
+                        Capability::Literal(cap) => cap.size(),
+                        Capability::Chk(cap) => cap.size,
+                        _ => 0,
+                    };
+                    (entry.storage_index, entry.size) = (uploaded.cap.storage_index(), Some(size));
+                    entry.done = size;
+                    self.totals.files_uploaded += 1;
+                    self.totals.bytes_uploaded += size;
+                }
+                self.end(*id, standing(result), now);
+            }
+            Report::DownloadData { data, .. } => {
+                entry.prepared.get_or_insert(since);
+                entry.done += data.len();
+                match entry.activity {
+                    Activity::Download => self.totals.bytes_downloaded += data.len(),
+                    _ => self.totals.bytes_retrieved += data.len(),
+                }
+            }
+            Report::Downloaded { id, result } => {
+                self.totals.files_downloaded += u64::from(result.is_ok());
+                self.end(*id, standing(result), now);
+            }
+            Report::MutableFound { found, .. } => {
+                entry.prepared.get_or_insert(since);
+                entry.size = Some(match entry.activity {
+                    Activity::Mapupdate => found.size(),
+                    _ => found.range.end.saturating_sub(found.range.start),
+                });
+            }
+            Report::MutableRead { id, result } => {
+                let read = result.is_ok() && entry.activity == Activity::Retrieve;
+                self.totals.files_retrieved += u64::from(read);
+                self.end(*id, standing(result), now);
+            }
+            Report::Changed { id, result } => {
+                if let Ok(changed) = result {
+                    entry.storage_index = Some(changed.cap.storage_index());
+                    entry.size = Some(changed.version.size);
+                    entry.done = changed.version.size;
+                    self.totals.files_published += 1;
+                    self.totals.bytes_published += changed.version.size;
+                }
+                self.end(*id, standing(result), now);
+            }
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, id: OperationId, standing: Standing, now: Now) {
+        let Some(mut entry) = self.active.remove(&id) else { return };
+        entry.took = Some(now.instant.since(entry.begun_at));
+        entry.standing = standing;
+        match standing {
+            Standing::Failed => self.totals.failed += 1,
+            Standing::Cancelled => self.totals.cancelled += 1,
+            Standing::Active | Standing::Finished => {}
+        }
+        if self.recent.len() >= JOURNAL_RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(entry);
+    }
+}
+
+fn standing<T, E>(result: &Result<T, E>) -> Standing {
+    if result.is_ok() { Standing::Finished } else { Standing::Failed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::KeyChoice;
+    use crate::upload::UploadError;
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    fn now(seconds: u64) -> Now {
+        let instant = Instant::ZERO + Duration::from_secs(seconds);
+        Now { instant, unix: UnixTime(1_000 + seconds) }
+    }
+
+    fn upload(id: u64) -> Command {
+        Command::Upload { id: OperationId(id), len: Some(9), key: KeyChoice::Random }
+    }
+
+    #[test]
+    fn an_operation_is_active_and_then_recent() {
+        let mut journal = Journal::default();
+        journal.command(&upload(1), now(0));
+        journal.command(&upload(2), now(1));
+        let shown: Vec<_> = journal.active().map(|entry| (entry.number, entry.size, entry.begun.0)).collect();
+        assert_eq!(shown, [(0, Some(9), 1_000), (1, Some(9), 1_001)]);
+        let result = Err(Box::new(UploadError::NoServers));
+        journal.report(&Report::Uploaded { id: OperationId(1), result }, now(3));
+        journal.command(&Command::Cancel { id: OperationId(2) }, now(4));
+        journal.command(&Command::Cancel { id: OperationId(2) }, now(5));
+        let took = Duration::from_secs(3);
+        let shown: Vec<_> =
+            journal.recent().map(|entry| (entry.number, entry.standing, entry.took)).collect();
+        assert_eq!(shown, [(1, Standing::Cancelled, Some(took)), (0, Standing::Failed, Some(took))]);
+        assert_eq!(journal.totals(), Totals { failed: 1, cancelled: 1, ..Totals::default() });
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded() {
+        let mut journal = Journal::default();
+        for id in 0..2 * JOURNAL_ACTIVE_MAX as u64 {
+            journal.command(&upload(id), now(0));
+        }
+        assert_eq!(journal.active().count(), JOURNAL_ACTIVE_MAX);
+        for id in 0..2 * JOURNAL_ACTIVE_MAX as u64 {
+            journal.command(&Command::Cancel { id: OperationId(id) }, now(1));
+        }
+        assert_eq!((journal.active().count(), journal.recent().count()), (0, JOURNAL_RECENT_MAX));
+    }
+}
