@@ -54,8 +54,10 @@
 
 pub mod chance;
 pub mod disk;
+pub mod faults;
 mod form;
 mod grid;
+pub mod hostile;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
@@ -77,4 +79,4 @@ pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};
 pub use operations::{Ended, Operations, StoredFile};
 pub use slots::SlotFault;
-pub use world::{Birth, Crash, Executor, NodeId, NodeSetup, Stepped, World};
+pub use world::{Birth, Crash, Executor, Mouth, NodeId, NodeSetup, Stepped, World};
