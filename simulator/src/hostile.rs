@@ -145,7 +145,13 @@ impl Mouth for FalseIntroducer {
                 0 => self.tally.borrow_mut().add(Probe::AnnouncementsWithheld, 1),
                 1 => {
                     let mut forged = announcement.clone();
-                    let at = chance.below(forged.message.len() as u64) as usize;
+                    // The nickname, or any byte.
+                    let name = b"\"nickname\":\"";
+                    let named = forged.message.windows(name.len()).position(|window| window == name);
+                    let at = match named.filter(|_| chance.one_in(2)) {
+                        Some(at) => at + name.len(),
+                        None => chance.below(forged.message.len() as u64) as usize,
+                    };
                     forged.message[at] ^= 1;
                     said.push(forged);
                     self.tally.borrow_mut().add(Probe::AnnouncementsForged, 1);

@@ -1,6 +1,7 @@
 //! Whether the simulator finds defects: each is put into the core and hunted with runs that have the
 //! faults it needs.
 
+use crate::faults::Fault;
 use crate::plan::{Plan, Profile};
 use crate::run::run_plan;
 use crate::slots;
@@ -40,11 +41,27 @@ pub fn hunting(mutant: Mutant) -> Hunting {
         | Mutant::IdleKept
         | Mutant::LeaseSecretsShared
         | Mutant::HappinessOfAnswers
-        | Mutant::GrantIgnored => Hunting::Grid(Profile::default()),
+        | Mutant::GrantIgnored
+        | Mutant::HappinessIgnored
+        | Mutant::PromiseKept
+        | Mutant::CancelIgnored
+        | Mutant::SpoolKept
+        | Mutant::Unencrypted
+        | Mutant::RangeCut => Hunting::Grid(Profile::default()),
         Mutant::ShareCountedTwice => Hunting::Grid(Profile { repeats: 1, crashes: 10, ..Profile::default() }),
-        Mutant::RenameFirst => Hunting::Grid(Profile { crashes: 16, ..Profile::default() }),
-        Mutant::FullDiskIgnored | Mutant::BlockUnchecked | Mutant::NothingChecked => {
-            Hunting::Grid(Profile { faults: 30, ..Profile::default() })
+        Mutant::RenameFirst => {
+            let always = vec![Fault::Crashes, Fault::Blackouts];
+            Hunting::Grid(Profile { crashes: 16, always, ..Profile::default() })
+        }
+        Mutant::FullDiskIgnored => {
+            Hunting::Grid(Profile { faults: 30, always: vec![Fault::FullDisks], ..Profile::default() })
+        }
+        Mutant::BlockUnchecked | Mutant::NothingChecked => {
+            let always = vec![Fault::BitRot, Fault::Altered, Fault::WrongShares];
+            Hunting::Grid(Profile { faults: 30, always, ..Profile::default() })
+        }
+        Mutant::AnnouncementUnchecked => {
+            Hunting::Grid(Profile { always: vec![Fault::FalseIntroducer], ..Profile::default() })
         }
         Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
             Hunting::Writers(Writers::default())

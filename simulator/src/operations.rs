@@ -236,6 +236,17 @@ impl Operations {
         &self.violations
     }
 
+    /// What nodes gave as reasons when something failed, as people and logs get them.
+    pub fn complaints(&self) -> Vec<String> {
+        let complaint = |operation: &Operation| match operation.ended.as_ref()? {
+            Ended::NotStored(error) => Some(format!("{error} {error:?}")),
+            Ended::NotRead(error) => Some(format!("{error} {error:?}")),
+            Ended::Stored(uploaded) => Some(format!("{:?} {:?}", uploaded.plan, uploaded.trouble)),
+            Ended::Read | Ended::Cancelled | Ended::Crashed => None,
+        };
+        self.operations.values().filter_map(complaint).collect()
+    }
+
     /// How often what happened.
     pub fn counts(&self) -> &Counts {
         &self.counts

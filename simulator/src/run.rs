@@ -4,6 +4,7 @@
 //! Then every acknowledged file must be read back, and what failed must have left nothing behind. At
 //! last slots are changed in a storm of their own.
 
+mod canary;
 mod harm;
 mod storm;
 
@@ -261,7 +262,13 @@ impl Run {
         let mut orphans = BTreeSet::new();
         for node in grid.world.nodes().collect::<Vec<NodeId>>() {
             let date = grid.world.clock(node).unix;
-            let status = grid.world.machine(node).expect("all were started").status(0, date);
+            let listed = if grid.clients.contains(&node) { usize::MAX } else { 0 };
+            let status = grid.world.machine(node).expect("all were started").status(listed, date);
+            for server in &status.servers {
+                if !server.nickname.starts_with("server") {
+                    found.push(format!("{node:?} believes in a server that nobody announced"));
+                }
+            }
             if status.operations != (0, 0) {
                 found.push(format!("{node:?} still has operations: {:?}", status.operations));
             }
@@ -275,7 +282,7 @@ impl Run {
                     StorePath::Share(index, _)
                         if !known.contains(index) && !self.storm.is_squatted(index) =>
                     {
-                        drop(orphans.insert(*index))
+                        let _ = orphans.insert(*index);
                     }
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
@@ -284,6 +291,7 @@ impl Run {
                 }
             }
         }
+        found.extend(canary::betrayed(grid));
         found.extend(shared_leases(grid, |index| self.storm.is_squatted(index)));
         let torn = grid.world.damage().shares_torn;
         if grid.operations.looks_under_acks && torn > 0 {

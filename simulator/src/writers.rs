@@ -338,7 +338,13 @@ impl Run {
             }
             3 => {
                 let servers = self.grid.servers.clone();
-                let mut apart: Vec<NodeId> = servers.into_iter().filter(|_| self.chance.one_in(2)).collect();
+                let mut apart: Vec<NodeId> = if self.chance.one_in(2) {
+                    // Exactly half of them: neither side may go on.
+                    let from = self.chance.below(servers.len() as u64) as usize;
+                    servers.iter().cycle().skip(from).take(servers.len() / 2).copied().collect()
+                } else {
+                    servers.into_iter().filter(|_| self.chance.one_in(2)).collect()
+                };
                 apart.push(*self.chance.pick(&self.grid.clients));
                 self.grid.world.partition(&apart);
                 self.grid.world.set_timer(later, 2);
