@@ -6,6 +6,7 @@ use crate::plan::{Plan, Profile};
 use crate::run::run_plan;
 use crate::slots;
 use crate::writers::{self, Writers};
+use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 use tallac_core::mutants::{Mutant, choose};
 
@@ -66,7 +67,11 @@ pub fn hunting(mutant: Mutant) -> Hunting {
         Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
             Hunting::Writers(Writers::default())
         }
-        Mutant::QuorumOfHalf => Hunting::Writers(Writers { faults: 24, ..Writers::default() }),
+        Mutant::QuorumOfHalf => {
+            // Long enough for both halves to give the other up.
+            let lasting = Duration::from_secs(90);
+            Hunting::Writers(Writers { faults: 16, names: 20, lasting, ..Writers::default() })
+        }
         Mutant::PatchedInPlace
         | Mutant::BesideUnsynced
         | Mutant::RecordUnsynced
@@ -93,12 +98,16 @@ pub fn with<T>(mutant: Mutant, done: impl FnOnce() -> T) -> T {
     done()
 }
 
-/// What a seed shows of a defect, if anything.
+/// What a seed shows of a defect, if anything, and not without it.
 pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
     let wrong = match hunting(mutant) {
         Hunting::Grid(profile) => {
             let plan = Plan::draw(seed, &profile);
-            with(mutant, || run_plan(&plan)).wrong
+            let wrong = with(mutant, || run_plan(&plan)).wrong;
+            if !wrong.is_empty() && !run_plan(&plan).is_good() {
+                return None;
+            }
+            wrong
         }
         Hunting::Slots => {
             let plan = Plan::draw(seed, &Profile::default());

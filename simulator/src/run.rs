@@ -183,6 +183,9 @@ impl Run {
             }
             return false;
         }
+        // Servers that were out of reach are called again after a while.
+        let rest = self.grid.world.now() + Duration::from_secs(120);
+        while self.grid.run_until(rest).is_some() {}
         let servers = self.grid.servers.clone().into_iter().enumerate();
         let is_good = |number: usize, node: &NodeId| {
             !frozen.contains(node) && !(number < 64 && plan.fallible >> number & 1 == 1)
