@@ -338,10 +338,10 @@ impl Source {
 
     /// Removes the spool, if there is one.
     pub(super) fn remove(&mut self, tasks: &mut Tasks<Purpose>) {
-        if let Mode::Spool { number, created: true, .. } = self.mode {
-            if !mutants::is_in(Mutant::SpoolKept) {
-                tasks.start_blind(Task::Disk([DiskStep::Remove(StorePath::Spool(number))].into()));
-            }
+        if let Mode::Spool { number, created: true, .. } = self.mode
+            && !mutants::is_in(Mutant::SpoolKept)
+        {
+            tasks.start_blind(Task::Disk([DiskStep::Remove(StorePath::Spool(number))].into()));
         }
         self.mode = Mode::Stream;
         self.pending.clear();
