@@ -188,7 +188,7 @@ impl Run {
         while self.grid.run_until(rest).is_some() {}
         let servers = self.grid.servers.clone().into_iter().enumerate();
         let is_good = |number: usize, node: &NodeId| {
-            !frozen.contains(node) && !(number < 64 && plan.fallible >> number & 1 == 1)
+            !(frozen.contains(node) || number < 64 && plan.fallible >> number & 1 == 1)
         };
         let good: Vec<NodeId> =
             servers.filter(|(number, node)| is_good(*number, node)).map(|(_, n)| n).collect();

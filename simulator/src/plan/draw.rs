@@ -42,7 +42,7 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
                 | Unasked
                 | Twins
         );
-        !is_elsewhere && !(fault.costs_shares() && fallible == 0)
+        !(is_elsewhere || fault.costs_shares() && fallible == 0)
     };
     let kinds: Vec<Fault> = faults.iter().filter(strikes).collect();
     if kinds.is_empty() {
