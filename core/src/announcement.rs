@@ -7,6 +7,7 @@
 use crate::base32;
 use crate::identity::{ServerId, TubId};
 use crate::limits;
+use crate::mutants::{self, Mutant};
 use crate::nurl::{Nurl, Service};
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -165,7 +166,10 @@ pub fn verify(signed: &SignedAnnouncement) -> Option<Announcement> {
     let key: [u8; 32] = field(&signed.key)?.try_into().ok()?;
     let signature: [u8; 64] = field(&signed.signature)?.try_into().ok()?;
     let verifying = VerifyingKey::from_bytes(&key).ok()?;
-    verifying.verify_strict(&signed.message, &Signature::from_bytes(&signature)).ok()?;
+    let verified = verifying.verify_strict(&signed.message, &Signature::from_bytes(&signature));
+    if !mutants::is_in(Mutant::AnnouncementUnchecked) {
+        verified.ok()?;
+    }
     read(ServerId(key), serde_json::from_slice(&signed.message).ok()?)
 }
 

@@ -14,6 +14,7 @@ use ctr::cipher::{KeyIvInit, StreamCipher, StreamCipherSeek};
 use crate::encoding::Encoding;
 use crate::erasure::{self, Encoder, ErasureError};
 use crate::hash::{Hash, block_hash, crypttext_segment_hash};
+use crate::mutants::{self, Mutant};
 use crate::secret::EncryptionKey;
 
 /// Encrypts or decrypts (the same operation) `data`, which begins at byte `offset` of the file, in
@@ -21,6 +22,9 @@ use crate::secret::EncryptionKey;
 ///
 /// The zero IV is safe because a key belongs to one content only: it is random or a hash of it.
 pub fn crypt_at(key: &EncryptionKey, offset: u64, data: &mut [u8]) {
+    if mutants::is_in(Mutant::Unencrypted) {
+        return;
+    }
     let mut cipher = Ctr128BE::<Aes128>::new(key.expose().into(), &[0; 16].into());
     cipher.seek(offset);
     cipher.apply_keystream(data);

@@ -176,6 +176,7 @@ impl Hands {
             faults: self.faults,
             consent: self.accept.map_or(Consent::Majority, Consent::Servers),
             applies_again: !self.stale,
+            ..Writers::default()
         }
     }
 }

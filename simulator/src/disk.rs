@@ -46,11 +46,20 @@ pub struct DiskSettings {
     pub sync_failures: u64,
     /// One in this many writes fails; 0 for none.
     pub write_failures: u64,
+    /// One in this many reads fails; 0 for none.
+    #[serde(default)]
+    pub read_failures: u64,
 }
 
 impl Default for DiskSettings {
     fn default() -> DiskSettings {
-        DiskSettings { capacity: 1 << 40, lie: Lie::None, sync_failures: 0, write_failures: 0 }
+        DiskSettings {
+            capacity: 1 << 40,
+            lie: Lie::None,
+            sync_failures: 0,
+            write_failures: 0,
+            read_failures: 0,
+        }
     }
 }
 
@@ -76,6 +85,10 @@ pub struct Refused {
     pub writes: u64,
     /// Writes there was no room for.
     pub full: u64,
+    /// Reads that failed.
+    pub reads: u64,
+    /// Writes that went somewhere else.
+    pub misdirected: u64,
 }
 
 type FileNumber = u64;
@@ -115,7 +128,7 @@ impl NameChange {
     }
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Directory {
     Shares(StorageIndex),
     Incoming(StorageIndex),
@@ -149,7 +162,8 @@ fn data_range(content: &[u8]) -> Option<Range<usize>> {
     Some(HEADER_LEN as usize..HEADER_LEN as usize + len)
 }
 
-/// The disk of one node.
+/// The disk of one node. A copy of it is a backup.
+#[derive(Clone)]
 pub struct Disk {
     settings: DiskSettings,
     chance: Chance,
@@ -160,6 +174,8 @@ pub struct Disk {
     name_changes: Vec<NameChange>,
     used: u64,
     refused: Refused,
+    /// The next write to a share in progress lands somewhere else.
+    misdirects: bool,
 }
 
 impl Disk {
@@ -175,6 +191,7 @@ impl Disk {
             name_changes: Vec::new(),
             used: 0,
             refused: Refused::default(),
+            misdirects: false,
         }
     }
 
@@ -200,7 +217,7 @@ impl Disk {
         match content {
             Some(content) => {
                 let number = self.new_file(File::durable(content));
-                self.used += self.files[&number].len();
+                self.used += self.files[&number].room();
                 self.bind(path.clone(), number);
                 self.durable_names.insert(path.clone(), number);
             }
@@ -229,12 +246,30 @@ impl Disk {
         self.is_durable(&path, HEADER_LEN..(content.len() as u64).saturating_sub(leases).max(HEADER_LEN))
     }
 
+    /// Has the next write to a share in progress land in another file, at the same place, and be
+    /// reported done.
+    pub fn misdirect(&mut self) {
+        self.misdirects = true;
+    }
+
+    /// Takes the content of another disk, a backup of this one. What was refused stays counted.
+    pub fn restore(&mut self, backup: Disk) {
+        let (settings, refused) = (self.settings.clone(), self.refused);
+        *self = Disk { settings, refused, ..backup };
+    }
+
+    /// Everything is gone, as on a new disk.
+    pub fn wipe(&mut self) {
+        let chance = self.chance.clone();
+        self.restore(Disk::new(self.settings.clone(), chance));
+    }
+
     /// What it refused to do.
     pub fn refused(&self) -> Refused {
         self.refused
     }
 
-    /// Bytes in files.
+    /// Bytes that files take up, in blocks.
     pub fn used(&self) -> u64 {
         self.used
     }
@@ -295,15 +330,21 @@ impl Disk {
             }
             DiskStep::Write { path, offset, data } => self.write(&path, offset, &data).map(|()| None),
             DiskStep::Read { path, offset, len } => {
+                let failures = self.settings.read_failures;
+                if failures > 0 && self.chance.one_in(failures) {
+                    self.refused.reads += 1;
+                    return Err(DiskError::Failed("input/output error".into()));
+                }
                 let data = self.file(&path)?.read(offset, len);
                 Ok(Some(DiskOutput::Data(Payload::from(data))))
             }
             DiskStep::Length(path) => Ok(Some(DiskOutput::Length(self.file(&path)?.len()))),
             DiskStep::Truncate(path, len) => {
                 let file = self.file(&path)?;
-                let before = file.len();
+                let before = file.room();
                 file.truncate(len);
-                self.used = self.used - before + len;
+                let after = file.room();
+                self.used = self.used - before + after;
                 Ok(None)
             }
             DiskStep::Sync(path) => {
@@ -394,12 +435,13 @@ impl Disk {
         let bytes = data.bytes().ok_or(DiskError::Failed("no bytes".into()))?;
         let fails = self.settings.write_failures > 0 && self.chance.one_in(self.settings.write_failures);
         let free = self.settings.capacity.saturating_sub(self.used);
-        let file = self.file(path)?;
+        let elsewhere = self.elsewhere(path);
+        let file = self.file(elsewhere.as_ref().unwrap_or(path))?;
         if fails {
             self.refused.writes += 1;
             return Err(DiskError::Failed("input/output error".into()));
         }
-        let grows = (offset + bytes.len() as u64).saturating_sub(file.len());
+        let grows = file.room_with(offset, bytes.len() as u64) - file.room();
         if grows > free {
             self.refused.full += 1;
             return Err(DiskError::Full);
@@ -407,6 +449,22 @@ impl Disk {
         file.write(offset, bytes);
         self.used += grows;
         Ok(())
+    }
+
+    /// Where a write goes, if not where it should.
+    fn elsewhere(&mut self, path: &StorePath) -> Option<StorePath> {
+        if !self.misdirects || !matches!(path, StorePath::Incoming(..)) {
+            return None;
+        }
+        let is_share = |path: &&StorePath| matches!(path, StorePath::Share(..) | StorePath::Incoming(..));
+        let others: Vec<StorePath> =
+            self.names.keys().filter(is_share).filter(|other| *other != path).cloned().collect();
+        if others.is_empty() {
+            return None;
+        }
+        self.misdirects = false;
+        self.refused.misdirected += 1;
+        Some(self.chance.pick(&others).clone())
     }
 
     fn sync_directory(&mut self, directory: &Directory) {
@@ -447,7 +505,7 @@ impl Disk {
         named.sort_unstable();
         self.files.retain(|number, _| named.binary_search(number).is_ok());
         // Space counts while the node can still see the file.
-        self.used = self.names.values().map(|number| self.files[number].len()).sum();
+        self.used = self.names.values().map(|number| self.files[number].room()).sum();
     }
 }
 

@@ -77,6 +77,7 @@ pub struct Grid {
     pub by_id: BTreeMap<ServerId, NodeId>,
     /// The uploads and downloads.
     pub operations: Operations,
+    furls: Vec<Service>,
 }
 
 impl Grid {
@@ -93,23 +94,27 @@ impl Grid {
         let clients = (0..spec.clients).map(|n| Identity::new(seed, format!("client{n}")));
         let mut add = |identity: Identity, role: Role| -> NodeId {
             let disk = Disk::new(spec.disk.clone(), Chance::named(seed, &identity.name));
-            let config = identity.config(spec, role, furls.clone());
-            let make = move |birth: Birth| {
-                let config = NodeConfig { sequence: 1 + u64::from(birth.life), ..config.clone() };
-                Node::new(config, birth.seed, birth.now)
-            };
-            world.add(NodeSetup {
-                name: identity.name.clone(),
-                pin: identity.pin(),
-                disk,
-                make: Box::new(make),
-            })
+            let make = identity.maker(spec, role, furls.clone());
+            world.add(NodeSetup { name: identity.name.clone(), pin: identity.pin(), disk, make })
         };
         let introducers = introducers.into_iter().map(|identity| add(identity, Role::Introducer)).collect();
         let servers: Vec<NodeId> = servers.into_iter().map(|identity| add(identity, Role::Server)).collect();
         let clients = clients.map(|identity| add(identity, Role::Client)).collect();
         let by_id = by_id.into_iter().zip(servers.iter().copied()).collect();
-        Grid { world, introducers, servers, clients, by_id, operations: Operations::new(seed) }
+        Grid { world, introducers, servers, clients, by_id, operations: Operations::new(seed), furls }
+    }
+
+    /// Adds a node to a grid, which does not run yet and is not in the lists of its nodes.
+    pub(crate) fn add(&mut self, identity: Identity, role: Role, spec: &GridSpec) -> NodeId {
+        let disk = Disk::new(spec.disk.clone(), Chance::named(identity.seed, "one more"));
+        let make = identity.maker(spec, role, self.furls.clone());
+        self.world.add(NodeSetup { name: identity.name.clone(), pin: identity.pin(), disk, make })
+    }
+
+    /// A server is another one from its next start on.
+    pub(crate) fn be_another(&mut self, node: NodeId, identity: &Identity, spec: &GridSpec) {
+        self.world.replace(node, identity.pin(), identity.maker(spec, Role::Server, self.furls.clone()));
+        self.by_id.insert(identity.server_id(), node);
     }
 
     /// Starts every node that does not run.
@@ -194,16 +199,34 @@ pub(crate) enum Role {
 /// What a node is known by; all of it follows from the seed and its name.
 pub(crate) struct Identity {
     seed: u64,
+    /// Its host name.
     pub(crate) name: String,
+    /// How many had this host name before.
+    number: u32,
 }
 
 impl Identity {
     pub(crate) fn new(seed: u64, name: String) -> Identity {
-        Identity { seed, name }
+        Identity { seed, name, number: 0 }
+    }
+
+    /// Somebody else at the same host.
+    pub(crate) fn another(seed: u64, name: String, number: u32) -> Identity {
+        Identity { seed, name, number }
+    }
+
+    /// Makes a node's machine at each start.
+    fn maker(&self, spec: &GridSpec, role: Role, furls: Vec<Service>) -> Box<dyn FnMut(Birth) -> Node> {
+        let config = self.config(spec, role, furls);
+        Box::new(move |birth: Birth| {
+            let config = NodeConfig { sequence: 1 + u64::from(birth.life), ..config.clone() };
+            Node::new(config, birth.seed, birth.now)
+        })
     }
 
     fn secret(&self, what: &str) -> [u8; 32] {
-        let text = format!("{} {} {what}", self.seed, self.name);
+        let before = if self.number == 0 { String::new() } else { format!(" after {}", self.number) };
+        let text = format!("{} {}{before} {what}", self.seed, self.name);
         Sha256::digest(text.as_bytes()).into()
     }
 

@@ -21,9 +21,10 @@
 //! reached is counted by [`probes`], so that what no run ever reaches can be named. With the feature
 //! `mutants` defects are put into the core, to see that they are found.
 //!
-//! Faults stay within what must be survivable: any number of nodes down for a while, any connection
-//! lost, power cuts that keep any part of what was not synced, failing syncs and full disks; and
-//! rotten shares, no more of a file than it can lose. What is missing so far: peers that lie.
+//! Faults ([`faults`]) stay within what must be survivable: any number of nodes down for a while, any
+//! connection lost, power cuts that keep any part of what was not synced, failing syncs and full
+//! disks, [hostile](hostile) clients and introducers; and servers that lie, lose or falsify shares, no
+//! more of them than every file can lose.
 //!
 //! # A test
 //!
@@ -54,8 +55,10 @@
 
 pub mod chance;
 pub mod disk;
+pub mod faults;
 mod form;
 mod grid;
+pub mod hostile;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 mod network;
@@ -77,4 +80,4 @@ pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};
 pub use operations::{Ended, Operations, StoredFile};
 pub use slots::SlotFault;
-pub use world::{Birth, Crash, Executor, NodeId, NodeSetup, Stepped, World};
+pub use world::{Birth, Crash, Executor, Mouth, NodeId, NodeSetup, Stepped, World};

@@ -19,6 +19,9 @@ use tallac_simulator::shrink::shrink;
 use tallac_simulator::timeline;
 use tallac_simulator::writers::{self, Writers};
 
+/// One in this many seeds is run twice, to see that it does the same.
+const TWICE: u64 = 20;
+
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Run { seeds, options } => Ok(run(seeds, &options)),
@@ -57,10 +60,14 @@ fn run(seeds: Range<u64>, options: &Options) -> ExitCode {
     let mut counts = Counts::default();
     let total = seeds.end.saturating_sub(seeds.start);
     for seed in seeds {
-        let outcome = run_seed(seed, &profile);
+        let mut outcome = run_seed(seed, &profile);
+        if seed % TWICE == 0 && run_seed(seed, &profile).hash != outcome.hash {
+            outcome.wrong.push("the same seed did not do the same twice".into());
+        }
         if !outcome.is_good() {
             bad += 1;
             println!("{outcome}");
+            println!("faults: {}", Plan::draw(seed, &profile).faults);
             println!("repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}");
         }
         operations += outcome.operations;

@@ -1,10 +1,12 @@
 //! Whether the simulator finds defects: each is put into the core and hunted with runs that have the
 //! faults it needs.
 
+use crate::faults::Fault;
 use crate::plan::{Plan, Profile};
 use crate::run::run_plan;
 use crate::slots;
 use crate::writers::{self, Writers};
+use core::time::Duration;
 use std::panic::{self, AssertUnwindSafe};
 use tallac_core::mutants::{Mutant, choose};
 
@@ -40,16 +42,36 @@ pub fn hunting(mutant: Mutant) -> Hunting {
         | Mutant::IdleKept
         | Mutant::LeaseSecretsShared
         | Mutant::HappinessOfAnswers
-        | Mutant::GrantIgnored => Hunting::Grid(Profile::default()),
+        | Mutant::GrantIgnored
+        | Mutant::HappinessIgnored
+        | Mutant::PromiseKept
+        | Mutant::CancelIgnored
+        | Mutant::SpoolKept
+        | Mutant::Unencrypted
+        | Mutant::RangeCut => Hunting::Grid(Profile::default()),
         Mutant::ShareCountedTwice => Hunting::Grid(Profile { repeats: 1, crashes: 10, ..Profile::default() }),
-        Mutant::RenameFirst => Hunting::Grid(Profile { crashes: 16, ..Profile::default() }),
-        Mutant::FullDiskIgnored | Mutant::BlockUnchecked | Mutant::NothingChecked => {
-            Hunting::Grid(Profile { faults: 30, ..Profile::default() })
+        Mutant::RenameFirst => {
+            let always = vec![Fault::Crashes, Fault::Blackouts];
+            Hunting::Grid(Profile { crashes: 16, always, ..Profile::default() })
+        }
+        Mutant::FullDiskIgnored => {
+            Hunting::Grid(Profile { faults: 30, always: vec![Fault::FullDisks], ..Profile::default() })
+        }
+        Mutant::BlockUnchecked | Mutant::NothingChecked => {
+            let always = vec![Fault::BitRot, Fault::Altered, Fault::WrongShares];
+            Hunting::Grid(Profile { faults: 30, always, ..Profile::default() })
+        }
+        Mutant::AnnouncementUnchecked => {
+            Hunting::Grid(Profile { always: vec![Fault::FalseIntroducer], ..Profile::default() })
         }
         Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
             Hunting::Writers(Writers::default())
         }
-        Mutant::QuorumOfHalf => Hunting::Writers(Writers { faults: 24, ..Writers::default() }),
+        Mutant::QuorumOfHalf => {
+            // Long enough for both halves to give the other up.
+            let lasting = Duration::from_secs(90);
+            Hunting::Writers(Writers { faults: 16, names: 20, lasting, ..Writers::default() })
+        }
         Mutant::PatchedInPlace
         | Mutant::BesideUnsynced
         | Mutant::RecordUnsynced
@@ -76,12 +98,16 @@ pub fn with<T>(mutant: Mutant, done: impl FnOnce() -> T) -> T {
     done()
 }
 
-/// What a seed shows of a defect, if anything.
+/// What a seed shows of a defect, if anything, and not without it.
 pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
     let wrong = match hunting(mutant) {
         Hunting::Grid(profile) => {
             let plan = Plan::draw(seed, &profile);
-            with(mutant, || run_plan(&plan)).wrong
+            let wrong = with(mutant, || run_plan(&plan)).wrong;
+            if !wrong.is_empty() && !run_plan(&plan).is_good() {
+                return None;
+            }
+            wrong
         }
         Hunting::Slots => {
             let plan = Plan::draw(seed, &Profile::default());

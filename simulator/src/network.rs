@@ -134,6 +134,10 @@ pub(crate) struct Network {
     ends: BTreeMap<(NodeId, ConnId), (LinkId, End)>,
     next: u64,
     blocked: BTreeSet<(NodeId, NodeId)>,
+    /// Nodes that send a byte at a time, and the time between two.
+    dripping: BTreeMap<NodeId, Duration>,
+    /// Nodes whose words are altered: the world tells them what they sent.
+    altered: BTreeSet<NodeId>,
     /// Connection attempts that a partition or a silent host holds up.
     calls: Vec<LinkId>,
     pub(crate) counts: NetworkCounts,
@@ -153,6 +157,8 @@ impl Network {
             ends: BTreeMap::new(),
             next: 0,
             blocked: BTreeSet::new(),
+            dripping: BTreeMap::new(),
+            altered: BTreeSet::new(),
             calls: Vec::new(),
             counts: NetworkCounts::default(),
             record: None,
@@ -353,6 +359,49 @@ impl Network {
         self.call_again(items);
     }
 
+    /// A node reaches, and is reached by, every other again.
+    pub(crate) fn rejoin(&mut self, node: NodeId, items: &mut Items) {
+        self.blocked.retain(|(from, to)| *from != node && *to != node);
+        let of_node = |link: &Link| link.caller.node == node || link.callee.node == node;
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| of_node(l)).map(|(id, _)| *id).collect();
+        for id in links {
+            for end in [End::Caller, End::Callee] {
+                let Some(link) = self.links.get_mut(&id) else { continue };
+                for parcel in core::mem::take(&mut link.side(end).held) {
+                    self.post(id, end, parcel, items);
+                }
+            }
+        }
+        self.call_again(items);
+    }
+
+    /// From now on a node sends a byte at a time, with this pause after each; as usual, without one.
+    pub(crate) fn drip(&mut self, node: NodeId, pause: Option<Duration>) {
+        match pause {
+            Some(pause) => drop(self.dripping.insert(node, pause)),
+            None => drop(self.dripping.remove(&node)),
+        }
+    }
+
+    /// A node's words are altered from now on.
+    pub(crate) fn alter(&mut self, node: NodeId) {
+        self.altered.insert(node);
+    }
+
+    /// The connections that a node made or accepted, and that stand, with who is at the other end.
+    pub(crate) fn standing(&self, node: NodeId) -> Vec<(ConnId, NodeId)> {
+        let ends = self.ends.range((node, ConnId::Inbound(0))..).take_while(|((n, _), _)| *n == node);
+        ends.filter_map(|((_, conn), (id, end))| {
+            let link = self.links.get(id)?;
+            let (here, there) = match end {
+                End::Caller => (&link.caller, &link.callee),
+                End::Callee => (&link.callee, &link.caller),
+            };
+            (here.stage == Stage::Open && there.stage == Stage::Open).then_some((*conn, there.node))
+        })
+        .collect()
+    }
+
     /// Breaks a connection that stands, chosen by `pick`. Each side learns it in its own time.
     pub(crate) fn break_one(&mut self, pick: u64, items: &mut Items) -> bool {
         let open = |link: &Link| !link.lost && link.caller.is_live() && link.callee.is_live();
@@ -402,19 +451,23 @@ impl Network {
             return;
         }
         let (node, life, conn) = (side.node, side.life, side.conn);
+        let drip = self.dripping.get(&node).copied();
+        let (buffer, parcel) =
+            if drip.is_some() { (1, 1) } else { (self.settings.buffer, self.settings.parcel) };
         let mut parcels = Vec::new();
         let mut sent = 0;
-        while let Some((pieces, len)) = side.next_parcel(&self.settings) {
+        while let Some((pieces, len)) = side.next_parcel(buffer, parcel) {
             sent += len;
             parcels.push((pieces, len));
         }
         let finished = side.closing && side.out.is_empty();
-        if sent > 0 {
+        if sent > 0 && !self.altered.contains(&node) {
             let conn = conn.expect("an open side has a number");
             items.after(Duration::ZERO, Item::event(node, life, Event::Sent { conn, bytes: sent }));
         }
         for (pieces, len) in parcels {
             let busy = Duration::from_nanos(len * 1_000_000_000 / self.settings.bandwidth.max(1));
+            let busy = drip.unwrap_or(busy);
             let side = self.links.get_mut(&id).expect("still there").side(end);
             side.line_free = side.line_free.max(items.now()) + busy;
             self.post(id, end.other(), Parcel::Data(pieces), items);

@@ -86,6 +86,8 @@ pub struct Operations {
     files: Vec<StoredFile>,
     /// Whether it is looked up, at each acknowledgement, that what was promised is durable.
     pub looks_under_acks: bool,
+    /// Servers whose word is not believed.
+    distrusted: BTreeSet<NodeId>,
     violations: Vec<String>,
     counts: Counts,
     acks: u64,
@@ -99,6 +101,7 @@ impl Operations {
             under_way: 0,
             files: Vec::new(),
             looks_under_acks: true,
+            distrusted: BTreeSet::new(),
             violations: Vec::new(),
             counts: Counts::default(),
             acks: 0,
@@ -233,9 +236,25 @@ impl Operations {
         &self.violations
     }
 
+    /// What nodes gave as reasons when something failed, as people and logs get them.
+    pub fn complaints(&self) -> Vec<String> {
+        let complaint = |operation: &Operation| match operation.ended.as_ref()? {
+            Ended::NotStored(error) => Some(format!("{error} {error:?}")),
+            Ended::NotRead(error) => Some(format!("{error} {error:?}")),
+            Ended::Stored(uploaded) => Some(format!("{:?} {:?}", uploaded.plan, uploaded.trouble)),
+            Ended::Read | Ended::Cancelled | Ended::Crashed => None,
+        };
+        self.operations.values().filter_map(complaint).collect()
+    }
+
     /// How often what happened.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// A server may say that it has what it has not.
+    pub fn distrust(&mut self, server: NodeId) {
+        self.distrusted.insert(server);
     }
 
     pub(crate) fn count(&mut self, what: Probe) {
@@ -441,6 +460,9 @@ impl Operations {
             let index = uploaded.cap.storage_index().expect("a file in shares has an index");
             for share in plan.shares.iter().filter(|_| self.looks_under_acks) {
                 let server = servers.get(&share.server).copied();
+                if server.is_some_and(|server| self.distrusted.contains(&server)) {
+                    continue;
+                }
                 if !server.is_some_and(|server| world.disk(server).keeps_share(index, share.share)) {
                     let text = format!(
                         "{id:?} is acknowledged, but share {} is not durable on {} (already there: {})",

@@ -1,9 +1,13 @@
 //! What is to happen in a run, drawn from a seed and written out, so that it can be read, changed
 //! and made shorter.
 
+mod draw;
+
 use crate::chance::Chance;
 use crate::disk::{DiskSettings, Lie};
+use crate::faults::{Fault, Faults};
 use crate::form::{self, KeyChoiceForm};
+use crate::hostile::{Attack, Hostility};
 use crate::slots::{self, SlotFault};
 use crate::{Crash, GridSpec, NetworkSettings};
 use core::time::Duration;
@@ -129,10 +133,94 @@ pub enum Step {
         /// Seconds ahead, or behind.
         seconds: i64,
     },
-    /// Bytes of a whole share rot.
+    /// Bytes of a whole share rot, on one of the servers that may lose shares.
     Rot {
-        /// Chooses file, server and byte. At most as many shares of a file rot as it can lose.
+        /// Chooses file, server and byte.
         pick: u64,
+    },
+    /// A whole share is cut short, on one of the servers that may lose shares.
+    CutShort {
+        /// Chooses file, server and length.
+        pick: u64,
+    },
+    /// The next write to a share in progress lands in another file of the server.
+    Misdirect {
+        /// Which server.
+        server: u16,
+    },
+    /// Nodes are cut off one after another, and rejoin in another order.
+    Swizzle {
+        /// Chooses the nodes, a bit each, and the order in which they rejoin.
+        sides: u64,
+        /// From one to the next.
+        #[serde(with = "form::seconds")]
+        gap: Duration,
+    },
+    /// A server sends a byte a minute for a while.
+    Drip {
+        /// Which server.
+        server: u16,
+        /// How long.
+        #[serde(with = "form::seconds")]
+        pause: Duration,
+    },
+    /// A server's disk is copied.
+    Backup {
+        /// Which server.
+        server: u16,
+    },
+    /// A server goes down and comes back with the copy of its disk, if there is one.
+    Restore {
+        /// Which server.
+        server: u16,
+        /// How long it is down.
+        #[serde(with = "form::seconds")]
+        down: Duration,
+    },
+    /// A server goes down and comes back with an empty disk.
+    LoseDisk {
+        /// Which server.
+        server: u16,
+        /// How long it is down.
+        #[serde(with = "form::seconds")]
+        down: Duration,
+    },
+    /// A server goes down and comes back as another one, with the disk it had.
+    LoseIdentity {
+        /// Which server.
+        server: u16,
+        /// How long it is down.
+        #[serde(with = "form::seconds")]
+        down: Duration,
+    },
+    /// A second machine comes up with the identity of a server, and a disk of its own.
+    Twin {
+        /// Which server.
+        server: u16,
+    },
+    /// A server is hostile from now on.
+    Hostile {
+        /// Which server.
+        server: u16,
+        /// How.
+        how: Hostility,
+    },
+    /// A node speaks a later version from now on.
+    LaterVersion {
+        /// Which.
+        who: Who,
+    },
+    /// An introducer is hostile from now on.
+    FalseIntroducer {
+        /// Which.
+        introducer: u16,
+    },
+    /// A hostile client, which is no other, attacks all servers that it has connections to.
+    Attack {
+        /// Chooses the file that it is about.
+        pick: u64,
+        /// What it does.
+        kind: Attack,
     },
 }
 
@@ -144,6 +232,15 @@ pub struct Plan {
     pub seed: u64,
     /// The grid.
     pub grid: GridSpec,
+    /// The kinds of faults that were on when it was drawn.
+    #[serde(default)]
+    pub faults: Faults,
+    /// Servers, a bit each, that may lose or falsify shares: no more than every file can lose.
+    #[serde(default)]
+    pub fallible: u64,
+    /// Servers, a bit each, that stay as they are when the others are healed after the storm.
+    #[serde(default)]
+    pub frozen: u64,
     /// What happens, by time.
     #[serde(with = "form::timed")]
     pub steps: Vec<(Duration, Step)>,
@@ -169,6 +266,8 @@ pub struct Profile {
     pub faults: u64,
     /// One in this many puts is of the same content as others.
     pub repeats: u64,
+    /// Kinds of faults that every run has; of the others, each run has half.
+    pub always: Vec<Fault>,
     /// How disks lie.
     pub lie: Lie,
     /// Whether each acknowledgement is checked against the disks as it is given.
@@ -183,8 +282,9 @@ impl Default for Profile {
             clients: 2,
             operations: 24,
             crashes: 4,
-            faults: 6,
+            faults: 12,
             repeats: 6,
+            always: Vec::new(),
             lie: Lie::None,
             looks_under_acks: true,
         }
@@ -198,7 +298,11 @@ impl Plan {
     /// Draws a run.
     pub fn draw(seed: u64, profile: &Profile) -> Plan {
         let mut chance = Chance::named(seed, "plan");
-        let grid = draw_grid(&mut chance, profile);
+        let faults = Faults::draw(&mut Chance::named(seed, "faults"), &profile.always);
+        let grid = draw_grid(&mut chance, profile, &faults);
+        let fallible = draw_fallible(&mut chance, &grid);
+        // No more servers than uploads can do without, so that some still succeed.
+        let frozen = if chance.one_in(2) { chance.draw() & chance.draw() & chance.draw() } else { 0 };
         let mut steps = Vec::new();
         let mut at = Duration::from_secs(1);
         let pause = STORM * 3 / 4 / profile.operations.max(1) as u32;
@@ -212,7 +316,7 @@ impl Plan {
                 let pause = chance.duration(Duration::ZERO..Duration::from_secs(2));
                 steps.push((at + pause, Step::Cancel { client, pick: chance.draw() }));
             }
-            if is_put && chance.one_in(12) {
+            if is_put && faults.has(Fault::Blackouts) && chance.one_in(6) {
                 let down = chance.duration(Duration::from_secs(1)..Duration::from_secs(8));
                 let step = match chance.below(2) {
                     0 => Step::BlackoutAtAck { down },
@@ -228,20 +332,22 @@ impl Plan {
             let spread = *chance.pick(&[30, 200, 200, 5_000]);
             *chance.pick(&begins) + Duration::from_millis(chance.below(spread))
         };
-        for _ in 0..profile.crashes {
+        for _ in 0..if faults.has(Fault::Crashes) { profile.crashes } else { 0 } {
             let at = strike(&mut chance);
-            let who = draw_who(&mut chance, profile);
+            let who = draw::who(&mut chance, profile);
             let how = if chance.one_in(3) { Crash::Kill } else { Crash::PowerCut };
             let down = chance.duration(Duration::from_millis(50)..Duration::from_secs(20));
             steps.push((at, Step::Crash { who, how, down }));
         }
         for _ in 0..profile.faults {
             let at = strike(&mut chance);
-            steps.push((at, draw_fault(&mut chance, profile)));
+            steps.extend(draw::fault(&mut chance, profile, &faults, fallible).map(|step| (at, step)));
         }
+        steps.extend(draw::beginnings(&mut chance, profile, &faults, fallible));
         steps.sort_by_key(|(at, _)| *at);
         let slot_faults = slots::draw(&mut Chance::named(seed, "slots"));
-        Plan { seed, grid, steps, slot_faults, looks_under_acks: profile.looks_under_acks }
+        let looks_under_acks = profile.looks_under_acks;
+        Plan { seed, grid, faults, fallible, frozen, steps, slot_faults, looks_under_acks }
     }
 }
 
@@ -265,7 +371,22 @@ impl Plan {
                     Who::Server(number) => *number < servers,
                     Who::Client(number) => *number < clients,
                 },
-                Step::SlowDisk { server, .. } => *server < servers,
+                Step::LaterVersion { who } => match who {
+                    Who::Introducer(number) => *number < introducers,
+                    Who::Server(number) => *number < servers,
+                    Who::Client(number) => *number < clients,
+                },
+                Step::SlowDisk { server, .. }
+                | Step::Misdirect { server }
+                | Step::Drip { server, .. }
+                | Step::Backup { server }
+                | Step::Restore { server, .. }
+                | Step::LoseDisk { server, .. }
+                | Step::LoseIdentity { server, .. }
+                | Step::Twin { server }
+                | Step::Hostile { server, .. } => *server < servers,
+                Step::FalseIntroducer { introducer } => *introducer < introducers,
+                Step::Swizzle { .. } | Step::CutShort { .. } | Step::Attack { .. } => true,
                 Step::Blackout { .. }
                 | Step::BlackoutAtAck { .. }
                 | Step::Break { .. }
@@ -284,16 +405,20 @@ impl Plan {
     }
 }
 
-fn draw_grid(chance: &mut Chance, profile: &Profile) -> GridSpec {
+fn draw_grid(chance: &mut Chance, profile: &Profile, faults: &Faults) -> GridSpec {
     let (needed, total) = *chance.pick(&[(3, 10), (3, 10), (3, 10), (1, 3), (2, 5), (5, 8), (1, 1), (7, 10)]);
     let segment = *chance.pick(&[4096, 4096, 1000, 16_384, 131_072]);
     let (latency_max, jitter) = *chance.pick(&[(1, 1), (20, 1), (20, 40), (150, 10)]);
+    let on =
+        |fault, rates: &[u64], chance: &mut Chance| if faults.has(fault) { *chance.pick(rates) } else { 0 };
     GridSpec {
-        introducers: 1,
+        // Beside a false introducer there is an honest one.
+        introducers: if faults.has(Fault::FalseIntroducer) { 2 } else { 1 },
         servers: profile.servers,
         clients: profile.clients,
         encoding: EncodingParams::new(needed, total, segment).expect("within bounds"),
-        happy: None,
+        // As the core would have it once it knows all servers, and from the beginning.
+        happy: Some(usize::from(total.min(profile.servers)).min(7)),
         connections_max: *chance.pick(&[256, 256, 256, 6]),
         reserved_space: 0,
         network: NetworkSettings {
@@ -307,8 +432,9 @@ fn draw_grid(chance: &mut Chance, profile: &Profile) -> GridSpec {
         disk: DiskSettings {
             capacity: 1 << 30,
             lie: profile.lie,
-            sync_failures: *chance.pick(&[0, 0, 0, 40]),
-            write_failures: *chance.pick(&[0, 0, 0, 400]),
+            sync_failures: on(Fault::SyncFailures, &[0, 40], chance),
+            write_failures: on(Fault::WriteFailures, &[0, 400], chance),
+            read_failures: on(Fault::ReadFailures, &[0, 100], chance),
         },
     }
 }
@@ -340,28 +466,12 @@ fn draw_operation(chance: &mut Chance, index: u64, profile: &Profile, grid: &Gri
     Step::Put { client, seed, len, key, tell_len: !chance.one_in(3) }
 }
 
-fn draw_who(chance: &mut Chance, profile: &Profile) -> Who {
-    match chance.below(10) {
-        0 => Who::Introducer(0),
-        1 | 2 => Who::Client(chance.below(profile.clients.into()) as u16),
-        _ => Who::Server(chance.below(profile.servers.into()) as u16),
+/// Servers that may lose shares: as many as every acknowledged file can lose, or fewer.
+fn draw_fallible(chance: &mut Chance, grid: &GridSpec) -> u64 {
+    let spare = grid.happy.unwrap_or(1).saturating_sub(usize::from(grid.encoding.needed()));
+    let mut fallible = 0;
+    for _ in 0..chance.below(spare as u64 + 1) {
+        fallible |= 1 << chance.below(u64::from(grid.servers.min(64)));
     }
-}
-
-fn draw_fault(chance: &mut Chance, profile: &Profile) -> Step {
-    let pause = chance.duration(Duration::from_millis(100)..Duration::from_secs(30));
-    let server = chance.below(profile.servers.into()) as u16;
-    match chance.below(9) {
-        0 | 1 => Step::Break { count: 1 + chance.below(6), pick: chance.draw() },
-        2 => Step::Pause { who: draw_who(chance, profile), pause },
-        3 => Step::Pause { who: Who::Server(server), pause },
-        4 => Step::Partition { sides: chance.draw() & chance.draw(), one_way: chance.one_in(3), pause },
-        5 => Step::SlowDisk { server, factor: 1 + chance.below(200) as u32, pause },
-        6 => {
-            let room_max = *chance.pick(&[500, 5_000, 100_000]);
-            Step::FullDisks { sides: chance.draw(), room: chance.below(room_max), pause }
-        }
-        7 => Step::Skew { who: draw_who(chance, profile), seconds: chance.below(200_000) as i64 - 100_000 },
-        _ => Step::Rot { pick: chance.draw() },
-    }
+    fallible
 }

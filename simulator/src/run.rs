@@ -4,10 +4,12 @@
 //! Then every acknowledged file must be read back, and what failed must have left nothing behind. At
 //! last slots are changed in a storm of their own.
 
+mod canary;
+mod harm;
 mod storm;
 
 use crate::plan::{Plan, Profile};
-use crate::probes::Counts;
+use crate::probes::{Counts, Probe};
 use crate::record::{MarkKind, Record};
 use crate::trace::TraceHash;
 use crate::{Ended, Grid, NodeId, StoredFile, slots};
@@ -154,8 +156,13 @@ impl Run {
     }
 
     fn whole(&mut self, plan: &Plan) {
+        self.storm.prepare(plan, &mut self.grid);
         self.grid.start_all();
         self.storm.run(plan, &mut self.grid);
+        let frozen = self.storm.heal_core(plan, &mut self.grid);
+        if !frozen.is_empty() && !self.core_alone(&frozen, plan) {
+            return;
+        }
         self.storm.heal(&mut self.grid);
         if !self.grid.finish_operations(CALM) {
             for line in self.grid.operations.list_under_way() {
@@ -165,6 +172,57 @@ impl Run {
         }
         self.read_back();
         self.nothing_left_behind();
+    }
+
+    /// With some servers out of reach for good, every operation ends, and what the others have can be
+    /// read.
+    fn core_alone(&mut self, frozen: &[NodeId], plan: &Plan) -> bool {
+        if !self.grid.finish_operations(CALM) {
+            for line in self.grid.operations.list_under_way() {
+                self.found(format!("hangs with a healed core: {line}"));
+            }
+            return false;
+        }
+        // Servers that were out of reach are called again after a while.
+        let rest = self.grid.world.now() + Duration::from_secs(120);
+        while self.grid.run_until(rest).is_some() {}
+        let servers = self.grid.servers.clone().into_iter().enumerate();
+        let is_good = |number: usize, node: &NodeId| {
+            !(frozen.contains(node) || number < 64 && plan.fallible >> number & 1 == 1)
+        };
+        let good: Vec<NodeId> =
+            servers.filter(|(number, node)| is_good(*number, node)).map(|(_, n)| n).collect();
+        let needed = usize::from(plan.grid.encoding.needed());
+        let files: Vec<StoredFile> = self.grid.operations.files().to_vec();
+        let mut gets = Vec::new();
+        for (index, file) in files.iter().enumerate() {
+            let Some(of) = file.cap.storage_index() else { continue };
+            let mut shares = BTreeSet::new();
+            for node in &good {
+                let disk = self.grid.world.disk(*node);
+                shares.extend(disk.list().filter_map(|(path, _)| match path {
+                    StorePath::Share(index, share) if *index == of => Some(*share),
+                    _ => None,
+                }));
+            }
+            if shares.len() >= needed && !self.storm.is_squatted(&of) {
+                let client = self.grid.clients[index % self.grid.clients.len()];
+                let range = 0..file.content.len() as u64;
+                gets.push(self.grid.operations.get(&mut self.grid.world, client, file, range));
+            }
+        }
+        let ended = self.grid.finish_operations(CALM);
+        for line in self.grid.operations.list_under_way() {
+            self.found(format!("hangs while a healed core is read: {line}"));
+        }
+        for get in gets {
+            self.grid.operations.count(Probe::CoreReads);
+            if let Some(Ended::NotRead(error)) = self.grid.operations.ended(get) {
+                let text = format!("out of reach: enough good shares answer, and a get fails: {error}");
+                self.found(text);
+            }
+        }
+        ended
     }
 
     /// Something is wrong.
@@ -207,7 +265,13 @@ impl Run {
         let mut orphans = BTreeSet::new();
         for node in grid.world.nodes().collect::<Vec<NodeId>>() {
             let date = grid.world.clock(node).unix;
-            let status = grid.world.machine(node).expect("all were started").status(0, date);
+            let listed = if grid.clients.contains(&node) { usize::MAX } else { 0 };
+            let status = grid.world.machine(node).expect("all were started").status(listed, date);
+            for server in &status.servers {
+                if !server.nickname.starts_with("server") {
+                    found.push(format!("{node:?} believes in a server that nobody announced"));
+                }
+            }
             if status.operations != (0, 0) {
                 found.push(format!("{node:?} still has operations: {:?}", status.operations));
             }
@@ -218,7 +282,11 @@ impl Run {
             }
             for (path, len) in grid.world.disk(node).list() {
                 match path {
-                    StorePath::Share(index, _) if !known.contains(index) => drop(orphans.insert(*index)),
+                    StorePath::Share(index, _)
+                        if !known.contains(index) && !self.storm.is_squatted(index) =>
+                    {
+                        let _ = orphans.insert(*index);
+                    }
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
                     }
@@ -226,7 +294,8 @@ impl Run {
                 }
             }
         }
-        found.extend(shared_leases(grid));
+        found.extend(canary::betrayed(grid));
+        found.extend(shared_leases(grid, |index| self.storm.is_squatted(index)));
         let torn = grid.world.damage().shares_torn;
         if grid.operations.looks_under_acks && torn > 0 {
             found.push(format!("torn: {torn} shares had their final names and not all of their data"));
@@ -244,7 +313,7 @@ impl Run {
         wrong.extend(self.grid.operations.violations().iter().cloned());
         let mut counts = self.grid.operations.counts().clone();
         counts.merge(&self.grid.world.counts());
-        counts.merge(&self.storm.counts);
+        counts.merge(&self.storm.all_counts());
         let trace = self.grid.world.trace();
         let (hash, entries) = (Some(trace.hash()), trace.entries());
         Outcome {
@@ -263,12 +332,15 @@ impl Run {
 }
 
 /// Lease secrets of one file that are of use at more than one server.
-fn shared_leases(grid: &mut Grid) -> Option<String> {
+fn shared_leases(grid: &mut Grid, is_squatted: impl Fn(&StorageIndex) -> bool) -> Option<String> {
     let mut owners: BTreeMap<(StorageIndex, Vec<u8>), NodeId> = BTreeMap::new();
     for node in grid.servers.clone() {
         let disk = grid.world.disk(node);
         for (path, _) in disk.list() {
             let StorePath::Share(index, _) = path else { continue };
+            if is_squatted(index) {
+                continue;
+            }
             let content = disk.content(path).expect("it is listed");
             // The first lease of an immutable share: its owner, then the secret that renews it.
             let ([0, 0, 0, 2], rest) = content.split_first_chunk::<4>().unwrap_or((&[0; 4], &[])) else {

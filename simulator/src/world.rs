@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 use tallac_core::disk::DiskStep;
 use tallac_core::job::{Job, JobOutput};
-use tallac_core::machine::{Action, ActionId, Event, Machine};
+use tallac_core::machine::{Action, ActionId, ConnId, Event, Machine};
 use tallac_core::nurl::Pin;
 use tallac_core::operation::{Command, Report};
 use tallac_core::time::Now;
+use tallac_core::wire::Frame;
 use tallac_soft_rsa::SoftRsa;
 
 /// A node of a world, in the order in which they were added.
@@ -46,6 +47,19 @@ pub struct NodeSetup<M> {
     pub disk: Disk,
     /// Makes its machine, at each start.
     pub make: Box<dyn FnMut(Birth) -> M>,
+}
+
+/// Stands between a node and its connections: what makes an honest node a hostile one, or one of
+/// another version.
+pub trait Mouth {
+    /// The node says something; this is what gets out, in its place.
+    fn say(&mut self, frame: Frame, chance: &mut Chance) -> Vec<Frame>;
+
+    /// Something comes in. `Some`: the node does not hear it, and this is the answer.
+    fn hear(&mut self, frame: &Frame, chance: &mut Chance) -> Option<Vec<Frame>> {
+        let _ = (frame, chance);
+        None
+    }
 }
 
 /// How a node goes down.
@@ -99,7 +113,8 @@ pub struct World<M> {
     chance: Chance,
     items: Schedule<Item>,
     nodes: Vec<Node<M>>,
-    names: BTreeMap<String, NodeId>,
+    /// Who listens at a host; more than one, if machines share an identity.
+    names: BTreeMap<String, Vec<NodeId>>,
     network: Network,
     trace: Trace,
     executor: Executor,
@@ -168,7 +183,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     /// Adds a node, which does not run yet.
     pub fn add(&mut self, setup: NodeSetup<M>) -> NodeId {
         let id = NodeId(self.nodes.len() as u16);
-        self.names.insert(setup.name.clone(), id);
+        self.names.entry(setup.name.clone()).or_default().push(id);
         self.nodes.push(Node::new(setup, self.seed));
         id
     }
@@ -236,7 +251,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             counts.add(probe, times);
         }
         for node in &self.nodes {
-            let Refused { syncs, writes, full } = node.disk.refused();
+            let Refused { syncs, writes, full, reads, misdirected } = node.disk.refused();
+            counts.add(Probe::ReadsFailed, reads);
+            counts.add(Probe::Misdirected, misdirected);
             counts.add(Probe::SyncsFailed, syncs);
             counts.add(Probe::WritesFailed, writes);
             counts.add(Probe::WritesFull, full);
@@ -362,6 +379,48 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     pub fn heal(&mut self) {
         self.remark(MarkKind::Fault, None, || "heal".into());
         self.network.heal(&mut self.items);
+    }
+
+    /// Nothing gets from a node to any other, nor back, until [`World::rejoin`] or [`World::heal`].
+    pub fn isolate(&mut self, node: NodeId) {
+        self.remark(MarkKind::Fault, Some(node), || format!("isolate {node:?}"));
+        for other in self.nodes().filter(|other| *other != node) {
+            self.network.block(node, other);
+            self.network.block(other, node);
+        }
+    }
+
+    /// A node reaches every other again, and they it.
+    pub fn rejoin(&mut self, node: NodeId) {
+        self.remark(MarkKind::Fault, Some(node), || format!("rejoin {node:?}"));
+        self.network.rejoin(node, &mut self.items);
+    }
+
+    /// A node sends one byte at a time with this pause after each; as usual again, without one.
+    pub fn drip(&mut self, node: NodeId, pause: Option<Duration>) {
+        self.remark(MarkKind::Fault, Some(node), || format!("{node:?} sends a byte each {pause:?}"));
+        self.network.drip(node, pause);
+    }
+
+    /// Puts something between a node and its connections, for good.
+    pub fn set_mouth(&mut self, node: NodeId, mouth: Box<dyn Mouth>) {
+        self.network.alter(node);
+        self.node_mut(node).mouth = Some(mouth);
+    }
+
+    /// Has a node be somebody else from its next start on. Its host name and disk stay.
+    pub fn replace(&mut self, node: NodeId, pin: Pin, make: Box<dyn FnMut(Birth) -> M>) {
+        self.node_mut(node).replace(pin, make);
+    }
+
+    /// The connections of a node that stand, and who is at the other end.
+    pub fn standing(&self, node: NodeId) -> Vec<(ConnId, NodeId)> {
+        self.network.standing(node)
+    }
+
+    /// Sends a frame on a connection that stands, as if the machine of a node with a [`Mouth`] had.
+    pub fn inject(&mut self, node: NodeId, conn: ConnId, frame: &Frame) {
+        self.network.send(node, conn, frame, &mut self.items);
     }
 
     /// Breaks one of the connections that stand. `false` if there is none.

@@ -29,6 +29,8 @@ pub struct Writers {
     pub consent: Consent,
     /// How many faults strike meanwhile.
     pub faults: u32,
+    /// How long a fault lasts at most.
+    pub lasting: Duration,
     /// Whether a writer who was beaten applies his edit again to what is there then. Else he writes the
     /// table that he made of what he read first, as a naive program would.
     pub applies_again: bool,
@@ -36,7 +38,14 @@ pub struct Writers {
 
 impl Default for Writers {
     fn default() -> Writers {
-        Writers { writers: 2, names: 10, consent: Consent::Majority, faults: 12, applies_again: true }
+        Writers {
+            writers: 2,
+            names: 10,
+            consent: Consent::Majority,
+            faults: 12,
+            lasting: Duration::from_secs(8),
+            applies_again: true,
+        }
     }
 }
 
@@ -315,7 +324,7 @@ impl Run {
     }
 
     fn fault(&mut self) {
-        let later = self.chance.duration(Duration::from_millis(200)..Duration::from_secs(8));
+        let later = self.chance.duration(Duration::from_millis(200)..self.spec.lasting);
         match self.chance.below(5) {
             0 => {
                 let writer = self.chance.below(self.at.len() as u64) as usize;
@@ -338,7 +347,13 @@ impl Run {
             }
             3 => {
                 let servers = self.grid.servers.clone();
-                let mut apart: Vec<NodeId> = servers.into_iter().filter(|_| self.chance.one_in(2)).collect();
+                let mut apart: Vec<NodeId> = if self.chance.one_in(2) {
+                    // Exactly half of them: neither side may go on.
+                    let from = self.chance.below(servers.len() as u64) as usize;
+                    servers.iter().cycle().skip(from).take(servers.len() / 2).copied().collect()
+                } else {
+                    servers.into_iter().filter(|_| self.chance.one_in(2)).collect()
+                };
                 apart.push(*self.chance.pick(&self.grid.clients));
                 self.grid.world.partition(&apart);
                 self.grid.world.set_timer(later, 2);

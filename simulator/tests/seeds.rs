@@ -12,7 +12,7 @@ fn thirty_seeds() {
     for seed in 0..30 {
         let outcome = run_seed(seed, &Profile::default());
         assert!(outcome.is_good(), "{outcome}");
-        assert!(outcome.operations >= 20 && outcome.crashes >= 3, "{outcome}");
+        assert!(outcome.operations >= 20, "{outcome}");
         operations += outcome.operations;
         crashes += outcome.crashes;
         in_flight += outcome.crashes_in_flight;

@@ -299,7 +299,11 @@ impl Download {
             let span = file.encoding().segment_range(segment);
             let granted = if mutants::is_in(Mutant::GrantIgnored) { u64::MAX } else { self.granted };
             let end = span.end.min(self.range.end).min(self.position.saturating_add(granted));
-            let data = plaintext.slice(self.position - span.start..end - span.start);
+            let short =
+                u64::from(mutants::is_in(Mutant::RangeCut) && end == self.range.end && end < span.end);
+            let data = plaintext.slice(
+                self.position - span.start..(end - span.start - short).max(self.position - span.start),
+            );
             self.granted = self.granted.saturating_sub(data.len());
             self.position = end;
             self.actions.push_back(DownloadAction::Data(data));

@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::machine::Machine;
 use crate::mutable::{ChangeAction, ChangeError, ChangeEvent, ChangeFile, ChangeSetup};
 use crate::mutable::{Read, ReadAction, ReadError, ReadEvent, ReadSetup};
+use crate::mutants::{self, Mutant};
 use crate::operation::{Command, OperationId, Report};
 use crate::payload::Payload;
 use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
@@ -164,6 +165,9 @@ impl Operations {
             }
             Command::Cancel { id } => {
                 self.early.retain(|early| operation_of(early) != Some(id));
+                if mutants::is_in(Mutant::CancelIgnored) {
+                    return;
+                }
                 self.upload(id, UploadEvent::Cancel, now);
                 self.download(id, DownloadEvent::Cancel, now);
                 self.change(id, ChangeEvent::Cancel, now);

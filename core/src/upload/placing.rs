@@ -339,7 +339,8 @@ impl Placing {
     }
 
     pub(super) fn is_happy(&self) -> bool {
-        self.happiness() >= self.wanted() && self.shares_placed() >= 1
+        let is_enough = self.happiness() >= self.wanted() || mutants::is_in(Mutant::HappinessIgnored);
+        is_enough && self.shares_placed() >= 1
     }
 
     /// How many distinct shares have a place.

@@ -9,6 +9,7 @@ use crate::disk::{DiskOutput, DiskStep, StorePath};
 use crate::encoding::EncodingParams;
 use crate::hash::TaggedHasher;
 use crate::job::{Job, JobOutput};
+use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::task::{Outcome, Task, Tasks};
 use alloc::collections::VecDeque;
@@ -337,7 +338,9 @@ impl Source {
 
     /// Removes the spool, if there is one.
     pub(super) fn remove(&mut self, tasks: &mut Tasks<Purpose>) {
-        if let Mode::Spool { number, created: true, .. } = self.mode {
+        if let Mode::Spool { number, created: true, .. } = self.mode
+            && !mutants::is_in(Mutant::SpoolKept)
+        {
             tasks.start_blind(Task::Disk([DiskStep::Remove(StorePath::Spool(number))].into()));
         }
         self.mode = Mode::Stream;

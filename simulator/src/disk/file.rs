@@ -3,7 +3,7 @@
 use super::Damage;
 use crate::chance::Chance;
 use core::ops::Range;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
@@ -17,15 +17,30 @@ pub(super) struct File {
     len_before: usize,
     /// Blocks whose sync failed: read well, never durable unless written anew.
     never: BTreeMap<usize, Vec<u8>>,
+    /// Blocks that take up room: those that were ever written. A hole takes none.
+    taken: BTreeSet<usize>,
 }
 
 impl File {
     pub(super) fn durable(content: Vec<u8>) -> File {
-        File { len_before: content.len(), now: content, ..File::default() }
+        let taken = (0..content.len().div_ceil(BLOCK)).collect();
+        File { len_before: content.len(), now: content, taken, ..File::default() }
     }
 
     pub(super) fn len(&self) -> u64 {
         self.now.len() as u64
+    }
+
+    /// Bytes of the disk that it takes up.
+    pub(super) fn room(&self) -> u64 {
+        (self.taken.len() * BLOCK) as u64
+    }
+
+    /// Bytes of the disk that it takes up once these are written.
+    pub(super) fn room_with(&self, offset: u64, len: u64) -> u64 {
+        let new = (offset as usize / BLOCK..(offset + len).div_ceil(BLOCK as u64) as usize)
+            .filter(|block| !self.taken.contains(block));
+        self.room() + (new.count() * BLOCK) as u64
     }
 
     pub(super) fn content(&self) -> &[u8] {
@@ -55,11 +70,13 @@ impl File {
             self.now.resize(end, 0);
         }
         self.now[start..end].copy_from_slice(data);
+        self.taken.extend(start / BLOCK..end.div_ceil(BLOCK));
     }
 
     pub(super) fn truncate(&mut self, len: u64) {
         self.touch(len as usize, self.now.len());
         self.now.resize(len as usize, 0);
+        self.taken.split_off(&(len as usize).div_ceil(BLOCK));
     }
 
     pub(super) fn sync(&mut self) {

@@ -81,10 +81,11 @@ fn a_failed_sync_is_not_mended_by_the_next() {
 
 #[test]
 fn a_full_disk_says_so() {
-    let mut disk = Disk::new(DiskSettings { capacity: 100, ..Default::default() }, Chance::new(1));
-    run(&mut disk, [DiskStep::Create(incoming()), write(0, 90)]);
-    assert_eq!(disk.run(write(90, 11)), Err(DiskError::Full));
-    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(10))));
+    let mut disk = Disk::new(DiskSettings { capacity: 8192, ..Default::default() }, Chance::new(1));
+    run(&mut disk, [DiskStep::Create(incoming()), write(0, 4000)]);
+    assert_eq!(disk.run(write(4000, 5000)), Err(DiskError::Full));
+    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(4096))), "blocks count");
+    assert_eq!(disk.run(write(1 << 20, 4096)), Ok(None), "a hole takes no room");
     run(&mut disk, [DiskStep::Remove(incoming())]);
-    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(100))));
+    assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(8192))));
 }

@@ -1,6 +1,6 @@
 //! One side of a connection.
 
-use super::{NetworkSettings, Parcel};
+use super::Parcel;
 use crate::NodeId;
 use bytes::Bytes;
 use core::time::Duration;
@@ -112,8 +112,8 @@ impl Side {
     }
 
     /// The next bytes for the line, if the buffers have room.
-    pub(super) fn next_parcel(&mut self, settings: &NetworkSettings) -> Option<(Vec<Bytes>, u64)> {
-        let room = settings.buffer.saturating_sub(self.on_line).min(settings.parcel);
+    pub(super) fn next_parcel(&mut self, buffer: u64, parcel: u64) -> Option<(Vec<Bytes>, u64)> {
+        let room = buffer.saturating_sub(self.on_line).min(parcel);
         let (mut pieces, mut len) = (Vec::new(), 0);
         while len < room
             && let Some(mut piece) = self.out.pop_front()

@@ -1,12 +1,13 @@
 //! The stormy part of a run: steps of the plan, and what must follow them.
 
+use super::harm::Harm;
+use crate::chance::Chance;
 use crate::plan::{Plan, STORM, Step, Who};
 use crate::probes::{Counts, Probe};
 use crate::record::MarkKind;
 use crate::{Crash, Grid, NodeId};
 use bytes::Bytes;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::capability::Capability;
 use tallac_core::disk::StorePath;
 use tallac_core::storage_index::StorageIndex;
@@ -22,6 +23,9 @@ enum Aftermath {
     Heal,
     QuickDisk(NodeId),
     EmptyDisk(NodeId, u64),
+    Isolate(NodeId),
+    Rejoin(NodeId),
+    Undrip(NodeId),
     /// A step that could not be done yet.
     Again(Step),
 }
@@ -30,9 +34,10 @@ pub(super) struct Storm {
     aftermaths: Vec<Aftermath>,
     blackout_at_ack: Option<(u64, Duration)>,
     partitions: u64,
-    /// How many shares of a file have been rotted.
-    rotten: BTreeMap<StorageIndex, BTreeSet<u16>>,
-    spare: u16,
+    /// Servers, a bit each, that may lose shares.
+    fallible: u64,
+    /// The harm that needs more than the world: copies of disks, other identities, hostile nodes.
+    harm: Harm,
     pub(super) crashes: u64,
     pub(super) crashes_in_flight: u64,
     pub(super) counts: Counts,
@@ -44,12 +49,17 @@ impl Storm {
             aftermaths: Vec::new(),
             blackout_at_ack: None,
             partitions: 0,
-            rotten: BTreeMap::new(),
-            spare: plan.grid.encoding.total() - plan.grid.encoding.needed(),
+            fallible: plan.fallible,
+            harm: Harm::new(plan),
             crashes: 0,
             crashes_in_flight: 0,
             counts: Counts::default(),
         }
+    }
+
+    /// Adds the nodes that only the harm needs.
+    pub(super) fn prepare(&mut self, plan: &Plan, grid: &mut Grid) {
+        self.harm.prepare(plan, grid);
     }
 
     /// Performs the plan until its last step, or until the time is over.
@@ -75,6 +85,42 @@ impl Storm {
         }
     }
 
+    /// Ends the faults of all nodes but some servers, and has those stay as they are or worse.
+    pub(super) fn heal_core(&mut self, plan: &Plan, grid: &mut Grid) -> Vec<NodeId> {
+        let is_frozen = |number: usize| number < 64 && plan.frozen >> number & 1 == 1;
+        let servers = grid.servers.clone().into_iter().enumerate();
+        let frozen: Vec<NodeId> = servers.filter(|(number, _)| is_frozen(*number)).map(|(_, n)| n).collect();
+        let down: Vec<NodeId> = frozen.iter().copied().filter(|node| !grid.world.is_up(*node)).collect();
+        if frozen.is_empty() {
+            return frozen;
+        }
+        self.heal(grid);
+        let mut chance = Chance::named(plan.seed, "frozen");
+        for node in frozen.iter().copied() {
+            self.count(Probe::FrozenServers);
+            match chance.below(4) {
+                _ if down.contains(&node) => drop(grid.crash(node, Crash::PowerCut)),
+                0 => grid.world.pause(node),
+                1 => grid.world.isolate(node),
+                2 => grid.world.slow_disk(node, 1_000),
+                _ => drop(grid.crash(node, Crash::Kill)),
+            }
+        }
+        frozen
+    }
+
+    /// How often what harm was done.
+    pub(super) fn all_counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        counts.merge(&self.harm.tally.borrow());
+        counts
+    }
+
+    /// Whether shares under this storage index may be of a hostile client.
+    pub(super) fn is_squatted(&self, index: &StorageIndex) -> bool {
+        self.harm.squatted.contains(index)
+    }
+
     /// Ends every fault.
     pub(super) fn heal(&mut self, grid: &mut Grid) {
         grid.world.heal();
@@ -82,6 +128,8 @@ impl Storm {
             grid.world.slow_disk(node, 1);
             let settings = grid.world.disk(node).settings_mut();
             (settings.capacity, settings.sync_failures, settings.write_failures) = (1 << 40, 0, 0);
+            settings.read_failures = 0;
+            grid.world.drip(node, None);
             grid.world.resume(node);
         }
         grid.start_all();
@@ -108,6 +156,9 @@ impl Storm {
             }
             Aftermath::QuickDisk(node) => grid.world.slow_disk(node, 1),
             Aftermath::EmptyDisk(node, capacity) => grid.world.disk(node).settings_mut().capacity = capacity,
+            Aftermath::Isolate(node) => grid.world.isolate(node),
+            Aftermath::Rejoin(node) => grid.world.rejoin(node),
+            Aftermath::Undrip(node) => grid.world.drip(node, None),
             Aftermath::Again(step) => self.perform(&step, grid),
         }
     }
@@ -188,7 +239,44 @@ impl Storm {
                 self.count(Probe::Skews);
                 grid.world.set_skew(node, *seconds);
             }
-            Step::Rot { pick } => self.rot(*pick, grid),
+            Step::Rot { pick } => self.rot(*pick, grid, |content, pick| {
+                let at = (pick >> 24) as usize % content.len();
+                content[at] ^= 1 << (pick >> 60 & 7);
+                Probe::Rotten
+            }),
+            Step::CutShort { pick } => self.rot(*pick, grid, |content, pick| {
+                content.truncate((pick >> 24) as usize % content.len());
+                Probe::SharesCutShort
+            }),
+            Step::Swizzle { sides, gap } => {
+                let nodes: Vec<NodeId> =
+                    grid.world.nodes().filter(|node| sides >> (node.0 % 64) & 1 == 1).collect();
+                let mut chance = Chance::new(*sides);
+                for (index, node) in nodes.iter().enumerate() {
+                    self.count(Probe::Swizzles);
+                    self.later(*gap * index as u32, Aftermath::Isolate(*node), grid);
+                    let back = nodes.len() as u64 + chance.below(nodes.len() as u64);
+                    self.later(*gap * back as u32, Aftermath::Rejoin(*node), grid);
+                }
+            }
+            Step::Drip { server, pause } => {
+                let node = grid.servers[usize::from(*server)];
+                self.count(Probe::Drips);
+                grid.world.drip(node, Some(Duration::from_secs(60)));
+                self.later(*pause, Aftermath::Undrip(node), grid);
+            }
+            Step::Restore { server, down }
+            | Step::LoseDisk { server, down }
+            | Step::LoseIdentity { server, down } => {
+                let node = grid.servers[usize::from(*server)];
+                self.crash(node, Crash::Kill, *down, grid);
+                let harmed = if grid.world.is_up(node) { None } else { self.harm.change(step, node, grid) };
+                harmed.into_iter().for_each(|probe| self.count(probe));
+            }
+            other => {
+                let harmed = self.harm.begin(other, grid);
+                harmed.into_iter().for_each(|probe| self.count(probe));
+            }
         }
     }
 
@@ -225,40 +313,31 @@ impl Storm {
         }
     }
 
-    /// Alters a byte of a whole share, of no more shares than the file can lose.
-    fn rot(&mut self, pick: u64, grid: &mut Grid) {
+    /// Harms a whole share on a server that may lose shares.
+    fn rot(&mut self, pick: u64, grid: &mut Grid, harm: impl FnOnce(&mut Vec<u8>, u64) -> Probe) {
         let files = grid.operations.files().iter();
         let caps: Vec<StorageIndex> = files
             .filter(|file| matches!(file.cap, Capability::Chk(_)))
             .filter_map(|file| file.cap.storage_index())
             .collect();
-        if caps.is_empty() {
+        let may_lose = |number: &usize| *number < 64 && self.fallible >> number & 1 == 1;
+        let servers: Vec<usize> = (0..grid.servers.len()).filter(may_lose).collect();
+        if caps.is_empty() || servers.is_empty() {
             return;
         }
         let index = caps[(pick % caps.len() as u64) as usize];
-        let rotten = self.rotten.entry(index).or_default();
-        let server = grid.servers[((pick >> 16) % grid.servers.len() as u64) as usize];
+        let server = grid.servers[servers[((pick >> 16) % servers.len() as u64) as usize]];
         let disk = grid.world.disk(server);
-        let found: Vec<StorePath> = (disk.list())
-            .filter(|(path, _)| matches!(path, StorePath::Share(i, _) if *i == index))
-            .map(|(path, _)| path.clone())
-            .collect();
-        let Some(path @ StorePath::Share(_, share)) = found.first() else { return };
-        if !rotten.contains(share) && rotten.len() >= usize::from(self.spare)
-            || !disk.keeps_share(index, *share)
-        {
-            return;
-        }
-        rotten.insert(*share);
-        let mut content = disk.content(path).expect("just listed").to_vec();
-        let at = (pick >> 24) as usize % content.len();
-        content[at] ^= 1 << (pick >> 60 & 7);
-        disk.tamper(path, Some(content));
-        self.count(Probe::Rotten);
+        let is_of_file = |path: &&StorePath| matches!(path, StorePath::Share(i, _) if *i == index);
+        let Some(path) = disk.list().map(|(path, _)| path).find(is_of_file).cloned() else { return };
+        let mut content = disk.content(&path).expect("just listed").to_vec();
+        let probe = harm(&mut content, pick);
+        disk.tamper(&path, Some(content));
+        self.count(probe);
     }
 }
 
-fn node_of(who: Who, grid: &Grid) -> NodeId {
+pub(super) fn node_of(who: Who, grid: &Grid) -> NodeId {
     match who {
         Who::Introducer(n) => grid.introducers[usize::from(n)],
         Who::Server(n) => grid.servers[usize::from(n)],

@@ -24,8 +24,16 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let at = self.items.now();
         let now = entry.clock(at);
         self.trace.record(at, node, &event, "<");
-        if let Event::Frame { frame, .. } = &event {
+        if let Event::Frame { conn, frame } = &event {
             self.trace.explain(frame);
+            if let Some(mouth) = &mut entry.mouth
+                && let Some(answers) = mouth.hear(frame, &mut self.chance)
+            {
+                for answer in answers {
+                    self.network.send(node, *conn, &answer, &mut self.items);
+                }
+                return;
+            }
         }
         entry.machine.as_mut().expect("looked at above").handle(event, now);
         self.take_actions(node);
@@ -82,10 +90,25 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let (network, items) = (&mut self.network, &mut self.items);
         match action {
             Action::Connect { conn, address, pin } => {
-                let to = self.names.get(&address.host).copied();
+                let listeners = self.names.get(&address.host).map_or(&[][..], Vec::as_slice);
+                let to = match listeners {
+                    [] => None,
+                    [only] => Some(*only),
+                    several => Some(*self.chance.pick(several)),
+                };
                 network.connect((node, life), to, conn, pin, items);
             }
-            Action::Send { conn, frame } => network.send(node, conn, &frame, items),
+            Action::Send { conn, frame } => match &mut self.nodes[usize::from(node.0)].mouth {
+                None => network.send(node, conn, &frame, items),
+                Some(mouth) => {
+                    // It is to believe that what it said went out.
+                    let sent = Event::Sent { conn, bytes: frame.len() };
+                    items.after(Duration::ZERO, Item::event(node, life, sent));
+                    for frame in mouth.say(frame, &mut self.chance) {
+                        network.send(node, conn, &frame, items);
+                    }
+                }
+            },
             Action::SendBytes { .. } => panic!("nobody connects to a web port here"),
             Action::Grant { conn, bytes } => network.grant(node, conn, bytes, items),
             Action::Close { conn } => network.close(node, conn, items),

@@ -1,6 +1,6 @@
 //! A node of a world: its machine, if it runs, and what outlives it.
 
-use super::{Birth, Item, NodeSetup};
+use super::{Birth, Item, Mouth, NodeSetup};
 use crate::chance::Chance;
 use crate::disk::Disk;
 use core::time::Duration;
@@ -34,6 +34,8 @@ pub(super) struct Node<M> {
     /// Wake-ups in a row at the same time.
     pub(super) spins: (Duration, u32),
     pub(super) skew: i64,
+    /// Alters what it says and hears.
+    pub(super) mouth: Option<Box<dyn Mouth>>,
     /// The monotonic clock's origin lies this far before the world's beginning.
     origin: Duration,
     seed: u64,
@@ -65,10 +67,16 @@ impl<M> Node<M> {
             wake_at: None,
             spins: (Duration::ZERO, 0),
             skew: 0,
+            mouth: None,
             origin: Duration::ZERO,
             seed,
             make,
         }
+    }
+
+    /// It is somebody else from its next start on; its disk stays.
+    pub(super) fn replace(&mut self, pin: Pin, make: Box<dyn FnMut(Birth) -> M>) {
+        (self.pin, self.make) = (pin, make);
     }
 
     pub(super) fn clock(&self, now: Duration) -> Now {

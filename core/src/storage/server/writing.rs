@@ -344,7 +344,9 @@ impl StorageServer {
         let Stage::Removing(removal) = core::mem::replace(&mut share.stage, Stage::Open) else {
             unreachable!("it was being removed")
         };
-        self.promised -= promised;
+        if !mutants::is_in(Mutant::PromiseKept) {
+            self.promised -= promised;
+        }
         if removal.remember {
             self.share(key).stage = Stage::Failed(removal.why);
         } else {
