@@ -349,8 +349,17 @@ fn directories() {
         let text = page.text();
         assert!(text.contains(&format!("<a href=\"{link}\">&lt;b&gt;&amp;&quot;/</a>")), "{text}");
     }
-    for t in ["check", "stream-deep-check", "start-deep-stats", "stream-manifest"] {
+    for t in ["check", "stream-deep-check"] {
         refused(&web.post(&format!("{root}?t={t}"), b""), 501, "yet");
+    }
+    refused(&web.post(&format!("{root}?t=start-deep-stats"), b""), 400, "ophandle");
+    let told = web.post(&format!("{root}?t=stream-manifest"), b"").text();
+    assert!(told.lines().last().is_some_and(|line| line.starts_with("{\"type\": \"stats\"")), "{told}");
+    // What is told to who runs the node holds no capability.
+    for at in ["/health", "/ready", "/statistics", "/metrics", "/status"] {
+        let answer = web.get(at);
+        assert_eq!(answer.status, 200, "{at}");
+        assert!(!answer.text().contains("URI:"), "{at}");
     }
 }
 
