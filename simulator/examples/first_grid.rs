@@ -11,8 +11,8 @@ fn main() {
     grid.operations.put(&mut grid.world, client, content.into(), KeyChoice::Random, true);
     assert!(grid.finish_operations(Duration::from_secs(60)));
 
-    let (lost, _) = grid.servers.split_at(7);
-    for server in lost.to_vec() {
+    let lost: Vec<_> = grid.servers[..7].into();
+    for server in lost {
         grid.crash(server, Crash::PowerCut);
     }
     let file = grid.operations.files()[0].clone();

@@ -155,7 +155,7 @@ fn outcome(result: Result<Box<Done>, Box<DriveError>>) -> Outcome {
     match result {
         Ok(done) => Ok(match *done {
             Done::Seen(sight) => sight.table,
-            Done::Made { .. } | Done::Edited { .. } => None,
+            Done::Made { .. } | Done::Edited { .. } | Done::Surveyed(_) => None,
         }),
         Err(error) => Err(error.to_string()),
     }

@@ -92,7 +92,7 @@ impl Gateway {
         let reads = request.reads();
         match (segments.as_slice(), &request.head.method) {
             ([""], _) if reads && request.t().is_empty() && wants_html(&request.head) => {
-                self.be_page(conn, &request.head, "/")?;
+                self.be_page(conn, "/");
                 self.welcome_page(conn, now);
             }
             (["static", name], _) if reads => {
@@ -110,22 +110,22 @@ impl Gateway {
                 self.send_to(conn, &to);
             }
             (["open"], _) if reads => {
-                self.be_page(conn, &request.head, "/")?;
+                self.be_page(conn, "/");
                 let frame = self.frame("Open something shared");
                 self.answer_page(conn, 200, render(&Open { frame }));
             }
             (["open"], Method::Post) => {
-                self.be_page(conn, &request.head, "/")?;
+                self.be_page(conn, "/");
                 self.gather_form(conn, Request { page: Some(WhenDone::Page("/".into())), ..request })?;
             }
             (["store"], Method::Post) => {
-                self.be_page(conn, &request.head, "/")?;
+                self.be_page(conn, "/");
                 let segments = vec!["uri".into()];
                 let page = Some(WhenDone::PageOfResult);
                 self.gather_form(conn, Request { segments, page, ..request })?;
             }
             (["drive", ..], _) => {
-                self.be_page(conn, &request.head, "/")?;
+                self.be_page(conn, "/");
                 self.drive(conn, request, now)?;
             }
             _ => return Ok(Some(request)),
@@ -134,11 +134,10 @@ impl Gateway {
     }
 
     /// From now on a person is answered.
-    fn be_page(&mut self, conn: ConnId, head: &RequestHead, back: &str) -> Result<(), Refusal> {
+    fn be_page(&mut self, conn: ConnId, back: &str) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.face = Face::Page { back: back.to_owned() };
         }
-        Ok(())
     }
 
     fn drive(&mut self, conn: ConnId, request: Request, now: Now) -> Result<(), Refusal> {
