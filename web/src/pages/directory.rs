@@ -174,6 +174,7 @@ mod tests {
             frame: Frame::new("A folder", "node", &PageKeys::new(&[0; 32])),
             crumbs: Vec::new(),
             writable: true,
+            outdated: false,
             columns: columns(&here, order),
             entries: entries(&here, table, order),
             here,
