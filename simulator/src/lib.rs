@@ -23,7 +23,7 @@
 //!
 //! Faults ([`faults`]) stay within what must be survivable: any number of nodes down for a while, any
 //! connection lost, power cuts that keep any part of what was not synced, failing syncs and full
-//! disks, [hostile](hostile) clients and introducers; and servers that lie, lose or falsify shares, no
+//! disks, [hostile] clients and introducers; and servers that lie, lose or falsify shares, no
 //! more of them than every file can lose.
 //!
 //! # A test
