@@ -156,9 +156,6 @@ struct Storm {
 impl Storm {
     fn new(plan: &Plan) -> Storm {
         let seed = plan.seed;
-        // A share that cannot be read is left out of what a server says of a slot, so a writer that
-        // knows one server only cannot tell it from one that is lost. Grids have several.
-        let disk = DiskSettings { read_failures: 0, ..plan.grid.disk.clone() };
         let mut world = World::new(seed, plan.grid.network.clone());
         let (mut servers, mut writers) = (Vec::new(), Vec::new());
         for number in 0..SERVERS {
@@ -172,7 +169,7 @@ impl Storm {
             servers.push(world.add(NodeSetup {
                 name: identity.name.clone(),
                 pin: identity.pin(),
-                disk: Disk::new(disk.clone(), Chance::named(seed, &identity.name)),
+                disk: Disk::new(plan.grid.disk.clone(), Chance::named(seed, &identity.name)),
                 make: Box::new(make),
             }));
             let identity = Identity::new(seed, format!("writer{number}"));
@@ -220,7 +217,7 @@ impl Storm {
         for server in self.servers.clone() {
             self.world.slow_disk(server, 1);
             let settings = self.world.disk(server).settings_mut();
-            (settings.sync_failures, settings.write_failures) = (0, 0);
+            (settings.sync_failures, settings.write_failures, settings.read_failures) = (0, 0, 0);
             self.world.crash(server, Crash::PowerCut);
             self.world.start(server);
         }

@@ -23,7 +23,7 @@ const FOUND_BY: &[(Mutant, u64)] = &[
     (Mutant::PatchedInPlace, 1),
     (Mutant::BesideUnsynced, 8),
     (Mutant::RecordUnsynced, 1),
-    (Mutant::RecordRemovalUnsynced, 21),
+    (Mutant::RecordRemovalUnsynced, 59),
     (Mutant::RecordIgnored, 1),
     (Mutant::HappinessIgnored, 0),
     (Mutant::PromiseKept, 1),

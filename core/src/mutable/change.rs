@@ -347,8 +347,8 @@ impl ChangeFile {
 
     fn answered(&self) -> usize {
         let voters = self.voters();
-        let map = self.map.iter();
-        map.flat_map(|map| map.answered()).filter(|(server, _)| voters.contains(server)).count()
+        let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
+        answers.keys().filter(|server| voters.contains(server)).count()
     }
 
     fn has_enough_answers(&self) -> bool {
@@ -451,7 +451,11 @@ impl ChangeFile {
                 let pause = self.entropy.jitter(PAUSE_FIRST * 2);
                 self.stage = Stage::Pausing { until: now.instant + pause };
             }
-            Decision::Write { sequence, bases, targets } => {
+            Decision::Write { sequence, bases, mut targets } => {
+                if sequence > highest {
+                    // Damaged shares are replaced, though nobody counts on who has them.
+                    targets.extend(map.holders().into_iter().filter(|server| voters.contains(server)));
+                }
                 let plan = Plan { sequence, bases, targets };
                 self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
                 return true;
@@ -509,6 +513,8 @@ impl ChangeFile {
         let voters = self.voters().len();
         let version = writing.made.version;
         let taken = writing.taken();
+        let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
+        let accepted = taken.keys().filter(|server| answers.contains_key(server)).count();
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
         let mut beaten = false;
         let Some(map) = &mut self.map else { return };
@@ -522,7 +528,7 @@ impl ChangeFile {
                 Verdict::Failed(trouble) => map.fail(server, trouble),
             }
         }
-        if taken.len() >= needed && distinct.len() >= usize::from(version.needed) {
+        if accepted >= needed && distinct.len() >= usize::from(version.needed) {
             let trouble = map.troubles();
             let cap = self.cap.clone().expect("a file that was written has a capability");
             let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
@@ -531,7 +537,7 @@ impl ChangeFile {
             return self.end(Ok(Box::new(changed)));
         }
         if !beaten {
-            let (accepted, trouble) = (taken.len(), map.troubles());
+            let trouble = map.troubles();
             let error = ChangeError::TooFew { needed, voters, accepted, trouble };
             if competes && accepted > 0 {
                 // There were too few to win; but now all have a version with this number, of which the

@@ -204,6 +204,11 @@ impl Writer {
 
     /// The slot is as one of the versions that it may be of, in all its shares.
     fn seen(&mut self, shares: &[(u16, Vec<u64>)], message: &Message) {
+        // No version has an empty share: this one is there, but the disk failed to read it just now.
+        if shares.iter().any(|(_, lens)| lens.iter().all(|len| *len == 0)) {
+            self.count(Probe::SlotDiskFailures);
+            return;
+        }
         let mut bulk = message.bulk.clone();
         let found: BTreeMap<u16, Vec<u8>> = shares
             .iter()

@@ -69,14 +69,19 @@ impl Map {
         self.good_shares().map(|(.., version)| version.sequence).max().unwrap_or(0)
     }
 
-    /// For each server that answered, its signed versions with their sequence numbers: what the rule
-    /// for writers wants to know.
+    /// For each server whose answer tells what it accepted last, its signed versions with their sequence
+    /// numbers: what the rule for writers wants to know. Of a server that has only damaged shares nobody
+    /// can tell.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
         let of = |shares: &BTreeMap<u16, HeldShare>| {
             let good = shares.values().filter_map(HeldShare::good);
             good.map(|(version, _)| (*version, version.sequence)).collect()
         };
-        self.answered().map(|(server, shares)| (server, of(shares))).collect()
+        let tells = |shares: &BTreeMap<u16, HeldShare>| {
+            shares.is_empty() || shares.values().any(|share| share.good().is_some())
+        };
+        let telling = self.answered().filter(|(_, shares)| tells(shares));
+        telling.map(|(server, shares)| (server, of(shares))).collect()
     }
 
     /// The servers that answered, with their shares, good or bad.

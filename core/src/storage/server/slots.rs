@@ -35,6 +35,8 @@ pub(in crate::storage) struct SlotTask {
     reads: Vec<(u64, u64)>,
     /// The shares that are looked at.
     shares: Vec<SlotShare>,
+    /// Shares that are there, but cannot be read.
+    unreadable: Vec<u16>,
     /// Bytes that were free when `consumed` had its value.
     free: u64,
     consumed: u64,
@@ -126,7 +128,7 @@ impl SlotTask {
     }
 
     fn new(to: RequestKey, index: StorageIndex, wish: Wish, reads: Vec<(u64, u64)>) -> SlotTask {
-        SlotTask { to, index, wish, reads, shares: Vec::new(), free: 0, consumed: 0 }
+        SlotTask { to, index, wish, reads, shares: Vec::new(), unreadable: Vec::new(), free: 0, consumed: 0 }
     }
 
     /// Whether it may change the slot.
@@ -156,7 +158,10 @@ impl SlotTask {
     /// The answer, once nothing is left to do.
     pub(super) fn answer(&mut self, success: bool) -> (StorageAnswer, Vec<Payload>) {
         let lens = |share: &SlotShare| (share.number, share.pieces.iter().map(Payload::len).collect());
-        let shares = self.shares.iter().map(lens).collect();
+        // Those that cannot be read are told as empty ones: who asks must not take them for gone.
+        let unreadable = self.unreadable.iter().map(|number| (*number, vec![0; self.reads.len()]));
+        let mut shares: Vec<(u16, Vec<u64>)> = self.shares.iter().map(lens).chain(unreadable).collect();
+        shares.sort_unstable_by_key(|(number, _)| *number);
         let bulk = self.shares.drain(..).flat_map(|share| share.pieces).filter(|piece| !piece.is_empty());
         match self.wish {
             Wish::Read { .. } => (StorageAnswer::Slot(shares), bulk.collect()),

@@ -50,7 +50,7 @@ impl StorageServer {
             Ok(outputs) => Outputs::new(outputs),
             // One bad file does not keep readers from the others.
             Err(DiskFailure { step, .. }) if !task.changes() => {
-                shares.remove(step / 2);
+                task.unreadable.push(shares.remove(step / 2));
                 return self.read_headers(task, shares);
             }
             Err(DiskFailure { error, .. }) => return self.end_slot(task, Err(lost(error))),
@@ -74,7 +74,7 @@ impl StorageServer {
                 Err(error) if matches!(task.wish, Wish::Write { .. }) => {
                     return self.end_slot(task, Err(StorageError::Disk(error.to_string())));
                 }
-                Err(_) => {}
+                Err(_) => task.unreadable.push(number),
             }
         }
         if let Wish::Write { enabler, .. } = &task.wish

@@ -6,7 +6,7 @@
 
 use super::slots::{changes, opened, share, slot_write_as, with_a_slot};
 use super::*;
-use crate::storage::slot::container::SlotLease;
+use crate::storage::slot::container::{SlotHeader, SlotLease};
 use crate::storage::testing::Lie;
 use alloc::string::String;
 
@@ -16,8 +16,17 @@ struct State(Vec<(u16, Vec<u8>, Vec<SlotLease>)>);
 
 fn state(rig: &mut Rig) -> State {
     let shares = rig.slot();
-    let leases = |share| opened(&rig.disk, share).1.iter().map(|(_, lease)| lease.clone()).collect();
+    // A share that cannot be read has none: it is unlike all that ever was.
+    let is_sound = |share| rig.disk.bytes(&share_path(share)).is_some_and(|file| is_container(&file));
+    let leases = |share| match is_sound(share) {
+        true => opened(&rig.disk, share).1.iter().map(|(_, lease)| lease.clone()).collect(),
+        false => Vec::new(),
+    };
     State(shares.into_iter().map(|(share, data)| (share, data, leases(share))).collect())
+}
+
+fn is_container(file: &[u8]) -> bool {
+    SlotHeader::decode(file, file.len() as u64).is_ok()
 }
 
 fn search(lie: Lie) -> Result<u64, String> {

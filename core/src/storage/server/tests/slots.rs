@@ -426,12 +426,14 @@ fn damage_to_one_share_is_not_damage_to_all() {
     assert_eq!(rig.slot_write(&[share(0, &[(0, b"abc")]), share(1, &[(0, b"def")])], &[]), WRITTEN);
     rig.disk.put(share_path(2), 600, &[(0, b"no container")]);
     rig.disk.put(share_path(3), 0, &[]);
-    assert_eq!(rig.slot(), [(0, b"abc".to_vec()), (1, b"def".to_vec())]);
+    let (damaged, empty) = ([(2, vec![]), (3, vec![])], vec![]);
+    let sound = [(0, b"abc".to_vec()), (1, b"def".to_vec())];
+    assert_eq!(rig.slot(), [&sound[..], &damaged].concat(), "they are there, but cannot be read");
     rig.disk.fault = Some((
         |step| matches!(step, DiskStep::Read { path: StorePath::Share(_, 0), .. }),
         DiskError::Failed("broken".into()),
     ));
-    assert_eq!(rig.slot(), [(1, b"def".to_vec())]);
+    assert_eq!(rig.slot(), [&[(0, empty), sound[1].clone()], &damaged[..]].concat());
     // Whether the writer may write to all of it cannot be seen.
     assert!(matches!(rig.slot_write(&[share(0, &[])], &[]), Err(StorageError::Disk(_))));
     assert_eq!(rig.ask(add_lease(2), b""), Ok(Done));
