@@ -2,6 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use core::fmt;
+use core::num::NonZeroUsize;
 use core::ops::Range;
 use std::path::PathBuf;
 use tallac_core::mutable::Consent;
@@ -24,6 +25,9 @@ pub(crate) enum Command {
         /// Which seeds: from, and up to without the last
         #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..100")]
         seeds: Range<u64>,
+        /// How many seeds run at once; as many as there are processors, if not given
+        #[arg(long, value_name = "N")]
+        jobs: Option<NonZeroUsize>,
         #[command(flatten)]
         options: Options,
     },
@@ -91,6 +95,9 @@ pub(crate) enum Command {
         /// Which seeds: from, and up to without the last
         #[arg(long, value_name = "A..B", value_parser = seeds, default_value = "0..100")]
         seeds: Range<u64>,
+        /// How many seeds run at once; as many as there are processors, if not given
+        #[arg(long, value_name = "N")]
+        jobs: Option<NonZeroUsize>,
         #[command(flatten)]
         hands: Hands,
     },

@@ -1,6 +1,7 @@
 //! Runs seeds and shows what happens in them. `tallac-simulator --help` lists the commands.
 
 mod arguments;
+mod many;
 
 use arguments::{Arguments, Command, Hands, Options};
 use clap::Parser;
@@ -17,14 +18,14 @@ use tallac_simulator::run::{Outcome, Watch, run_plan, run_seed, watch_plan};
 use tallac_simulator::script::Script;
 use tallac_simulator::shrink::shrink;
 use tallac_simulator::timeline;
-use tallac_simulator::writers::{self, Writers};
+use tallac_simulator::writers::{self, Writers, Written};
 
 /// One in this many seeds is run twice, to see that it does the same.
 const TWICE: u64 = 20;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Run { seeds, options } => Ok(run(seeds, &options)),
+        Command::Run { seeds, jobs, options } => Ok(run(seeds, &options, many::jobs(jobs))),
         Command::Trace { seed, options, timeline } => {
             show(&Plan::draw(seed, &options.profile()), true, timeline.as_deref())
         }
@@ -42,7 +43,9 @@ fn main() -> ExitCode {
         Command::Replay { file, trace, timeline } => replay(&file, trace, timeline.as_deref()),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds, only } => hunt(seeds, only.as_deref()),
-        Command::Writers { seeds, hands } => Ok(write_together(seeds, &hands.writers())),
+        Command::Writers { seeds, jobs, hands } => {
+            Ok(write_together(seeds, &hands.writers(), many::jobs(jobs)))
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("tallac-simulator: {error}");
@@ -53,30 +56,32 @@ fn main() -> ExitCode {
 /// What went wrong with the program itself, for the person who called it.
 type Done = Result<ExitCode, String>;
 
-fn run(seeds: Range<u64>, options: &Options) -> ExitCode {
+fn run(seeds: Range<u64>, options: &Options, jobs: usize) -> ExitCode {
     let (profile, began) = (options.profile(), Instant::now());
     let (mut bad, mut operations, mut crashes, mut in_flight, mut entries, mut hours) =
         (0u64, 0, 0, 0, 0, 0.0);
     let mut counts = Counts::default();
     let total = seeds.end.saturating_sub(seeds.start);
-    for seed in seeds {
-        let mut outcome = run_seed(seed, &profile);
-        if seed % TWICE == 0 && run_seed(seed, &profile).hash != outcome.hash {
-            outcome.wrong.push("the same seed did not do the same twice".into());
-        }
-        if !outcome.is_good() {
-            bad += 1;
-            println!("{outcome}");
-            println!("faults: {}", Plan::draw(seed, &profile).faults);
-            println!("repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}");
-        }
-        operations += outcome.operations;
-        crashes += outcome.crashes;
-        in_flight += outcome.crashes_in_flight;
-        entries += outcome.entries;
-        hours += outcome.time.as_secs_f64() / 3600.0;
-        counts.merge(&outcome.counts);
-    }
+    many::in_order(
+        seeds,
+        jobs,
+        |seed| run_checked(seed, &profile),
+        |outcome| {
+            let seed = outcome.seed;
+            if !outcome.is_good() {
+                bad += 1;
+                println!("{outcome}");
+                println!("faults: {}", Plan::draw(seed, &profile).faults);
+                println!("repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}");
+            }
+            operations += outcome.operations;
+            crashes += outcome.crashes;
+            in_flight += outcome.crashes_in_flight;
+            entries += outcome.entries;
+            hours += outcome.time.as_secs_f64() / 3600.0;
+            counts.merge(&outcome.counts);
+        },
+    );
     let seconds = began.elapsed().as_secs_f64();
     println!("{total} seeds, {bad} of them bad, in {seconds:.1} s");
     println!("{operations} operations, {crashes} crashes, {in_flight} of them hit an operation in flight");
@@ -94,6 +99,15 @@ fn run(seeds: Range<u64>, options: &Options) -> ExitCode {
         println!("{:>14} {}", "never", probe.text());
     }
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs a seed, and some seeds twice, to see that they do the same.
+fn run_checked(seed: u64, profile: &Profile) -> Outcome {
+    let mut outcome = run_seed(seed, profile);
+    if seed.is_multiple_of(TWICE) && run_seed(seed, profile).hash != outcome.hash {
+        outcome.wrong.push("the same seed did not do the same twice".into());
+    }
+    outcome
 }
 
 /// Runs a plan once, told line by line or drawn.
@@ -187,16 +201,15 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
 }
 
 /// Several writers of one directory.
-fn write_together(seeds: Range<u64>, spec: &Writers) -> ExitCode {
+fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
     let (began, mut bad, mut names, mut refused, mut crashes) = (Instant::now(), 0, 0, 0, 0);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let total = seeds.end.saturating_sub(seeds.start);
-    for seed in seeds {
-        let written = writers::run(seed, spec);
+    let tell = |written: Written| {
         if !written.wrong.is_empty() {
             bad += 1;
             println!("{written}");
-            let (next, hands) = (seed + 1, Hands::of(spec));
+            let (seed, next, hands) = (written.seed, written.seed + 1, Hands::of(spec));
             println!(
                 "repeat: cargo run --release -p tallac-simulator -- writers --seeds {seed}..{next}{hands}"
             );
@@ -207,7 +220,8 @@ fn write_together(seeds: Range<u64>, spec: &Writers) -> ExitCode {
         for (why, count) in written.reasons {
             *reasons.entry(why).or_default() += count;
         }
-    }
+    };
+    many::in_order(seeds, jobs, |seed| writers::run(seed, spec), tell);
     println!("{total} seeds, {bad} of them bad, in {:.1} s", began.elapsed().as_secs_f64());
     println!("{} writers: {names} names acknowledged, {refused} refused, {crashes} crashes", spec.writers);
     let mut reasons: Vec<(usize, String)> = reasons.into_iter().map(|(why, count)| (count, why)).collect();
