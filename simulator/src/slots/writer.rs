@@ -204,8 +204,12 @@ impl Writer {
 
     /// The slot is as one of the versions that it may be of, in all its shares.
     fn seen(&mut self, shares: &[(u16, Vec<u64>)], message: &Message) {
-        // No version has an empty share: this one is there, but the disk failed to read it just now.
+        // No version has an empty share: this one is there, but could not be read.
         if shares.iter().any(|(_, lens)| lens.iter().all(|len| *len == 0)) {
+            if self.finishing {
+                self.wrong("there is a share that cannot be read by a disk that does not fail".into());
+                self.finished = true;
+            }
             self.count(Probe::SlotDiskFailures);
             return;
         }
