@@ -132,7 +132,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let Some(run) = entry.disk_runs.get(&id) else { return };
         let micros = match run.steps.front() {
             None => 1,
-            Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..)) => {
+            Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..) | DiskStep::Make(..)) => {
                 self.chance.within(500..10_000)
             }
             Some(DiskStep::Write { data, .. }) => self.chance.within(20..500) + data.len() / 500,
