@@ -3,6 +3,7 @@
 //! Holds no secrets: of a file only the storage index, which its servers know, too.
 
 use crate::capability::Capability;
+use crate::identity::ServerId;
 use crate::limits::{JOURNAL_ACTIVE_MAX, JOURNAL_RECENT_MAX};
 use crate::mutable::Subject;
 use crate::operation::{Command, OperationId, Report};
@@ -123,12 +124,19 @@ pub(super) struct Journal {
     active: BTreeMap<OperationId, Entry>,
     /// The oldest first.
     recent: VecDeque<Entry>,
+    /// How many shares of new files were put on each server.
+    placed: BTreeMap<ServerId, u64>,
     next: u64,
 }
 
 impl Journal {
     pub(super) fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// How many shares of new files are on each server, of those stored since the node has started.
+    pub(super) fn placed(&self) -> &BTreeMap<ServerId, u64> {
+        &self.placed
     }
 
     /// Operations under way, by their names.
@@ -221,6 +229,9 @@ impl Journal {
                     };
                     (entry.storage_index, entry.size) = (uploaded.cap.storage_index(), Some(size));
                     entry.done = size;
+                    for share in uploaded.plan.iter().flat_map(|plan| &plan.shares) {
+                        *self.placed.entry(share.server).or_default() += 1;
+                    }
                     self.totals.files_uploaded += 1;
                     self.totals.bytes_uploaded += size;
                 }

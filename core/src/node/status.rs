@@ -8,6 +8,7 @@ use crate::peers::LinkStatus;
 use crate::storage::{StorageConfig, StorageStats};
 use crate::time::{Instant, UnixTime};
 use crate::vdrive::{RootStage, SharedRootStatus, VdriveClient, VdriveServer};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -148,6 +149,11 @@ impl Node {
     /// Operations that are over, the last one first; only so many are kept.
     pub fn recent_operations(&self) -> impl Iterator<Item = &Entry> {
         self.journal.recent()
+    }
+
+    /// How many shares are on each server of the files stored since the node has started.
+    pub fn placed(&self) -> &BTreeMap<ServerId, u64> {
+        self.journal.placed()
     }
 
     /// The settings of the storage service, if the node has one.
