@@ -208,7 +208,9 @@ impl Locate {
             }
             Purpose::Open(server) => self.opened(server, answer, now),
         }
-        if matches!(self.file, Sought::Immutable(_)) && self.opening.is_none() && self.coding.is_none()
+        if matches!(self.file, Sought::Immutable(_))
+            && self.opening.is_none()
+            && self.coding.is_none()
             && let Some((server, share)) = self.to_open.pop_front()
         {
             let mut reader = ShareReader::new(share);
@@ -227,7 +229,8 @@ impl Locate {
                 let mut told = Vec::new();
                 for (share, pieces) in slot_pieces(shares, bulk, &[HEADER])? {
                     let header = pieces.into_iter().next().and_then(|piece| piece.into_bytes());
-                    let version = header.and_then(|header| parse_header(&header).ok()).map(|(found, _)| found);
+                    let version =
+                        header.and_then(|header| parse_header(&header).ok()).map(|(found, _)| found);
                     self.newest = self.newest.max(version);
                     told.push((share, version.map(|version| version.sequence)));
                 }

@@ -87,7 +87,8 @@ impl MemoryDisk {
 
     fn step(&mut self, step: DiskStep) -> Result<Option<DiskOutput>, DiskError> {
         use DiskStep::*;
-        let writes = matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..) | Make(..));
+        let writes =
+            matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..) | Make(..));
         match self.fault {
             Some(Fault::Full) if writes => return Err(DiskError::Full),
             Some(Fault::ReadOnly) if writes => return Err(DiskError::ReadOnly),
@@ -150,8 +151,8 @@ impl MemoryDisk {
             }
             CountShares => {
                 let stored = self.files.iter().filter(|(path, _)| matches!(path, StorePath::Share(..)));
-                let (shares, bytes) = stored
-                    .fold((0, 0), |(shares, bytes), (_, file)| (shares + 1, bytes + file.len() as u64));
+                let (shares, bytes) =
+                    stored.fold((0, 0), |(shares, bytes), (_, file)| (shares + 1, bytes + file.len() as u64));
                 return Ok(Some(DiskOutput::Stored { shares, bytes }));
             }
             Sync(path) => drop(self.file(&path)?),

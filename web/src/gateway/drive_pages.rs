@@ -108,7 +108,9 @@ impl Gateway {
                 let name = (*name).to_owned();
                 self.asset(conn, &name)?;
             }
-            (["status"] | ["status", ""], _) if reads && request.t().is_empty() && wants_html(&request.head) => {
+            (["status"] | ["status", ""], _)
+                if reads && request.t().is_empty() && wants_html(&request.head) =>
+            {
                 self.be_page(conn, "/");
                 self.activity_page(conn, &request, now);
             }

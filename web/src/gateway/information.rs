@@ -24,7 +24,14 @@ pub(super) struct Informing {
 
 impl Gateway {
     /// Something was found, and all that is known of it is wanted.
-    pub(super) fn inform(&mut self, conn: ConnId, page: PageRequest, sight: Sight, shows_caps: bool, now: Now) {
+    pub(super) fn inform(
+        &mut self,
+        conn: ConnId,
+        page: PageRequest,
+        sight: Sight,
+        shows_caps: bool,
+        now: Now,
+    ) {
         let informing = Informing { page, sight, shows_caps };
         let Some(file) = informing.sight.child.capability().and_then(sought) else {
             return self.show_information(conn, informing, None);

@@ -34,8 +34,8 @@ mod storing;
 mod survey;
 mod tree_json;
 
-pub(crate) use node_json::{format_of, size_in};
 pub use login::LoginToken;
+pub(crate) use node_json::{format_of, size_in};
 pub use private::ApiToken;
 
 use crate::http::{Limits, ResponseBody, ResponseHead, ServerConnection, ServerEvent};

@@ -60,7 +60,13 @@ impl Gateway {
         Ok(())
     }
 
-    fn tell_manifest(&mut self, conn: ConnId, directory: Place, page: Option<Box<(Around, String)>>, now: Now) {
+    fn tell_manifest(
+        &mut self,
+        conn: ConnId,
+        directory: Place,
+        page: Option<Box<(Around, String)>>,
+        now: Now,
+    ) {
         let id = self.new_operation(conn);
         let (lines, path, children) = Default::default();
         let manifest = Manifest { id, lines, path, children, asked: false, begun: false, over: None, page };
@@ -160,7 +166,8 @@ impl Manifest {
     fn line(&self, thing: &Thing<'_>) -> String {
         let Some(page) = &self.page else { return thing.line() };
         let names = thing.path();
-        let reachable = thing.kind != "unknown" && !names.iter().any(|name| ["", ".", ".."].contains(&&**name));
+        let reachable =
+            thing.kind != "unknown" && !names.iter().any(|name| ["", ".", ".."].contains(&&**name));
         let href = if reachable { address(&page.1, &names) } else { String::new() };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let kind = if thing.kind == "directory" { "folder" } else { thing.kind };

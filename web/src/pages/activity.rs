@@ -121,11 +121,7 @@ mod tests {
             begun: UnixTime(1_700_000_000),
             begun_at: Instant::ZERO,
             prepared: None,
-            stages: vec![
-                (Stage::Receiving, ms(0)),
-                (Stage::Asking, ms(200)),
-                (Stage::Sending, ms(350)),
-            ],
+            stages: vec![(Stage::Receiving, ms(0)), (Stage::Asking, ms(200)), (Stage::Sending, ms(350))],
             took: (standing != Standing::Active).then_some(ms(2_350)),
             remark: String::new(),
             standing,
@@ -135,16 +131,20 @@ mod tests {
     #[test]
     fn every_stage_has_its_time() {
         let line = Line::new(&entry(Standing::Finished, Some(10), 10), Now::default());
-        let expected = [("receiving and hashing", "200 ms"), ("asking servers", "150 ms"), ("sending", "2.0 s")];
+        let expected =
+            [("receiving and hashing", "200 ms"), ("asking servers", "150 ms"), ("sending", "2.0 s")];
         assert_eq!(line.stages, expected.map(|(name, time)| (name, time.to_owned())));
         assert_eq!((line.percent, &*line.took), (Some(100), "2.4 s"));
     }
 
     #[test]
     fn progress_is_never_beyond_its_end() {
-        for (size, done, percent) in
-            [(Some(0), 0, Some(0)), (Some(3), 9, Some(100)), (Some(u64::MAX), 1 << 63, Some(50)), (None, 5, None)]
-        {
+        for (size, done, percent) in [
+            (Some(0), 0, Some(0)),
+            (Some(3), 9, Some(100)),
+            (Some(u64::MAX), 1 << 63, Some(50)),
+            (None, 5, None),
+        ] {
             let line = Line::new(&entry(Standing::Active, size, done), Now::default());
             assert_eq!(line.percent, percent, "{size:?} {done}");
         }

@@ -90,9 +90,11 @@ impl Introducer {
                 server.sequence.to_string(),
             ]
         });
-        let subscribers = told.subscribers.iter().take(listed_max).map(|node| {
-            [shown(&node.from), shown(&node.program), span(now.instant.since(node.since))]
-        });
+        let subscribers = told
+            .subscribers
+            .iter()
+            .take(listed_max)
+            .map(|node| [shown(&node.from), shown(&node.program), span(now.instant.since(node.since))]);
         Introducer {
             frame,
             announcements: announcements.collect(),

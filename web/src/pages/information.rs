@@ -65,7 +65,9 @@ impl Shares {
                 Ok(shares) => {
                     distinct.extend(shares.iter().filter(|(_, version)| counts(version)).map(|(n, _)| *n));
                     let shares = shares.iter().map(|(number, version)| match version {
-                        Some(version) if Some(*version) != newest => format!("{number} (old: version {version})"),
+                        Some(version) if Some(*version) != newest => {
+                            format!("{number} (old: version {version})")
+                        }
                         None if newest.is_some() => format!("{number} (damaged)"),
                         _ => number.to_string(),
                     });
@@ -113,7 +115,8 @@ fn verdict(
     holders: usize,
 ) -> (String, bool) {
     let Some((needed, total)) = coding.filter(|_| found > 0) else {
-        let why = if locations.servers.is_empty() { "No server is known" } else { "No server has told of a share" };
+        let why =
+            if locations.servers.is_empty() { "No server is known" } else { "No server has told of a share" };
         return (format!("{why}: it cannot be read now."), false);
     };
     let (needed, total) = (usize::from(needed), usize::from(total));
@@ -216,7 +219,11 @@ mod tests {
         check(&[Some(&[0, 1, 2]), Some(&[3])], "If one of these is lost", false);
         check(&[Some(&[0]), Some(&[1]), Some(&[2]), None], "3 of 4 shares were found on 3 servers", false);
         // The same share twice is one share.
-        check(&[Some(&[1]), Some(&[1]), None], "1 of 4 shares were found on 2 servers, and 2 are needed", false);
+        check(
+            &[Some(&[1]), Some(&[1]), None],
+            "1 of 4 shares were found on 2 servers, and 2 are needed",
+            false,
+        );
         check(&[Some(&[]), None], "No server has told of a share", false);
         check(&[], "No server is known", false);
     }
