@@ -79,6 +79,10 @@ pub struct Locations {
     pub coding: Option<Coding>,
 }
 
+/// The numbers of shares, ascending, each with the number of its version if the file is mutable and the
+/// share tells it.
+pub type HeldShares = Vec<(u16, Option<u64>)>;
+
 /// A server and what it has of a file.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Holder {
@@ -86,9 +90,8 @@ pub struct Holder {
     pub server: ServerId,
     /// Its name for people.
     pub nickname: alloc::string::String,
-    /// The numbers of its shares, ascending, each with the number of its version if the file is mutable;
-    /// or why it told none.
-    pub shares: Result<Vec<(u16, Option<u64>)>, Trouble>,
+    /// Its shares, or why it told of none.
+    pub shares: Result<HeldShares, Trouble>,
 }
 
 /// How a file is coded.
@@ -116,7 +119,7 @@ pub struct Locate {
     file: Sought,
     ring: Vec<Candidate>,
     unasked: usize,
-    found: BTreeMap<ServerId, Result<Vec<(u16, Option<u64>)>, Trouble>>,
+    found: BTreeMap<ServerId, Result<HeldShares, Trouble>>,
     /// Shares of an immutable file that could tell how it is coded, and the one that is asked for it.
     to_open: VecDeque<(ServerId, u16)>,
     opening: Option<ShareReader>,
@@ -220,7 +223,7 @@ impl Locate {
         }
     }
 
-    fn told(&mut self, answer: Answer) -> Result<Vec<(u16, Option<u64>)>, Trouble> {
+    fn told(&mut self, answer: Answer) -> Result<HeldShares, Trouble> {
         match (&self.file, answer) {
             (Sought::Immutable(cap), Ok((StorageAnswer::Shares(shares), _))) => {
                 Ok(shares.iter().filter(|share| *share < cap.total).map(|share| (share, None)).collect())
