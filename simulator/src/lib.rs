@@ -71,6 +71,7 @@ mod schedule;
 pub mod script;
 pub mod shrink;
 mod slots;
+pub mod stand_in;
 pub mod timeline;
 pub mod trace;
 mod world;
