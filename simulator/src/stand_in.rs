@@ -59,6 +59,37 @@ fn bytes_of_piece(piece: &Payload) -> Cow<'_, [u8]> {
     }
 }
 
+/// A payload with other bytes, as far as they are others: what stays as it was stays a stand-in.
+pub(crate) fn altered(before: &Payload, bytes: Vec<u8>) -> Payload {
+    if before.bytes().is_some() {
+        return bytes.into();
+    }
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for piece in before.pieces() {
+        let end = (start + piece.len()).min(bytes.len() as u64);
+        let new = &bytes[start as usize..end as usize];
+        let old = bytes_of_piece(piece);
+        // The beginning and the end that are the same; harm is done in one place.
+        let front = new.iter().zip(old.iter()).take_while(|(new, old)| new == old).count();
+        let same_len = new.len() == old.len();
+        let back = new[front..].iter().rev().zip(old[front..].iter().rev()).take_while(|(a, b)| a == b);
+        let back = if same_len { back.count() } else { 0 };
+        parts.push(piece.slice(0..front as u64));
+        parts.push(new[front..new.len() - back].to_vec().into());
+        parts.push(piece.slice(piece.len() - back as u64..piece.len()));
+        start = end;
+    }
+    parts.push(bytes[start as usize..].to_vec().into());
+    Payload::join(parts)
+}
+
+/// A payload with some bits of one byte turned.
+pub(crate) fn turned(before: &Payload, at: u64, bits: u8) -> Payload {
+    let byte = bytes_of(&before.slice(at..at + 1))[0] ^ bits;
+    Payload::join([before.slice(0..at), vec![byte].into(), before.slice(at + 1..before.len())])
+}
+
 /// Whether two payloads hold or stand for the same bytes.
 pub fn is_same(a: &Payload, b: &Payload) -> bool {
     a == b || a.len() == b.len() && !both_plain(a, b) && bytes_of(a) == bytes_of(b)
