@@ -251,7 +251,9 @@ mod tests {
     /// What a payload describes, one entry for each byte: a real byte, or its place in a stream.
     fn described(payload: &Payload) -> Vec<(u64, u64)> {
         let of_piece = |piece: &Payload| match (piece.as_synthetic(), piece.bytes()) {
-            (Some(Synthetic { seed, offset, len }), _) => (offset..offset + len).map(|at| (seed, at)).collect(),
+            (Some(Synthetic { seed, offset, len }), _) => {
+                (offset..offset + len).map(|at| (seed, at)).collect()
+            }
             (None, Some(bytes)) => bytes.iter().map(|byte| (u64::MAX, u64::from(*byte))).collect(),
             (None, None) => panic!("a piece is not made of others"),
         };

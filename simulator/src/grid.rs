@@ -109,8 +109,7 @@ impl Grid {
         let roster = if spec.configured { roster(server, &by_id) } else { Roster::default() };
         let context = Rc::new(Context { spec: spec.clone(), furls, roster });
         let introducers = introducers.into_iter();
-        let introducers =
-            introducers.map(|node| world.add(context.setup(node, Role::Introducer))).collect();
+        let introducers = introducers.map(|node| world.add(context.setup(node, Role::Introducer))).collect();
         let servers: Vec<NodeId> = if spec.configured {
             let context = context.clone();
             world.add_sleeping("server", spec.servers, move |n| context.setup(server(n), Role::Server))

@@ -208,7 +208,8 @@ impl Work {
     /// Goes on until these have ended.
     fn finish(&mut self, operations: &[OperationId]) {
         let deadline = self.grid.world.now() + PATIENCE;
-        while self.grid.operations.under_way() > 0 && self.grid.world.next_at().is_some_and(|at| at <= deadline)
+        while self.grid.operations.under_way() > 0
+            && self.grid.world.next_at().is_some_and(|at| at <= deadline)
         {
             self.grid.step();
             self.steps += 1;

@@ -68,11 +68,7 @@ pub struct ServerTable {
 impl ServerTable {
     /// A table of the servers of the configuration. `preferred` servers come first on every ring,
     /// `refused` ones never.
-    pub fn new(
-        roster: Roster,
-        preferred: BTreeSet<ServerId>,
-        refused: BTreeSet<ServerId>,
-    ) -> ServerTable {
+    pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
         ServerTable { roster, servers: BTreeMap::new(), preferred, refused }
     }
 
