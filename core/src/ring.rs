@@ -27,7 +27,7 @@ pub fn first<Id, Seed: AsRef<[u8]>>(
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
     limit: usize,
 ) -> Vec<Id> {
-    let mut placed: Vec<((bool, [u8; 20], usize), Id)> = (servers.into_iter().enumerate())
+    let mut placed: Vec<_> = (servers.into_iter().enumerate())
         .map(|(given, (id, seed, preferred))| ((!preferred, position(index, seed.as_ref()), given), id))
         .collect();
     if limit < placed.len() {

@@ -140,7 +140,7 @@ fn movie(sizes: &[u32], first: u32) -> Vec<u8> {
         numbers(&[0; 6]),
         numbers(&[2]),
     ];
-    let size = numbers(&[WIDTH * 16 << 16, HEIGHT * 16 << 16]);
+    let size = numbers(&[(WIDTH * 16) << 16, (HEIGHT * 16) << 16]);
     let track = [numbers(&[0, 0, 1, 0, count, 0, 0, 0, 0]), numbers(&MATRIX), size];
     let media = [numbers(&[0, 0, RATE, count]), vec![0x55, 0xc4, 0, 0]];
     let (sequence, parameters) = (sequence(), parameters());

@@ -79,6 +79,9 @@ pub struct Locations {
     pub coding: Option<Coding>,
 }
 
+/// The shares that a server says it has, each with the number of its version if the file is mutable.
+type Told = Result<Vec<(u16, Option<u64>)>, Trouble>;
+
 /// A server and what it has of a file.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Holder {
@@ -88,7 +91,7 @@ pub struct Holder {
     pub nickname: alloc::string::String,
     /// The numbers of its shares, ascending, each with the number of its version if the file is mutable;
     /// or why it told none.
-    pub shares: Result<Vec<(u16, Option<u64>)>, Trouble>,
+    pub shares: Told,
 }
 
 /// How a file is coded.
@@ -116,7 +119,7 @@ pub struct Locate {
     file: Sought,
     ring: Vec<Candidate>,
     unasked: usize,
-    found: BTreeMap<ServerId, Result<Vec<(u16, Option<u64>)>, Trouble>>,
+    found: BTreeMap<ServerId, Told>,
     /// Shares of an immutable file that could tell how it is coded, and the one that is asked for it.
     to_open: VecDeque<(ServerId, u16)>,
     opening: Option<ShareReader>,
@@ -220,7 +223,7 @@ impl Locate {
         }
     }
 
-    fn told(&mut self, answer: Answer) -> Result<Vec<(u16, Option<u64>)>, Trouble> {
+    fn told(&mut self, answer: Answer) -> Told {
         match (&self.file, answer) {
             (Sought::Immutable(cap), Ok((StorageAnswer::Shares(shares), _))) => {
                 Ok(shares.iter().filter(|share| *share < cap.total).map(|share| (share, None)).collect())
