@@ -229,7 +229,7 @@ mod tests {
             tub_id: TubId([number; 20]),
             // Some have the same.
             permutation_seed: [number / 2; 20].into(),
-            service: (number % 5 != 0).then_some(service),
+            service: (!number.is_multiple_of(5)).then_some(service),
             program: "p".into(),
         }
     }
