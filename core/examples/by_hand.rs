@@ -283,7 +283,7 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
         vdrive: None,
         vdrives: None,
         introducers: vec![],
-        servers: if serves { vec![] } else { ids.zip(infos.iter().cloned()).collect() },
+        servers: if serves { Default::default() } else { ids.zip(infos.iter().cloned()).collect() },
         preferred_servers: Default::default(),
         refused_servers: Default::default(),
         encoding: EncodingParams::new(2, 3, 128 * 1024).expect("good parameters"),

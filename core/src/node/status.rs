@@ -60,7 +60,7 @@ pub struct ServerView {
     pub link: LinkStatus,
     /// Since when it could not be reached.
     pub down_since: Option<Instant>,
-    /// When it was last heard of.
+    /// When it was last heard of; 0 for one that stands in the configuration and never was.
     pub last_heard: UnixTime,
     /// Bytes it said it can take, when last asked.
     pub available_space: Option<u64>,
