@@ -315,12 +315,17 @@ fn evil() -> (String, Arc<Mutex<String>>) {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
-            let mut head = [0; 8192];
-            let len = stream.read(&mut head).unwrap_or_default();
-            noted.lock().expect("no panic").push_str(&String::from_utf8_lossy(&head[..len]));
-            let _ = stream.write_all(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nAccess-Control-Allow-Origin: *\r\nConnection: close\r\n\r\nevil",
-            );
+            let noted = noted.clone();
+            // Browsers connect ahead, and may say nothing for long.
+            std::thread::spawn(move || {
+                let mut head = [0; 8192];
+                let len = stream.read(&mut head).unwrap_or_default();
+                noted.lock().expect("no panic").push_str(&String::from_utf8_lossy(&head[..len]));
+                let _ = stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nAccess-Control-Allow-Origin: *\r\n\
+                      Connection: close\r\n\r\nevil",
+                );
+            });
         }
     });
     (authority, heard)
@@ -392,7 +397,9 @@ fn a_hostile_page_reads_and_tells_nothing() {
     browser.wait("document.body.innerText == 'evil'");
     assert_eq!(browser.text("document.referrer"), "");
     let told = heard.lock().expect("no panic").clone();
-    assert!(told.starts_with("GET /clicked") && !told.to_lowercase().contains("referer"), "{told}");
+    assert!(told.starts_with("GET /clicked"), "{told}");
+    // It may be asked for its own sign then, by its own page.
+    assert!(!told.contains(&grid.authority("gw")), "where it came from is not told: {told}");
     assert!(!told.contains(handle) && !told.contains("URI"), "{told}");
 
     // Titles and addresses of what was visited are known to the browser; the one that a program uses was
