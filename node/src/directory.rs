@@ -38,6 +38,7 @@ pub(crate) fn create_node(args: &CreateNode) -> Result<Config> {
     config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
     config.grid.advertise = checked_addresses(&args.advertise)?;
     config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
+    config.web.login = reaches_beyond(&config.web.listen);
     config.storage.enabled = !args.no_storage;
     if let Some(size) = &args.reserved_space {
         parse_size(size)?;
@@ -67,6 +68,7 @@ pub(crate) fn create_introducer(args: &CreateIntroducer) -> Result<Config> {
     config.grid.listen = listen(args.listen.as_deref(), Ipv4Addr::UNSPECIFIED)?;
     config.grid.advertise = checked_addresses(&args.advertise)?;
     config.web.listen = listen(args.web.as_deref(), Ipv4Addr::LOCALHOST)?;
+    config.web.login = reaches_beyond(&config.web.listen);
     config.storage.enabled = false;
     config.introducer = Introducer { enabled: true, vdrive: !args.no_vdrive };
     config.check()?;
@@ -280,6 +282,11 @@ fn nickname(given: Option<&str>, directory: &Path) -> String {
 }
 
 /// `HOST:PORT` with an IP address for a host; a port of 0, or no text at all, finds a free one.
+/// Whether others than this machine can connect to an address: they are asked to log in, then.
+fn reaches_beyond(listen: &str) -> bool {
+    listen.parse().is_ok_and(|address: SocketAddr| !address.ip().to_canonical().is_loopback())
+}
+
 fn listen(text: Option<&str>, default: Ipv4Addr) -> Result<String> {
     let address: SocketAddr = match text {
         Some(text) => text.parse().map_err(|_| {

@@ -359,6 +359,36 @@ mod tests {
     }
 
     #[test]
+    fn the_stages_of_an_upload() {
+        use crate::upload::{UploadPlan, UploadProgress};
+        let id = OperationId(1);
+        let plan = || {
+            let (needed, total, happy, happiness, survives) = (1, 1, 1, 1, 0);
+            Box::new(UploadPlan { size: 9, needed, total, happy, happiness, shares: Vec::new(), survives })
+        };
+        let closing = UploadProgress { stage: UploadStage::Closing, confirmed: 9, size: 9 };
+        let stages = |end_first: bool| {
+            let mut journal = Journal::default();
+            journal.command(&upload(1), now(0));
+            if end_first {
+                journal.command(&Command::UploadEnd { id }, now(2));
+            }
+            journal.report(&Report::UploadPlanned { id, plan: plan() }, now(3));
+            if !end_first {
+                journal.command(&Command::UploadEnd { id }, now(4));
+            }
+            journal.report(&Report::UploadProgress { id, progress: closing }, now(5));
+            let entry = journal.active().next().expect("it is under way");
+            assert!(entry.remark.contains("survives the loss of none"), "{}", entry.remark);
+            entry.stages.iter().map(|(stage, began)| (*stage, began.as_secs())).collect::<Vec<_>>()
+        };
+        let (receiving, sending) = ((Stage::Receiving, 0), (Stage::Sending, 3));
+        assert_eq!(stages(true), [receiving, (Stage::Asking, 2), sending, (Stage::Closing, 5)]);
+        // With a random key it is sent while it comes in.
+        assert_eq!(stages(false), [receiving, sending, (Stage::Closing, 5)]);
+    }
+
+    #[test]
     fn what_is_kept_is_bounded() {
         let mut journal = Journal::default();
         for id in 0..2 * JOURNAL_ACTIVE_MAX as u64 {

@@ -1,0 +1,112 @@
+//! A node that asks who uses it: what a stranger gets, and what lets in.
+
+use std::fs;
+use tallac_tests::web::{Answer, ask_with};
+use tallac_tests::{Grid, Options};
+
+const HTML: &str = "Accept: text/html\r\n";
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+
+struct Web(Grid);
+
+impl Web {
+    fn start() -> Web {
+        let mut grid =
+            Grid::create(&Options { servers: 2, shares: Some("1,1,2"), ..Options::ten("blocking") });
+        let path = grid.path("gw").join("tallac.toml");
+        let text = fs::read_to_string(&path).expect("a configuration");
+        fs::write(&path, text.replace("\nlogin = false", "\nlogin = true")).expect("a file");
+        for node in ["introducer", "gw", "s0", "s1"] {
+            grid.run(node);
+        }
+        // The node's own commands show the token.
+        grid.wait_connected("gw", 2);
+        Web(grid)
+    }
+
+    fn token(&self) -> String {
+        let path = self.0.path("gw").join("private/web-login");
+        fs::read_to_string(path).expect("a token").trim().to_owned()
+    }
+
+    #[track_caller]
+    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> Answer {
+        ask_with(&self.0.authority("gw"), method, path, headers, body.as_bytes())
+    }
+
+    /// Logs in with a form; gives the cookie.
+    #[track_caller]
+    fn log_in(&self, to: &str) -> (String, Answer) {
+        let answer = self.ask("POST", "/login", FORM, &format!("login={}&to={to}", self.token()));
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        let cookie = answer.header("Set-Cookie").expect("a cookie");
+        let (pair, attributes) = cookie.split_once(';').expect("attributes");
+        assert!(attributes.contains("HttpOnly") && attributes.contains("SameSite=Strict"), "{attributes}");
+        (format!("Cookie: {pair}\r\n"), answer)
+    }
+}
+
+#[test]
+fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
+    let web = Web::start();
+    let cap = web.0.put(b"a file that is long enough to need servers, which a short one would not");
+    let uri = format!("/uri/{}", tallac_tests::web::escaped(&cap));
+    let (token, nickname) = (web.token(), "gw");
+    for path in
+        ["/", "/?t=json", "/status", "/statistics?t=json", "/grid", "/drive/personal", "/open", "/ready", &uri]
+    {
+        let answer = web.ask("GET", path, "", "");
+        assert_eq!(answer.status, 401, "{path}");
+        assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
+        let page = web.ask("GET", path, HTML, "");
+        assert_eq!(page.status, 401, "{path}");
+        let page = page.text();
+        assert!(page.contains("Login token") && !page.contains("form-token"), "{page}");
+        assert!(!page.contains(nickname), "nothing of the node is told: {page}");
+        let shown = web.ask("GET", path, &format!("Authorization: Bearer {token}\r\n"), "");
+        assert_ne!(shown.status, 401, "{path}");
+    }
+    assert_eq!(web.ask("PUT", "/uri", "", "content").status, 401);
+    assert_eq!(web.ask("POST", "/uri?t=mkdir", FORM, "").status, 401);
+    assert_eq!(web.ask("GET", "/health", "", "").status, 200, "for who watches whether it runs");
+    // The owner's own token is good for what it is for.
+    web.0.command("gw", &["mkdir", "photos"], b"").good();
+    let made = web.0.command("gw", &["make-root"], b"");
+    assert!(made.stderr.contains("not a vdrive server") || made.stderr.contains("no shared root"), "{made:?}");
+
+    let (cookie, answer) = web.log_in("/grid");
+    assert_eq!(answer.header("Location"), Some("/grid"));
+    assert!(!answer.head.contains(&token));
+    let page = web.ask("GET", "/", &format!("{HTML}{cookie}"), "").good();
+    assert!(page.contains("Log out"));
+    assert_eq!(web.ask("GET", &uri, &cookie, "").good().len(), 71);
+    // A page of another site cannot use it.
+    let foreign = format!("{cookie}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: no-cors\r\n");
+    assert_eq!(web.ask("GET", &uri, &foreign, "").status, 403);
+    let (_, rest) = page.split_once("name=\"form-token\" content=\"").expect("a token");
+    let form = format!("token={}", rest.split('"').next().expect("its end"));
+    assert_eq!(web.ask("POST", "/logout", &format!("{FORM}{cookie}"), "token=x").status, 403);
+    let out = web.ask("POST", "/logout", &format!("{FORM}{cookie}"), &form);
+    assert!(out.header("Set-Cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{}", out.head);
+    // It leads nowhere else.
+    for to in ["//evil.example/", "http://evil.example/", "\\\\evil.example", "javascript:alert(1)"] {
+        assert_eq!(web.log_in(&tallac_tests::web::escaped(to)).1.header("Location"), Some("/"), "{to}");
+    }
+    let log = web.0.log("gw");
+    assert!(!log.contains(&token), "the token is in no log");
+}
+
+#[test]
+fn who_guesses_has_to_wait() {
+    let web = Web::start();
+    let (cookie, _) = web.log_in("/");
+    for guess in 0..10 {
+        let answer = web.ask("POST", "/login", FORM, &format!("login=guess-{guess}"));
+        assert_eq!(answer.status, 403, "{}", answer.text());
+        assert!(answer.header("Set-Cookie").is_none());
+    }
+    assert_eq!(web.ask("POST", "/login", FORM, &format!("login={}", web.token())).status, 429);
+    assert_eq!(web.ask("GET", "/", "Authorization: Bearer another-guess-of-mine\r\n", "").status, 429);
+    assert_eq!(web.ask("GET", "/login?ticket=guess", HTML, "").status, 429);
+    assert_eq!(web.ask("GET", "/?t=json", &cookie, "").status, 200, "who is in stays in");
+}
