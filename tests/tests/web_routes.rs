@@ -41,7 +41,7 @@ fn information_and_manifests() {
     // What something is.
     for (path, words) in [
         (root.clone(), vec!["directory"]),
-        (format!("{root}/file"), vec!["100000", "immutable"]),
+        (format!("{root}/file"), vec!["100000", "never changes"]),
         (format!("{root}/mutable"), vec!["SDMF", "8"]),
         (format!("{root}/sub"), vec!["directory"]),
     ] {
@@ -204,7 +204,7 @@ fn watching_and_readiness() {
     };
     assert_eq!(seen["size"], 3_000_000, "{seen}");
     let active = web.json("/status")["active"].clone();
-    assert_eq!((&active[0]["type"], &active[0]["total_size"]), (&"upload".into(), &3_000_000.into()), "{active}");
+    assert_eq!((&active[0]["type"], &active[0]["total-size"]), (&"upload".into(), &3_000_000.into()), "{active}");
     upload.send(&content(6, 1_000_000));
     upload.answer(true).good();
     assert_eq!(web.get("/operations/up").status, 404, "it is over");
