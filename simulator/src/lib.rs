@@ -56,6 +56,7 @@
 pub mod chance;
 pub mod disk;
 pub mod faults;
+mod fidelity;
 mod form;
 mod grid;
 pub mod hostile;
@@ -70,12 +71,15 @@ pub mod run;
 mod schedule;
 pub mod script;
 pub mod shrink;
+pub mod size;
 mod slots;
+pub mod stand_in;
 pub mod timeline;
 pub mod trace;
 mod world;
 pub mod writers;
 
+pub use fidelity::Fidelity;
 pub use grid::{Grid, GridSpec};
 pub use network::{NetworkCounts, NetworkSettings};
 pub use operations::{Ended, Operations, StoredFile};
