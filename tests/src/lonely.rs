@@ -160,8 +160,8 @@ impl Lonely {
         }
         let pick = self.chance.below(self.under_way.len() as u64 + 1) as usize;
         // The slower the disk, the more often a client is quicker.
-        let reads = !speakers.is_empty()
-            && (pick == self.under_way.len() || self.chance.below(20) < self.slowness);
+        let reads =
+            !speakers.is_empty() && (pick == self.under_way.len() || self.chance.below(20) < self.slowness);
         if !reads && !self.under_way.is_empty() {
             let event = self.under_way.swap_remove(pick.min(self.under_way.len() - 1));
             self.handle(event);

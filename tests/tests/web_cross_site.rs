@@ -40,7 +40,8 @@ struct Web {
 
 impl Web {
     fn start() -> Web {
-        let options = Options { servers: 3, shares: Some("2,2,3"), vdrive: true, ..Options::ten("async-std") };
+        let options =
+            Options { servers: 3, shares: Some("2,2,3"), vdrive: true, ..Options::ten("async-std") };
         let grid = Grid::start(&options);
         let root = escaped(&grid.ask("POST", "/uri?t=mkdir", b"").good());
         let file = escaped(&grid.ask("PUT", "/uri?mutable=true", b"before").good());
@@ -57,7 +58,9 @@ impl Web {
         let web = Web { grid, root, file, page, token, owner };
         // Something to unlink and to move.
         let victims: serde_json::Map<String, Value> = (0..20)
-            .map(|number| (format!("victim {number}"), serde_json::json!(["filenode", { "ro_uri": LITERAL }])))
+            .map(|number| {
+                (format!("victim {number}"), serde_json::json!(["filenode", { "ro_uri": LITERAL }]))
+            })
             .collect();
         let victims = Value::Object(victims).to_string();
         web.grid.ask("POST", &format!("/uri/{}?t=set_children", web.root), victims.as_bytes()).good();
@@ -77,7 +80,8 @@ impl Web {
         let listed: Value = serde_json::from_str(&listed).expect("JSON");
         let counted = self.grid.ask("GET", "/statistics?t=json", b"").good();
         let counted: Value = serde_json::from_str(&counted).expect("JSON");
-        let counted = ["uploader.files_uploaded", "mutable.files_published"].map(|name| &counted["counters"][name]);
+        let counted =
+            ["uploader.files_uploaded", "mutable.files_published"].map(|name| &counted["counters"][name]);
         format!("{} {counted:?}", listed[1]["children"])
     }
 
@@ -175,7 +179,8 @@ fn every_change_is_for_this_nodes_own_pages_and_for_programs() {
     // None is missing here that the documentation has.
     let documented = include_str!("../../web/API.md");
     let rows = documented.lines().filter(|line| line.starts_with("| `") && !line.starts_with("| `GET"));
-    let arguments = rows.flat_map(|row| row.split(['?', '&', '`', ' '])).filter_map(|word| word.strip_prefix("t="));
+    let arguments =
+        rows.flat_map(|row| row.split(['?', '&', '`', ' '])).filter_map(|word| word.strip_prefix("t="));
     let named = arguments.map(|rest| {
         rest.chars().take_while(|char| char.is_ascii_lowercase() || "-_".contains(*char)).collect::<String>()
     });
@@ -221,7 +226,11 @@ fn every_change_is_for_this_nodes_own_pages_and_for_programs() {
         let mut socket = std::net::TcpStream::connect(&authority).expect("it listens");
         let led = format!(
             "{} {} HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\nConnection: close\r\n{}Content-Length: {}\r\n\r\n{}",
-            change.method, change.path, change.headers, change.body.len(), change.body
+            change.method,
+            change.path,
+            change.headers,
+            change.body.len(),
+            change.body
         );
         std::io::Write::write_all(&mut socket, led.as_bytes()).expect("it reads");
         let mut said = String::new();
@@ -232,9 +241,13 @@ fn every_change_is_for_this_nodes_own_pages_and_for_programs() {
 
     // Sent on to somewhere else.
     for change in &changes {
-        for elsewhere in
-            ["http://evil.example/", "//evil.example", "https://127.0.0.1:1/", "javascript:alert(1)", "/\\evil.example"]
-        {
+        for elsewhere in [
+            "http://evil.example/",
+            "//evil.example",
+            "https://127.0.0.1:1/",
+            "javascript:alert(1)",
+            "/\\evil.example",
+        ] {
             let mark = if change.path.contains('?') { '&' } else { '?' };
             let path = format!("{}{mark}when_done={}", change.path, escaped(elsewhere));
             let (headers, body) = (change.headers.clone(), change.body.clone());
@@ -252,7 +265,10 @@ fn every_change_is_for_this_nodes_own_pages_and_for_programs() {
     assert_eq!(web.state(), before, "nothing of all that did anything");
 
     // Forms of pages without their token.
-    for change in changes.iter().filter(|change| change.headers.contains(&web.token) || change.body.contains(&web.token)) {
+    for change in changes
+        .iter()
+        .filter(|change| change.headers.contains(&web.token) || change.body.contains(&web.token))
+    {
         let (headers, body) = (change.headers.replace(&web.token, "x"), change.body.replace(&web.token, "x"));
         let change = Change { path: change.path.clone(), headers, body, ..*change };
         assert_eq!(web.send(&change, "").status, 403, "{} {}", change.path, change.body);
@@ -276,7 +292,10 @@ fn every_change_is_for_this_nodes_own_pages_and_for_programs() {
             answer = web.send(change, "");
         }
         assert_eq!(answer.status, change.status, "{what}: {}", answer.text());
-        assert!(answer.header("Location").is_none_or(|to| to.starts_with('/') && !to.contains("evil")), "{what}");
+        assert!(
+            answer.header("Location").is_none_or(|to| to.starts_with('/') && !to.contains("evil")),
+            "{what}"
+        );
     }
     assert_ne!(web.state(), before);
 }

@@ -190,7 +190,8 @@ fn boundaries() {
     ] {
         let near = &boundary[..boundary.len() - 1];
         let content = [
-            format!("x--{boundary}\n--{boundary}\n\r--{boundary}\r\n-{boundary}\r\n--{near}\r\n--").as_bytes(),
+            format!("x--{boundary}\n--{boundary}\n\r--{boundary}\r\n-{boundary}\r\n--{near}\r\n--")
+                .as_bytes(),
             &content(1, 150_000),
             format!("\r\n--{near}").as_bytes(),
         ]
@@ -202,7 +203,11 @@ fn boundaries() {
         assert_eq!(differs_at(&web.read("file").body, &content), None, "{header}");
         // With something before and after it.
         let form = [format!("to be ignored\r\n--{boundary}x").as_bytes(), &form].concat();
-        assert_eq!(web.send(&path, header, &form).status, 400, "{header}: what is no boundary begins no part");
+        assert_eq!(
+            web.send(&path, header, &form).status,
+            400,
+            "{header}: what is no boundary begins no part"
+        );
         let ignored = [b"to be ignored\r\n", &file[..], format!("--{boundary}--tail").as_bytes()].concat();
         let answer = web.send(&path, header, &ignored);
         assert_eq!(answer.status, 200, "{header}: {}", answer.text());
@@ -240,7 +245,9 @@ fn boundaries() {
         assert_eq!(answer.status, 400, "{header}, {:.80}: {}", String::from_utf8_lossy(&form), answer.text());
     }
     // Fields without end, in many parts and in one.
-    for form in [part("b", "name=\"x\"", &[b'y'; 1_000]).repeat(200), part("b", "name=\"x\"", &[b'y'; 200_000])] {
+    for form in
+        [part("b", "name=\"x\"", &[b'y'; 1_000]).repeat(200), part("b", "name=\"x\"", &[b'y'; 200_000])]
+    {
         assert_eq!(web.send(&path, "b", &form).status, 413);
     }
     // A form within the form is content like any other.

@@ -162,7 +162,8 @@ const CHILDREN: usize = 300;
 
 impl Side {
     fn fill(authority: String) -> Side {
-        let put = |content: &[u8]| format!("/uri/{}", escaped(&ask(&authority, "PUT", "/uri", content).good()));
+        let put =
+            |content: &[u8]| format!("/uri/{}", escaped(&ask(&authority, "PUT", "/uri", content).good()));
         let (small, large) = (put(&content(2, SMALL)), put(&content(1, LARGE)));
         let child = json!(["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }]);
         let all: serde_json::Map<String, Value> =

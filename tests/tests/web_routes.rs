@@ -64,17 +64,25 @@ fn information_and_manifests() {
     assert!(paths.contains(&r#"["sub","deeper","small"]"#.to_owned()), "{paths:?}");
     assert!(things.iter().all(|thing| thing["cap"].is_string() && thing["type"].is_string()));
     let sums = |stats: &Value| {
-        ["count-directories", "count-files", "count-immutable-files", "count-mutable-files", "count-literal-files"]
-            .map(|name| stats[name].as_u64().expect("a number"))
+        [
+            "count-directories",
+            "count-files",
+            "count-immutable-files",
+            "count-mutable-files",
+            "count-literal-files",
+        ]
+        .map(|name| stats[name].as_u64().expect("a number"))
     };
     assert_eq!(sums(&stats["stats"]), [3, 3, 1, 1, 1], "{stats}");
 
     // The same, by a name to ask with.
-    for (t, output) in
-        [("start-manifest", "json"), ("start-deep-size", "json"), ("start-deep-stats", "json")]
+    for (t, output) in [("start-manifest", "json"), ("start-deep-size", "json"), ("start-deep-stats", "json")]
     {
         let started = web.grid.ask("POST", &format!("{root}?t={t}&ophandle={t}&output={output}"), b"");
-        assert_eq!((started.status, started.header("Location")), (302, Some(&*format!("/operations/{t}?output=json"))));
+        assert_eq!(
+            (started.status, started.header("Location")),
+            (302, Some(&*format!("/operations/{t}?output=json")))
+        );
         let deadline = Instant::now() + Duration::from_secs(30);
         let found = loop {
             let found = web.json(&format!("/operations/{t}?output=json"));
@@ -92,7 +100,9 @@ fn information_and_manifests() {
                     assert!(found[list].as_array().is_some_and(|list| list.len() >= 4), "{list}: {found}");
                 }
             }
-            "start-deep-size" => assert!(found["size"].as_u64().is_some_and(|size| size > 100_000), "{found}"),
+            "start-deep-size" => {
+                assert!(found["size"].as_u64().is_some_and(|size| size > 100_000), "{found}")
+            }
             _ => assert_eq!(sums(&found), [3, 3, 1, 1, 1]),
         }
         for output in ["html", "text"] {
@@ -123,8 +133,12 @@ fn who_runs_the_node() {
     let web = Web::start();
     // Operations: one that is under way, and those that were.
     let part = web.json("/status");
-    let kinds: Vec<&str> =
-        part["recent"].as_array().expect("a list").iter().filter_map(|entry| entry["type"].as_str()).collect();
+    let kinds: Vec<&str> = part["recent"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|entry| entry["type"].as_str())
+        .collect();
     assert!(["upload", "publish"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     for entry in part["recent"].as_array().expect("a list") {
         assert_eq!(entry["status"], "Finished", "{entry}");
@@ -204,7 +218,11 @@ fn watching_and_readiness() {
     };
     assert_eq!(seen["size"], 3_000_000, "{seen}");
     let active = web.json("/status")["active"].clone();
-    assert_eq!((&active[0]["type"], &active[0]["total-size"]), (&"upload".into(), &3_000_000.into()), "{active}");
+    assert_eq!(
+        (&active[0]["type"], &active[0]["total-size"]),
+        (&"upload".into(), &3_000_000.into()),
+        "{active}"
+    );
     upload.send(&content(6, 1_000_000));
     upload.answer(true).good();
     assert_eq!(web.get("/operations/up").status, 404, "it is over");

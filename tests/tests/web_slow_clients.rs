@@ -43,7 +43,11 @@ fn bytes_that_trickle_in() {
         ("PUT /uri HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", Some(true)),
         ("PUT /uri?mutable=true HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n", "x", Some(true)),
         (form, "--b\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n", Some(true)),
-        ("POST /uri?t=set_children HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n", "[", Some(true)),
+        (
+            "POST /uri?t=set_children HTTP/1.1\r\nHost: here\r\nContent-Length: 100000\r\n\r\n",
+            "[",
+            Some(true),
+        ),
         // Refused long ago; what still comes is thrown away.
         ("PUT /nowhere HTTP/1.1\r\nHost: here\r\nContent-Length: 50000\r\n\r\n", "x", Some(false)),
     ] {
