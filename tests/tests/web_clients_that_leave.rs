@@ -85,6 +85,9 @@ fn in_the_middle(grid: &Grid) {
             }
             connection.send(head.as_bytes());
             connection.send(&content(2, 3_000_000));
+            if ["/uri", "/uri?key=random"].contains(&&*path) {
+                until("the upload begins", || active(grid) == 1);
+            }
             let _kept = leave(connection, how);
             until("what nobody sends any more is given up", || active(grid) == 0);
             until("a spool is left", || spools(grid) == 0);
