@@ -186,8 +186,7 @@ fn encode(
         Synthetic { seed: plain.seed ^ mask(&file.key), offset: plain.offset | DERIVED, len: plain.len };
     let block = |share: u16| {
         let len = encoding.block_len(segment).into();
-        let block =
-            Synthetic { seed: ciphertext.seed ^ mask_of(share), offset: ciphertext.offset, len };
+        let block = Synthetic { seed: ciphertext.seed ^ mask_of(share), offset: ciphertext.offset, len };
         (share, Payload::synthetic(block), hash::block_hash(&description(&block)))
     };
     EncodedSegment {

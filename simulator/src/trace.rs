@@ -79,11 +79,9 @@ impl Trace {
     pub fn hash(&self) -> TraceHash {
         TraceHash(match &self.hasher.0 {
             Digest::Sha(digest) => digest.clone().finalize().into(),
-            Digest::Quick([a, b]) => Sha256::new()
-                .chain_update(a.to_le_bytes())
-                .chain_update(b.to_le_bytes())
-                .finalize()
-                .into(),
+            Digest::Quick([a, b]) => {
+                Sha256::new().chain_update(a.to_le_bytes()).chain_update(b.to_le_bytes()).finalize().into()
+            }
         })
     }
 }

@@ -2,9 +2,9 @@
 
 use core::cell::RefCell;
 use std::rc::Rc;
+use tallac_simulator::Fidelity;
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::run::{Outcome, Watch, watch_plan};
-use tallac_simulator::Fidelity;
 
 /// A run, and what it told, line by line.
 fn told(plan: &Plan, fidelity: Fidelity) -> (Outcome, Vec<String>) {

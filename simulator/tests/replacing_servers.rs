@@ -1,7 +1,6 @@
 //! Servers that go down in the middle of an upload are replaced, whether or not the content can be
 //! read twice.
 
-
 use core::time::Duration;
 use std::collections::BTreeSet;
 use tallac_core::disk::StorePath;

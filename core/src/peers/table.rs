@@ -61,6 +61,8 @@ pub struct ServerTable {
     roster: Roster,
     /// Those heard of; and those of the configuration of which more is known than stands there.
     servers: BTreeMap<ServerId, ServerRecord>,
+    /// How many servers are known. Asked for at every event, so it is not counted each time.
+    known: usize,
     preferred: BTreeSet<ServerId>,
     refused: BTreeSet<ServerId>,
 }
@@ -68,12 +70,10 @@ pub struct ServerTable {
 impl ServerTable {
     /// A table of the servers of the configuration. `preferred` servers come first on every ring,
     /// `refused` ones never.
-    pub fn new(
-        roster: Roster,
-        preferred: BTreeSet<ServerId>,
-        refused: BTreeSet<ServerId>,
-    ) -> ServerTable {
-        ServerTable { roster, servers: BTreeMap::new(), preferred, refused }
+    pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
+        let mut table = ServerTable { roster, servers: BTreeMap::new(), known: 0, preferred, refused };
+        table.known = table.roster.len() - table.refused_of_roster().count();
+        table
     }
 
     /// What stands in the configuration about a server, unless it is refused.
@@ -123,6 +123,7 @@ impl ServerTable {
             read_only: false,
         };
         self.servers.insert(server, record);
+        self.known += 1;
         Learned::New
     }
 
@@ -140,7 +141,9 @@ impl ServerTable {
 
     /// Forgets announced servers that nobody has heard of for very long.
     pub fn forget_unheard(&mut self, now: UnixTime) {
+        let before = self.servers.len();
         self.servers.retain(|_, r| r.configured || r.last_heard.0.saturating_add(FORGOTTEN_SECONDS) >= now.0);
+        self.known -= before - self.servers.len();
     }
 
     /// One server.
@@ -167,8 +170,7 @@ impl ServerTable {
 
     /// How many servers are known.
     pub fn len(&self) -> usize {
-        let heard_of = self.servers.values().filter(|record| !record.configured).count();
-        self.roster.len() - self.refused_of_roster().count() + heard_of
+        self.known
     }
 
     /// Whether no server is known.
@@ -268,6 +270,13 @@ mod tests {
                     }
                     (1, Some((_, _, heard, full))) => (*heard, *full) = ((*heard).max(sequence), read_only),
                     _ => {}
+                }
+                if kind == 2 {
+                    let now = sequence * FORGOTTEN_SECONDS;
+                    table.forget_unheard(UnixTime(now));
+                    model.retain(|_, (configured, _, heard, _)| {
+                        *configured || *heard + FORGOTTEN_SECONDS >= now
+                    });
                 }
                 match kind {
                     0 => drop(table.learn(told(number, sequence), UnixTime(sequence))),
