@@ -21,13 +21,16 @@ pub fn permute<Id, Seed: AsRef<[u8]>>(
     first(index, servers, usize::MAX)
 }
 
+/// Preferred or not, where on the ring, and which of those given: the order.
+type Place = (bool, [u8; 20], usize);
+
 /// The first `limit` servers in that order. All are placed, but few are kept and put in order.
 pub fn first<Id, Seed: AsRef<[u8]>>(
     index: &StorageIndex,
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
     limit: usize,
 ) -> Vec<Id> {
-    let mut placed: Vec<((bool, [u8; 20], usize), Id)> = Vec::new();
+    let mut placed: Vec<(Place, Id)> = Vec::new();
     // Nobody behind this place is among the first.
     let mut last = None;
     for (given, (id, seed, preferred)) in servers.into_iter().enumerate() {

@@ -4,6 +4,7 @@
 //! put. Each byte that comes is compared, as in all runs.
 
 use crate::chance::Chance;
+use crate::trace::TraceHash;
 use crate::{Crash, Ended, Fidelity, Grid, GridSpec, NodeId};
 use core::fmt;
 use core::time::Duration;
@@ -73,6 +74,8 @@ pub struct Sized {
     pub wrong: Vec<String>,
     /// Events and actions of machines.
     pub entries: u64,
+    /// The hash over all of them: the same size does the same again.
+    pub hash: TraceHash,
     /// What happened in the world, one after another.
     pub steps: u64,
     /// Bytes that arrived over the network, or would have.
@@ -131,6 +134,7 @@ impl fmt::Display for Sized {
         writeln!(f, "{:>12.1} MB a second on the network", rate(self.network_bytes) / 1e6)?;
         writeln!(f, "{:>12.1} operations a second", rate(self.done.0 + self.done.1))?;
         write!(f, "{:>12.3} simulated hours a second", self.virtual_time.as_secs_f64() / 3600.0 / seconds)?;
+        write!(f, "\nhash {}", self.hash)?;
         self.wrong.iter().take(10).try_for_each(|wrong| write!(f, "\nwrong: {wrong}"))
     }
 }
@@ -164,6 +168,7 @@ pub fn run(size: &Size) -> Sized {
         failed: work.failed,
         wrong: grid.operations.violations().to_vec(),
         entries: grid.world.trace().entries(),
+        hash: grid.world.trace().hash(),
         steps: work.steps,
         network_bytes: grid.world.network_counts().bytes,
         virtual_time: grid.world.now() - from,

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use tallac_core::disk::StorePath;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
-use tallac_simulator::{Crash, Ended, Fidelity, Grid, GridSpec};
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::run::{Outcome, Watch, watch_plan};
+use tallac_simulator::{Crash, Ended, Fidelity, Grid, GridSpec};
 
 /// A run, and what it told, line by line.
 fn told(plan: &Plan, fidelity: Fidelity) -> (Outcome, Vec<String>) {

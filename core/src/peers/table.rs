@@ -235,7 +235,7 @@ mod tests {
             tub_id: TubId([number; 20]),
             // Some have the same.
             permutation_seed: [number / 2; 20].into(),
-            service: (number % 5 != 0).then_some(service),
+            service: (!number.is_multiple_of(5)).then_some(service),
             program: "p".into(),
         }
     }
@@ -294,11 +294,11 @@ mod tests {
                 prop_assert_eq!(table.find(&id(number)).is_some(), model.contains_key(&number));
             }
             let takes = |(number, (configured, _, heard, full)): (&u8, &(bool, u64, u64, bool))| {
-                number % 5 != 0 && !full && (*configured || heard + KNOWN_SECONDS >= now)
+                !number.is_multiple_of(5) && !full && (*configured || heard + KNOWN_SECONDS >= now)
             };
             prop_assert_eq!(table.writable(UnixTime(now)), model.iter().filter(|e| takes(*e)).count());
             let index = StorageIndex([9; 16]);
-            let there: Vec<u8> = model.keys().copied().filter(|number| number % 5 != 0).collect();
+            let there: Vec<u8> = model.keys().copied().filter(|number| !number.is_multiple_of(5)).collect();
             let whole = ring::permute(&index, there.iter().map(|n| (*n, [n / 2; 20], preferred.contains(n))));
             for limit in [0, 1, 3, 20] {
                 let found: Vec<u8> = table.ring(&index, limit).iter().map(|c| c.server.0[0]).collect();
