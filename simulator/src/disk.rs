@@ -412,6 +412,16 @@ impl Disk {
                 self.tamper(&path, Some(content));
                 Ok(None)
             }
+            DiskStep::Make(path, data) => {
+                if self.names.contains_key(&path) {
+                    return Err(DiskError::Exists);
+                }
+                self.run(DiskStep::Replace(path, data))
+            }
+            DiskStep::CountShares => {
+                let shares = self.names.keys().filter(|path| matches!(path, StorePath::Share(..)));
+                Ok(Some(DiskOutput::Stored { shares: shares.count() as u64, bytes: self.used }))
+            }
         }
     }
 

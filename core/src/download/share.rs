@@ -66,6 +66,10 @@ impl ShareReader {
         ShareReader { share, state: State::Unopened, slow: false }
     }
 
+    pub(super) fn share(&self) -> u16 {
+        self.share
+    }
+
     pub(super) fn is_unopened(&self) -> bool {
         matches!(self.state, State::Unopened)
     }

@@ -8,13 +8,14 @@ mod cache;
 mod config;
 mod journal;
 mod keys;
+mod locating;
 mod operations;
 mod status;
 mod vdrive;
 
 pub use config::{NodeConfig, StorageSetup, VdriveSetup};
-pub use journal::{Activity, Entry, Standing, Totals};
-pub use status::{NodeStatus, ServerView};
+pub use journal::{Activity, Entry, Stage, Standing, Totals};
+pub use status::{Announced, Introducing, NodeStatus, ServerView, Subscriber};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
 use crate::disk::{DiskOutput, DiskResult, DiskStep, StorePath};
@@ -100,8 +101,8 @@ impl Machine for Node {
         debug_assert!(!self.io.has_actions(), "take every action before the next event");
         match event {
             Event::Wake => {}
-            Event::Accepted { conn, protocol: Protocol::Tallac, .. } => {
-                self.serving.accepted(conn, now, &mut self.io)
+            Event::Accepted { conn, protocol: Protocol::Tallac, from } => {
+                self.serving.accepted(conn, from, now, &mut self.io)
             }
             // The web side is another machine around this one; without it nobody serves the web.
             Event::Accepted { conn, protocol: Protocol::Web, .. } => self.io.abort(conn),

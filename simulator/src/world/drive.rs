@@ -204,7 +204,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 pub(super) fn step_duration(chance: &mut Chance, step: Option<&DiskStep>) -> Duration {
     Duration::from_micros(match step {
         None => 1,
-        Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..)) => chance.within(500..10_000),
+        Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..) | DiskStep::Make(..)) => {
+            chance.within(500..10_000)
+        }
         Some(DiskStep::Write { data, .. }) => chance.within(20..500) + data.len() / 500,
         Some(DiskStep::Read { len, .. }) => chance.within(20..2_000) + len.min(&(1 << 22)) / 500,
         Some(_) => chance.within(10..300),
