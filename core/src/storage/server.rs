@@ -231,7 +231,7 @@ impl Machine for StorageServer {
     fn poll_action(&mut self) -> Option<StorageAction> {
         let action = self.actions.pop_front();
         if action.is_none() {
-            // As with [`Io`](crate::io::Io): who has nothing to do keeps no buffer.
+            // As in `Io`: who has nothing to do keeps no buffer.
             self.actions = VecDeque::new();
         }
         action
