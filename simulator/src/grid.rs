@@ -107,12 +107,15 @@ impl Grid {
         let server = move |number: u32| Identity::new(seed, format!("server{number}"));
         let by_id: Vec<ServerId> = (0..spec.servers).map(|number| server(number).server_id()).collect();
         let roster = if spec.configured { roster(server, &by_id) } else { Roster::default() };
+        let ids = if spec.configured { by_id.clone() } else { Vec::new() };
         let context = Rc::new(Context { spec: spec.clone(), furls, roster });
         let introducers = introducers.into_iter();
         let introducers = introducers.map(|node| world.add(context.setup(node, Role::Introducer))).collect();
         let servers: Vec<NodeId> = if spec.configured {
             let context = context.clone();
-            world.add_sleeping("server", spec.servers, move |n| context.setup(server(n), Role::Server))
+            // Who makes a server in the middle of the work need not find out its id again.
+            let known = move |n: u32| Identity { id: Some(ids[n as usize]), ..server(n) };
+            world.add_sleeping("server", spec.servers, move |n| context.setup(known(n), Role::Server))
         } else {
             (0..spec.servers).map(|n| world.add(context.setup(server(n), Role::Server))).collect()
         };
@@ -268,16 +271,18 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// How many had this host name before.
     number: u32,
+    /// Its id, if somebody has found it out.
+    id: Option<ServerId>,
 }
 
 impl Identity {
     pub(crate) fn new(seed: u64, name: String) -> Identity {
-        Identity { seed, name, number: 0 }
+        Identity { seed, name, number: 0, id: None }
     }
 
     /// Somebody else at the same host.
     pub(crate) fn another(seed: u64, name: String, number: u32) -> Identity {
-        Identity { seed, name, number }
+        Identity { seed, name, number, id: None }
     }
 
     fn secret(&self, what: &str) -> [u8; 32] {
@@ -301,7 +306,7 @@ impl Identity {
     }
 
     fn server_id(&self) -> ServerId {
-        AnnouncementKey::from_bytes(&self.secret("key")).server_id()
+        self.id.unwrap_or_else(|| AnnouncementKey::from_bytes(&self.secret("key")).server_id())
     }
 
     /// What it announces.

@@ -1,7 +1,7 @@
 //! The content of one file, and what of it would survive a power cut.
 
 use super::Damage;
-use super::rope::Rope;
+use super::rope::{Rope, zeros};
 use crate::chance::Chance;
 use crate::stand_in;
 use core::ops::Range;
@@ -129,7 +129,7 @@ impl File {
         let from = (start + kept).min(end);
         self.now.resize(self.len().max(end));
         let old = before.slice((from - start).min(before.len())..before.len().min(end - start));
-        let zeros = Payload::from(vec![0; (end - from - old.len()) as usize]);
+        let zeros = zeros(end - from - old.len());
         self.now.write(from, Payload::join([old, zeros]));
     }
 
