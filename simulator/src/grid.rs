@@ -244,7 +244,7 @@ impl Identity {
         Service { pin: self.pin(), swissnum: self.swissnum(service), addresses: vec![address] }
     }
 
-    fn server_id(&self) -> ServerId {
+    pub(crate) fn server_id(&self) -> ServerId {
         AnnouncementKey::from_bytes(&self.secret("key")).server_id()
     }
 

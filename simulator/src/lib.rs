@@ -55,6 +55,7 @@
 
 pub mod chance;
 pub mod disk;
+pub mod exhaust;
 pub mod faults;
 mod form;
 mod grid;

@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 #[cfg(feature = "mutants")]
 use tallac_simulator::mutants;
+use tallac_simulator::exhaust::{self, Exhaust};
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::probes::Counts;
 use tallac_simulator::run::{Outcome, Watch, run_plan, run_seed, watch_plan};
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Writers { seeds, jobs, hands } => {
             Ok(write_together(seeds, &hands.writers(), many::jobs(jobs)))
         }
+        Command::Exhaust(bound) => Ok(exhaust_orders(&bound.exhaust())),
     };
     done.unwrap_or_else(|error| {
         eprintln!("tallac-simulator: {error}");
@@ -198,6 +200,15 @@ fn hunt(seeds: u64, only: Option<&str>) -> Done {
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
     std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Every order of things, up to a bound.
+fn exhaust_orders(spec: &Exhaust) -> ExitCode {
+    let began = Instant::now();
+    let explored = exhaust::explore(spec);
+    println!("{explored}");
+    println!("in {:.1} s", began.elapsed().as_secs_f64());
+    if explored.wrong.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Several writers of one directory.
