@@ -5,10 +5,12 @@
 //! part, and each change of a name since that name was synced is there or not. A change of a name
 //! (a rename included) happens whole or not at all.
 
+mod fate;
 mod file;
 
 use crate::chance::Chance;
 use core::ops::Range;
+pub use fate::{BlockFate, EveryFate, Fate};
 use file::File;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -286,9 +288,17 @@ impl Disk {
 
     /// The power fails: what was not synced is kept or lost as it happens.
     pub fn power_cut(&mut self) -> Damage {
+        let mut chance = self.chance.clone();
+        let damage = self.power_cut_by(&mut chance);
+        self.chance = chance;
+        damage
+    }
+
+    /// The power fails, and somebody else decides what is kept.
+    pub fn power_cut_by(&mut self, fate: &mut impl Fate) -> Damage {
         let mut damage = Damage::default();
         for change in core::mem::take(&mut self.name_changes) {
-            if self.chance.one_in(2) {
+            if fate.keeps_name() {
                 change.apply(&mut self.durable_names);
             } else {
                 damage.names_lost += 1;
@@ -303,8 +313,11 @@ impl Disk {
             })
             .filter(|(number, _)| !self.files[number].is_durable(0..self.files[number].len() as usize))
             .collect();
+        if fate.is_thrifty() {
+            self.collect();
+        }
         for file in self.files.values_mut() {
-            file.power_cut(&mut self.chance, &mut damage);
+            file.power_cut(fate, &mut damage);
         }
         for (number, data) in doubtful {
             let from = HEADER_LEN as usize;

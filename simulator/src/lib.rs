@@ -54,6 +54,7 @@
 //! ```
 
 pub mod chance;
+pub mod cuts;
 pub mod disk;
 pub mod exhaust;
 pub mod faults;

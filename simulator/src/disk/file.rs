@@ -1,12 +1,12 @@
 //! The content of one file, and what of it would survive a power cut.
 
-use super::Damage;
-use crate::chance::Chance;
+use super::{BlockFate, Damage, Fate};
 use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};
 
 const BLOCK: usize = 4096;
 const SECTOR: usize = 512;
+pub(super) const SECTORS: usize = BLOCK / SECTOR;
 
 /// Content, and for each block written since the last sync what was there before.
 #[derive(Clone, Debug, Default)]
@@ -91,24 +91,23 @@ impl File {
         }
     }
 
-    pub(super) fn power_cut(&mut self, chance: &mut Chance, damage: &mut Damage) {
+    pub(super) fn power_cut(&mut self, fate: &mut impl Fate, damage: &mut Damage) {
         let grown = self.now.len();
-        let kept_len = if chance.one_in(2) { self.len_before } else { grown };
+        let kept_len = if fate.keeps_length(grown != self.len_before) { grown } else { self.len_before };
         for (block, before) in core::mem::take(&mut self.never) {
             damage.blocks_lost += 1;
             self.restore(block, &before, 0);
         }
         for (block, before) in core::mem::take(&mut self.before) {
-            match chance.below(8) {
-                0..=3 => {}
-                4..=6 => {
+            match fate.block() {
+                BlockFate::Kept => {}
+                BlockFate::Lost => {
                     damage.blocks_lost += 1;
                     self.restore(block, &before, 0);
                 }
-                _ => {
+                BlockFate::Torn(sectors) => {
                     damage.blocks_torn += 1;
-                    let kept = chance.below((BLOCK / SECTOR) as u64) as usize * SECTOR;
-                    self.restore(block, &before, kept);
+                    self.restore(block, &before, sectors.min(SECTORS) * SECTOR);
                 }
             }
         }
