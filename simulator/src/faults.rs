@@ -83,6 +83,14 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Whether a server that it strikes may forget or falsify what it said it has: one that is silent or slow
+    /// does not.
+    pub fn costs_memory(self) -> bool {
+        self.costs_shares() && !matches!(self, Fault::Drip | Fault::Silent | Fault::Unasked)
+    }
+}
+
 /// The kinds of faults of a run.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Faults(BTreeSet<Fault>);

@@ -1,6 +1,7 @@
 //! A grid of real nodes: introducers, servers and clients, made from a seed and a short description.
 
 use crate::chance::Chance;
+use crate::changes::Changes;
 use crate::disk::{Disk, DiskSettings};
 use crate::form;
 use crate::operations::Operations;
@@ -77,6 +78,8 @@ pub struct Grid {
     pub by_id: BTreeMap<ServerId, NodeId>,
     /// The uploads and downloads.
     pub operations: Operations,
+    /// The changes of directories and mutable files.
+    pub changes: Changes,
     furls: Vec<Service>,
 }
 
@@ -101,7 +104,8 @@ impl Grid {
         let servers: Vec<NodeId> = servers.into_iter().map(|identity| add(identity, Role::Server)).collect();
         let clients = clients.map(|identity| add(identity, Role::Client)).collect();
         let by_id = by_id.into_iter().zip(servers.iter().copied()).collect();
-        Grid { world, introducers, servers, clients, by_id, operations: Operations::new(seed), furls }
+        let (operations, changes) = (Operations::new(seed), Changes::new(seed));
+        Grid { world, introducers, servers, clients, by_id, operations, changes, furls }
     }
 
     /// Adds a node to a grid, which does not run yet and is not in the lists of its nodes.
@@ -149,11 +153,14 @@ impl Grid {
         {
             stepped = Stepped::Moved;
         }
-        let before = self.operations.violations().len();
+        let before = (self.operations.violations().len(), self.changes.violations().len());
         while let Some((node, report)) = self.world.poll_report() {
-            self.operations.report(node, report, &mut self.world, &self.by_id);
+            if !self.changes.report(&report, &mut self.world) {
+                self.operations.report(node, report, &mut self.world, &self.by_id);
+            }
         }
-        for wrong in &self.operations.violations()[before..] {
+        let wrong = self.operations.violations()[before.0..].iter();
+        for wrong in wrong.chain(&self.changes.violations()[before.1..]) {
             self.world.remark(MarkKind::Wrong, None, || wrong.clone());
         }
         stepped
@@ -173,7 +180,7 @@ impl Grid {
     /// Goes on until no operation is under way. `false` if that takes longer than `patience`.
     pub fn finish_operations(&mut self, patience: Duration) -> bool {
         let deadline = self.world.now() + patience;
-        while self.operations.under_way() > 0 {
+        while self.operations.under_way() + self.changes.under_way() > 0 {
             if self.world.next_at().is_none_or(|next| next > deadline) {
                 return false;
             }
@@ -185,7 +192,7 @@ impl Grid {
     /// Ends a node and the operations of the program on it. Gives how many those were.
     pub fn crash(&mut self, node: NodeId, crash: Crash) -> usize {
         self.world.crash(node, crash);
-        self.operations.crashed(node)
+        self.operations.crashed(node) + self.changes.crashed(node)
     }
 }
 

@@ -54,6 +54,7 @@
 //! ```
 
 pub mod chance;
+pub mod changes;
 pub mod cuts;
 pub mod disk;
 pub mod exhaust;

@@ -8,6 +8,7 @@ mod canary;
 mod harm;
 mod storm;
 
+use crate::faults::Fault;
 use crate::plan::{Plan, Profile};
 use crate::probes::{Counts, Probe};
 use crate::record::{MarkKind, Record};
@@ -26,6 +27,8 @@ use tallac_core::limits::INCOMING_IDLE_MAX;
 use tallac_core::storage::container::LEASE_LEN;
 use tallac_core::storage_index::StorageIndex;
 
+/// How the container of a mutable share begins.
+const MUTABLE: &[u8] = b"Tahoe mutable container v";
 /// How long operations may take once everything is healed.
 const CALM: Duration = Duration::from_secs(15 * 60);
 
@@ -165,12 +168,13 @@ impl Run {
         }
         self.storm.heal(&mut self.grid);
         if !self.grid.finish_operations(CALM) {
-            for line in self.grid.operations.list_under_way() {
+            for line in self.list_under_way() {
                 self.found(format!("hangs: {line}"));
             }
             return;
         }
         self.read_back();
+        self.look_back(plan);
         self.nothing_left_behind();
     }
 
@@ -178,7 +182,7 @@ impl Run {
     /// read.
     fn core_alone(&mut self, frozen: &[NodeId], plan: &Plan) -> bool {
         if !self.grid.finish_operations(CALM) {
-            for line in self.grid.operations.list_under_way() {
+            for line in self.list_under_way() {
                 self.found(format!("hangs with a healed core: {line}"));
             }
             return false;
@@ -253,6 +257,40 @@ impl Run {
         }
     }
 
+    fn list_under_way(&self) -> Vec<String> {
+        [self.grid.operations.list_under_way(), self.grid.changes.list_under_way()].concat()
+    }
+
+    /// Every directory and mutable file can be read. Unless servers forget or falsify, it has everything
+    /// that was acknowledged.
+    fn look_back(&mut self, plan: &Plan) {
+        let forgets = plan.fallible != 0 && plan.faults.iter().any(Fault::costs_memory);
+        let Grid { world, changes, clients, .. } = &mut self.grid;
+        changes.look_at_all(world, clients, !forgets);
+        for attempt in 0.. {
+            if !self.grid.finish_operations(CALM) {
+                for line in self.list_under_way() {
+                    self.found(format!("hangs while looking back: {line}"));
+                }
+                return;
+            }
+            // Servers that were out of reach are called again after a while.
+            let rest = self.grid.world.now() + Duration::from_secs(60);
+            while self.grid.run_until(rest).is_some() {}
+            let Grid { world, changes, clients, .. } = &mut self.grid;
+            if attempt == 3 || !changes.look_again(world, clients) {
+                break;
+            }
+        }
+        if !forgets {
+            let judged = self.grid.changes.indexes().len() as u64;
+            self.storm.counts.add(Probe::DirectoriesJudged, judged);
+            for line in self.grid.changes.unread() {
+                self.found(format!("unreadable: a {line}"));
+            }
+        }
+    }
+
     /// No operation, no promise and no spool is left; whole shares are of files that were
     /// acknowledged, or nearly.
     fn nothing_left_behind(&mut self) {
@@ -280,12 +318,13 @@ impl Run {
             {
                 found.push(format!("{node:?} still promises space: {storage:?}"));
             }
+            let mut whole = Vec::new();
             for (path, len) in grid.world.disk(node).list() {
                 match path {
-                    StorePath::Share(index, _)
+                    StorePath::Share(index, share)
                         if !known.contains(index) && !self.storm.is_squatted(index) =>
                     {
-                        let _ = orphans.insert(*index);
+                        whole.push((*index, *share));
                     }
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
@@ -293,6 +332,12 @@ impl Run {
                     _ => {}
                 }
             }
+            // A mutable file may be there, whole, of which its maker was not told.
+            let disk = grid.world.disk(node);
+            let is_immutable = |of: &(StorageIndex, u16)| {
+                disk.content(&StorePath::Share(of.0, of.1)).is_some_and(|file| !file.starts_with(MUTABLE))
+            };
+            orphans.extend(whole.into_iter().filter(is_immutable).map(|(index, _)| index));
         }
         found.extend(canary::betrayed(grid));
         found.extend(shared_leases(grid, |index| self.storm.is_squatted(index)));
@@ -311,7 +356,9 @@ impl Run {
     fn outcome(&mut self, plan: &Plan) -> Outcome {
         let mut wrong = core::mem::take(&mut self.wrong);
         wrong.extend(self.grid.operations.violations().iter().cloned());
+        wrong.extend(self.grid.changes.violations().iter().cloned());
         let mut counts = self.grid.operations.counts().clone();
+        counts.merge(self.grid.changes.counts());
         counts.merge(&self.grid.world.counts());
         counts.merge(&self.storm.all_counts());
         let trace = self.grid.world.trace();
@@ -322,7 +369,7 @@ impl Run {
             hash,
             entries,
             time: self.grid.world.now(),
-            operations: self.grid.operations.total() as u64,
+            operations: (self.grid.operations.total() + self.grid.changes.total()) as u64,
             crashes: self.storm.crashes,
             crashes_in_flight: self.storm.crashes_in_flight,
             counts,
