@@ -2,6 +2,7 @@
 //! and made shorter.
 
 mod draw;
+mod without;
 
 use crate::chance::Chance;
 use crate::changes::{Alteration, Thing};
@@ -337,7 +338,11 @@ impl Plan {
     /// Draws a run.
     pub fn draw(seed: u64, profile: &Profile) -> Plan {
         let mut chance = Chance::named(seed, "plan");
-        let faults = Faults::draw(&mut Chance::named(seed, "faults"), &profile.always);
+        let mut faults = Faults::draw(&mut Chance::named(seed, "faults"), &profile.always);
+        if profile.changes == 0 {
+            // There is nothing of which it could have an old version.
+            faults.take_out(Fault::OldVersions);
+        }
         let grid = draw_grid(&mut chance, profile, &faults);
         let mut fallible = draw_fallible(&mut chance, &grid);
         let mut changing = Chance::named(seed, "changes");

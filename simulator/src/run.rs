@@ -51,6 +51,8 @@ pub struct Outcome {
     pub crashes: u64,
     /// Those that went down while they worked on an operation.
     pub crashes_in_flight: u64,
+    /// How each operation ended, in numbers: to be compared with another run.
+    pub ends: Vec<u8>,
     /// How often what rare thing happened.
     pub counts: Counts,
     /// The history of the grid, then that of the slots' world, if they were asked for.
@@ -81,6 +83,12 @@ impl fmt::Display for Outcome {
 /// Draws the run of a seed and runs it.
 pub fn run_seed(seed: u64, profile: &Profile) -> Outcome {
     run_plan(&Plan::draw(seed, profile))
+}
+
+/// Whether a kind of fault makes a difference in a run: without it some operation ends in another way.
+/// `None` if the run has no such fault.
+pub fn matters(plan: &Plan, outcome: &Outcome, fault: Fault) -> Option<bool> {
+    Some(run_plan(&plan.without(fault)?).ends != outcome.ends)
 }
 
 /// Who watches a run.
@@ -285,8 +293,15 @@ impl Run {
         if !forgets {
             let judged = self.grid.changes.indexes().len() as u64;
             self.storm.counts.add(Probe::DirectoriesJudged, judged);
+            // Servers keep one version. Where two writers and a crash can leave too few shares of each of
+            // three versions, a file may become unreadable.
+            let (needed, total) = (plan.grid.encoding.needed(), plan.grid.encoding.total());
             for line in self.grid.changes.unread() {
-                self.found(format!("unreadable: a {line}"));
+                if 3 * (needed - 1) < total {
+                    self.found(format!("unreadable: a {line}"));
+                } else {
+                    self.storm.counts.add(Probe::TooManyShares, 1);
+                }
             }
         }
     }
@@ -300,6 +315,7 @@ impl Run {
         while grid.run_until(later).is_some() {}
         let mut known: BTreeSet<_> = BTreeSet::new();
         known.extend(grid.operations.files().iter().filter_map(|file| file.cap.storage_index()));
+        known.extend(grid.changes.indexes());
         let mut orphans = BTreeSet::new();
         for node in grid.world.nodes().collect::<Vec<NodeId>>() {
             let date = grid.world.clock(node).unix;
@@ -361,6 +377,7 @@ impl Run {
         counts.merge(self.grid.changes.counts());
         counts.merge(&self.grid.world.counts());
         counts.merge(&self.storm.all_counts());
+        let ends = self.grid.operations.ends().chain(self.grid.changes.ends()).collect();
         let trace = self.grid.world.trace();
         let (hash, entries) = (Some(trace.hash()), trace.entries());
         Outcome {
@@ -372,6 +389,7 @@ impl Run {
             operations: (self.grid.operations.total() + self.grid.changes.total()) as u64,
             crashes: self.storm.crashes,
             crashes_in_flight: self.storm.crashes_in_flight,
+            ends,
             counts,
             records: self.grid.world.take_record().into_iter().collect(),
         }

@@ -42,6 +42,7 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
                 | Deaf
                 | Silent
                 | Unasked
+                | OldVersions
                 | Twins
         );
         !(is_elsewhere || fault.costs_shares() && fallible == 0)
@@ -155,6 +156,7 @@ pub(super) fn beginnings(
         (Fault::Deaf, Hostility::Deaf),
         (Fault::Silent, Hostility::Silent),
         (Fault::Unasked, Hostility::Unasked),
+        (Fault::OldVersions, Hostility::OldVersions),
     ];
     let hows: Vec<Hostility> =
         hostilities.iter().filter(|(fault, _)| faults.has(*fault)).map(|(_, how)| *how).collect();
