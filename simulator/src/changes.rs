@@ -109,7 +109,7 @@ pub struct Changes {
     judging: bool,
     violations: Vec<String>,
     counts: Counts,
-    /// Why changes and reads failed, as people get to know it.
+    /// Why changes and reads failed, as people get to know it, and the lines of logs.
     complaints: Vec<String>,
     /// Reads that failed since it was last asked.
     unread: Vec<(usize, String)>,
@@ -182,7 +182,7 @@ impl Changes {
         self.made.iter().map(|made| made.cap.storage_index()).collect()
     }
 
-    /// What texts show when something fails.
+    /// What nodes gave as reasons when a change or a read failed, and what they said for their logs.
     pub fn complaints(&self) -> &[String] {
         &self.complaints
     }
@@ -410,8 +410,13 @@ impl Changes {
         hit
     }
 
-    /// Takes a report, if it is of one of these operations.
+    /// Takes a report, if it is of one of these operations, or a line for a log.
     pub(crate) fn report(&mut self, report: &Report, world: &mut World<Node>) -> bool {
+        if let Report::Notice(notice) = report {
+            self.counts.add(Probe::Notices, 1);
+            self.complaints.push(notice.text.clone());
+            return true;
+        }
         let Some(OperationId(id)) = report.operation().filter(|id| id.0 >= OWN_IDS) else { return false };
         let Some(operation) = self.operations.get_mut(&id).filter(|operation| !operation.ended) else {
             return id < self.next;

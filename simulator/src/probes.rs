@@ -104,6 +104,7 @@ probes! {
     TooManyShares: "directories and mutable files that two writers at once can make unreadable",
     DirectoriesJudged: "directories and mutable files that must have all that was acknowledged",
     SlotsShut: "servers with a slot that their disk had shut",
+    Notices: "lines for logs",
     FrozenServers: "servers left as they were while the core was healed",
     CoreReads: "files read from the healed core alone",
     SlotWrites: "slot writes acknowledged",

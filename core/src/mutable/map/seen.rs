@@ -67,6 +67,9 @@ impl Map {
     /// Whether another version with the number of `best` would be the one to be read if those that are not
     /// heard of yet had it: it may have been acknowledged, and `best` not.
     pub(crate) fn has_rival(&self, best: &Version) -> bool {
+        if mutants::is_in(Mutant::RivalIgnored) {
+            return false;
+        }
         let versions = self.versions();
         let on = |version| versions.get(version).map_or(0, |seen: &Sighting| seen.servers().len());
         let (unheard, on_best) = (self.unheard(), on(best));

@@ -78,6 +78,7 @@ impl StorageServer {
             }
         }
         if let Wish::Write { enabler, .. } = &task.wish
+            && !mutants::is_in(Mutant::EnablerUnchecked)
             && let Some(other) = task.shares.iter().find(|share| !share.header.is_enabled_by(enabler))
         {
             let recorded_by = other.header.recorded_by;
