@@ -267,3 +267,29 @@ fn the_web_api_answers_programs() {
     let _ = stream.read_to_string(&mut answer);
     assert!(!answer.starts_with("HTTP/1.1 20"), "{answer}");
 }
+
+/// Shells and manuals are told what the command line takes, whatever it takes by then.
+#[test]
+fn shells_and_manuals_are_told() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Command::new(program()).args(["completions", shell]).output().expect("the program runs");
+        assert!(output.status.success(), "{shell}");
+        let script = String::from_utf8(output.stdout).expect("text");
+        assert!(script.contains("create-introducer") && script.contains("caps-only"), "{shell}");
+    }
+    let bash = format!("source <({} completions bash) && complete -p tallac", program().display());
+    let complete = Command::new("bash").args(["-c", &bash]).output().expect("bash runs");
+    let said = String::from_utf8_lossy(&complete.stdout).into_owned();
+    assert!(said.contains("-F _tallac"), "{said} {}", String::from_utf8_lossy(&complete.stderr));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let pages = directory.path().join("man1");
+    let (code, errors) = run(&["man-pages", pages.to_str().expect("text")]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    let page = |name: &str| fs::read_to_string(pages.join(name)).expect("there is a page");
+    assert!(page("tallac.1").contains("tallac\\-cp(1)"), "{}", page("tallac.1"));
+    assert!(page("tallac-cp.1").contains("caps\\-only"), "{}", page("tallac-cp.1"));
+    let nowhere = pages.join("tallac.1").join("deeper");
+    let (code, errors) = run(&["man-pages", nowhere.to_str().expect("text")]);
+    assert!(code == Some(1) && errors.contains("making"), "{errors}");
+}

@@ -112,3 +112,53 @@ fn what_was_acknowledged_is_found_behind_servers_that_have_joined() {
     change(&mut after, &cap, patch(4, b"also")).expect("more than half take it");
     holds(&mut after, &cap, b"keptalso");
 }
+
+/// Nodes that know other halves of a grid would each have all of their servers, and miss each other. That
+/// shares are missing tells them.
+#[test]
+fn who_knows_half_of_the_servers_changes_nothing() {
+    let mut all = Grid::new(&GridSetup::new(3, 10), Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
+    let cap = all.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+    let mut known = |count: usize, joined: usize| {
+        let mut grid = Grid::new(&GridSetup { servers: count + joined, ..GridSetup::new(3, 10) }, Honest);
+        (0..count).for_each(|server| *grid.disk(server) = all.disk(server).clone());
+        grid
+    };
+
+    let mut half = known(5, 0);
+    let refused = change(&mut half, &cap, overwrite(b"after")).expect_err("half is not more than half");
+    assert!(matches!(*refused, ChangeError::TooFew { needed: 6, voters: 10, strangers: 5, .. }), "{refused}");
+    assert!(refused.to_string().contains("5 are not known to this node"), "{refused}");
+    holds(&mut half, &cap, b"before");
+
+    // More than half can go on, and put the missing shares into places that they know.
+    let mut more = known(6, 0);
+    let changed = change(&mut more, &cap, overwrite(b"after")).expect("six of ten are more than half");
+    assert_eq!((changed.voters, changed.shares_placed()), (10, 10));
+    assert_eq!(change(&mut more, &cap, overwrite(b"and on")).expect("all is in place").voters, 6);
+
+    // If the others are lost for good, one new server is enough to go on.
+    let mut mended = known(5, 1);
+    let changed = change(&mut mended, &cap, overwrite(b"after")).expect("six of ten are more than half");
+    assert_eq!((changed.voters, changed.shares_placed()), (10, 10));
+    holds(&mut mended, &cap, b"after");
+}
+
+/// In a small grid each server has several shares, also those that are down.
+#[test]
+fn servers_that_are_down_are_no_strangers() {
+    for servers in 2..=9usize {
+        for down in 0..servers.div_ceil(2) {
+            for first in 0..servers {
+                let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+                let all: Vec<usize> = (0..servers).collect();
+                let cap = made_on(&mut grid, &all, servers, MutableFormat::Sdmf, b"before");
+                (first..first + down).for_each(|server| grid.switch_off(server % servers));
+                if let Err(error) = change(&mut grid, &cap, overwrite(b"after")) {
+                    panic!("{down} of {servers} down, from {first} on: {error}");
+                }
+            }
+        }
+    }
+}

@@ -181,6 +181,9 @@ pub(crate) struct ChangeFile {
     attempts: u32,
     /// How often it was waited for somebody who is writing.
     waits: u32,
+    /// The most strangers that showed when a version was decided on: shares that were written since, and
+    /// did not count, would hide them.
+    strangers: usize,
     /// The contents of versions that were made here. Shares of them may be anywhere, too few to read.
     own: BTreeMap<Version, Payload>,
     /// A part of the file is replaced by making all of it anew.
@@ -254,7 +257,7 @@ impl ChangeFile {
             }
         };
         let (map, attempts, waits, own) = (None, 0, 0, BTreeMap::new());
-        let (whole, pinned, outcomes) = (false, false, Vec::new());
+        let (whole, pinned, outcomes, strangers) = (false, false, Vec::new(), 0);
         ChangeFile {
             setup,
             entropy,
@@ -264,6 +267,7 @@ impl ChangeFile {
             stage,
             attempts,
             waits,
+            strangers,
             own,
             whole,
             pinned,
@@ -330,6 +334,16 @@ impl ChangeFile {
         first.chain(map.holders()).collect()
     }
 
+    /// How many servers have a say that are not known here. They do not answer.
+    fn strangers(&self) -> usize {
+        match (&self.map, &self.setup.subject) {
+            (Some(map), Subject::Existing(_)) => {
+                self.strangers.max(map.strangers(self.total(), &self.voters()))
+            }
+            (None, _) | (_, Subject::New { .. }) => 0,
+        }
+    }
+
     /// N: of the newest version seen, or of a new file.
     fn total(&self) -> u16 {
         let newest = self.map.as_ref().and_then(Map::newest_readable);
@@ -340,7 +354,7 @@ impl ChangeFile {
     fn needed(&self) -> usize {
         match self.setup.consent {
             _ if mutants::is_in(Mutant::AcceptedByOne) => 1,
-            Consent::Majority => quorum::majority(self.voters().len()),
+            Consent::Majority => quorum::majority(self.voters().len() + self.strangers()),
             Consent::Servers(count) => count.max(1),
         }
     }
@@ -425,14 +439,15 @@ impl ChangeFile {
             self.fail(ChangeError::AlreadyThere);
             return false;
         }
-        let voters = self.voters();
+        let (voters, strangers) = (self.voters(), self.strangers());
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| voters.contains(server)).collect();
         let readable: BTreeSet<Version> =
             map.readable().into_iter().chain(self.own.keys().copied()).collect();
         let highest = map.highest_sequence();
+        self.strangers = strangers;
         let decision = match self.setup.consent {
-            Consent::Majority => quorum::decide(&answers, voters.len(), &readable, known),
+            Consent::Majority => quorum::decide(&answers, voters.len() + strangers, &readable, known),
             Consent::Servers(needed) if answers.len() < needed => Decision::TooFew { needed },
             Consent::Servers(_) => Decision::Write {
                 sequence: map.highest_sequence() + 1,
@@ -462,7 +477,8 @@ impl ChangeFile {
             }
             Decision::TooFew { needed } => {
                 let (answered, trouble) = (answers.len(), map.troubles());
-                self.fail(ChangeError::TooFew { needed, voters: voters.len(), accepted: answered, trouble });
+                let voters = voters.len() + strangers;
+                self.fail(ChangeError::TooFew { needed, voters, strangers, accepted: answered, trouble });
             }
             Decision::AskAgain { known } => {
                 if let Some(map) = &mut self.map {
@@ -510,7 +526,8 @@ impl ChangeFile {
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
         let Stage::Writing { writing, competes } = stage else { return };
         let needed = self.needed();
-        let voters = self.voters().len();
+        let strangers = self.strangers();
+        let voters = self.voters().len() + strangers;
         let version = writing.made.version;
         let taken = writing.taken();
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
@@ -538,7 +555,7 @@ impl ChangeFile {
         }
         if !beaten {
             let trouble = map.troubles();
-            let error = ChangeError::TooFew { needed, voters, accepted, trouble };
+            let error = ChangeError::TooFew { needed, voters, strangers, accepted, trouble };
             if competes && accepted > 0 {
                 // There were too few to win; but now all have a version with this number, of which the
                 // next is made and written to all.

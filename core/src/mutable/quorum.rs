@@ -4,7 +4,7 @@
 //! Tahoe-LAFS's own documents admit that two writers at once may lose a change. Here a change
 //! counts as made only when more than half of the file's *voters* accepted it. The voters are the
 //! servers that come first on the file's ring, as many as it has shares, and every other server known
-//! to hold a share.
+//! to hold a share; and, never to answer, as many as must hold the shares that no known server can have.
 //!
 //! A writer first reads as many. Then, with `s` the highest sequence number seen:
 //!

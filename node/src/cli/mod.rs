@@ -2,10 +2,12 @@
 
 mod drive;
 mod files;
+mod manual;
 mod nodes;
 
 pub(crate) use drive::{AddAlias, CreateAlias, ListAliases, Ln, Ls, Mkdir, Mv, Share, Unlink, Webopen};
 pub(crate) use files::{Cp, FileFormat, Get, Put};
+pub(crate) use manual::{Completions, ManPages};
 pub(crate) use nodes::{CreateCertificate, CreateIntroducer, CreateNode, Demo, Run, Status};
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -118,6 +120,10 @@ pub(crate) enum Command {
     MakeRoot,
     /// Tell how the node stands: introducers, servers, what a new file survives.
     Status(Status),
+    /// Print what a shell needs to complete command lines.
+    Completions(Completions),
+    /// Write the manual's pages into a directory.
+    ManPages(ManPages),
 }
 
 /// What carries out the actions of the node's machines.

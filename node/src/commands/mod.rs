@@ -5,6 +5,7 @@ mod directories;
 mod get;
 mod ls;
 mod make_root;
+mod manual;
 mod moving;
 mod put;
 mod status;
@@ -51,10 +52,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         }
         Command::CreateCertificate(args) => {
             let fingerprint = web_port::create_certificate(&asked()?, &args.names)?;
-            println!("The SHA-256 fingerprint of the certificate is {fingerprint}");
-            println!("To use it, put these lines under [web] in the node's {}:", crate::config::FILE);
-            println!("certificate = \"{}\"\nkey = \"{}\"", web_port::CERTIFICATE, web_port::KEY);
-            Ok(())
+            print(&format!("The SHA-256 fingerprint of the certificate is {fingerprint}"))?;
+            print(&format!("To use it, put these lines under [web] in the node's {}:", crate::config::FILE))?;
+            print(&format!("certificate = \"{}\"\nkey = \"{}\"", web_port::CERTIFICATE, web_port::KEY))
         }
         Command::Run(args) => {
             let directory = directory::chosen(args.directory.as_deref().or(given.as_deref()))?;
@@ -74,6 +74,8 @@ pub(crate) fn dispatch(cli: Cli) -> Result<()> {
         Command::AddAlias(args) => aliases::add_alias(&asked()?, &args),
         Command::ListAliases(args) => aliases::list_aliases(&asked()?, &args),
         Command::Status(args) => status::status(&asked()?, &args),
+        Command::Completions(args) => manual::completions(&args),
+        Command::ManPages(args) => manual::man_pages(&args),
         Command::MakeRoot => make_root::make_root(&asked()?),
     }
 }

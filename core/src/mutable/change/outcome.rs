@@ -72,6 +72,9 @@ pub enum ChangeError {
         needed: usize,
         /// Of how many.
         voters: usize,
+        /// How many of these the node does not know: that they are there shows in shares that none of
+        /// the servers it knows can have.
+        strangers: usize,
         /// How many did.
         accepted: usize,
         /// What the others said.
@@ -142,10 +145,16 @@ impl fmt::Display for ChangeError {
                 f.write_str("no server has anything of the file")?;
                 list(trouble, f)
             }
-            ChangeError::TooFew { needed, voters, accepted, trouble } => {
+            ChangeError::TooFew { needed, voters, strangers, accepted, trouble } => {
                 write!(f, "the change needs {needed} of {voters} servers, {accepted} took part")?;
                 list(trouble, f)?;
-                f.write_str(". Try again when more of the servers are up")
+                match strangers {
+                    0 => f.write_str(". Try again when more of the servers are up"),
+                    _ => write!(
+                        f,
+                        "; {strangers} are not known to this node, as shares are missing. Try again when it has heard of them, or when other servers have joined"
+                    ),
+                }
             }
             ChangeError::Unreadable { trouble } => {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;

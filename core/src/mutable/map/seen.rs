@@ -120,6 +120,23 @@ impl Map {
         self.answered().filter(|(_, shares)| !shares.is_empty()).map(|(server, _)| server).collect()
     }
 
+    /// How many servers that nobody here knows hold shares, at least.
+    ///
+    /// A share of the `total` there are to be that no server has shown is with a server that is silent,
+    /// or was meant for one that shows nothing; what neither explains is with strangers, each of which
+    /// holds as many as servers here do. `voters` are the servers that something may be meant for.
+    pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
+        let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
+        let missing = (0..total).filter(|number| !shown.contains(number)).count();
+        let loads = || self.answered().map(|(_, shares)| shares.len());
+        let most = loads().max().unwrap_or(0).max(1);
+        // With fewer servers than shares, those that are silent must have several.
+        let silent = self.ring.len() - loads().count();
+        let with_silent = silent * most.max(usize::from(total).div_ceil(self.ring.len().max(1)));
+        let bare = self.answered().filter(|(server, shares)| shares.is_empty() && voters.contains(server));
+        missing.saturating_sub(with_silent + bare.count()).div_ceil(most)
+    }
+
     /// Whether there may be shares further along the ring than was asked: some server has none, as if it
     /// had come after they were placed, and one of those asked last has one.
     pub(crate) fn may_go_on(&self) -> bool {
