@@ -57,7 +57,9 @@ impl Alteration {
     pub fn thing(self) -> Thing {
         match self {
             Alteration::Overwrite => Thing::File,
-            Alteration::Add | Alteration::Replace | Alteration::Rename | Alteration::Unlink => Thing::Directory,
+            Alteration::Add | Alteration::Replace | Alteration::Rename | Alteration::Unlink => {
+                Thing::Directory
+            }
         }
     }
 }
@@ -304,7 +306,13 @@ impl Changes {
                     _ => {
                         write(&name, Some(Some(seed)));
                         let child = child(seed);
-                        Edit::Link { name: named(&name), child, metadata: None, replace: Replace::Anything, seen }
+                        Edit::Link {
+                            name: named(&name),
+                            child,
+                            metadata: None,
+                            replace: Replace::Anything,
+                            seen,
+                        }
                     }
                 });
             }
@@ -428,7 +436,8 @@ impl Changes {
                 if let Kind::Read { bytes, granted, .. } = &mut operation.kind {
                     bytes.extend_from_slice(data.bytes().expect("real bytes are downloaded here"));
                     if bytes.len() as u64 > *granted {
-                        self.violations.push("a read of a mutable file delivers more than was granted".into());
+                        self.violations
+                            .push("a read of a mutable file delivers more than was granted".into());
                     }
                 }
                 self.allow(id, world);
@@ -536,7 +545,8 @@ impl Changes {
         let mut wrong = Vec::new();
         for (name, entry) in table.iter() {
             let child = entry.child.as_ref().ok().and_then(number_of);
-            let known = child.is_some_and(|_| names.values().any(|of| of.values().any(|held| *held == child)));
+            let known =
+                child.is_some_and(|_| names.values().any(|of| of.values().any(|held| *held == child)));
             if !known || !names.contains_key(name.as_str()) {
                 wrong.push(format!("directory {of} has an entry that nobody made"));
             }

@@ -143,7 +143,8 @@ fn try_one(sequence: &[Deed], lie: Lie, tried: &mut Tried) -> Result<(), String>
     let (meanwhile, after) = {
         // Before each step either what was or what will be may be there.
         let mut cuts = Vec::new();
-        let (_, after) = rig.perform_watched(*last, before.len(), &promise, |disk| cuts.push(disk.clone()))?;
+        let (_, after) =
+            rig.perform_watched(*last, before.len(), &promise, |disk| cuts.push(disk.clone()))?;
         (cuts, after)
     };
     let steps = meanwhile.len();
@@ -471,7 +472,6 @@ fn joined(pieces: &[Payload]) -> Vec<u8> {
 }
 
 fn start() -> StorageServer {
-    let config =
-        StorageConfig { reserved_space: 0, read_only: false, program: "tallac-simulator/1".into() };
+    let config = StorageConfig { reserved_space: 0, read_only: false, program: "tallac-simulator/1".into() };
     StorageServer::new(config, TubId([0x6e; 20]))
 }

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
-#[cfg(feature = "mutants")]
-use tallac_simulator::mutants;
 use tallac_simulator::exhaust::{self, Exhaust};
 use tallac_simulator::faults::Fault;
+#[cfg(feature = "mutants")]
+use tallac_simulator::mutants;
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::probes::Counts;
 use tallac_simulator::run::{Outcome, Watch, matters, run_plan, run_seed, watch_plan};

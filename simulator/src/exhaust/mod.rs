@@ -194,7 +194,8 @@ fn begin(spec: &Exhaust, known: &mut Known) -> Beginning {
     let mut small = Small::new(&grid, None);
     (0..SERVERS + WRITERS).for_each(|party| small.start(party, known));
     small.settle(known);
-    let children = FOREIGN.map(|text| (Name::new(text).expect("a good name"), child(text), Metadata::default()));
+    let children =
+        FOREIGN.map(|text| (Name::new(text).expect("a good name"), child(text), Metadata::default()));
     let new = NewDirectory { keep: Keep::Mutable(MutableFormat::Sdmf, None), children: children.into() };
     let errand = Box::new(Errand::Make { place: None, new });
     small.command(writer(0), Command::Errand { id: OperationId(0), errand }, known);
@@ -312,14 +313,10 @@ impl<'a> Run<'a> {
 
     /// What can happen, what is next first. Nothing, once both have ended and nothing is on its way.
     fn choices(&self) -> Vec<Choice> {
-        let mut choices: Vec<Choice> = self
-            .small
-            .waiting()
-            .map(|(writer, server, to)| Choice::Deliver { writer, server, to })
-            .collect();
+        let mut choices: Vec<Choice> =
+            self.small.waiting().map(|(writer, server, to)| Choice::Deliver { writer, server, to }).collect();
         // What concerns the one whose turn it is comes first; the rest keeps its order.
-        let is_others =
-            |choice: &Choice| !matches!(choice, Choice::Deliver { writer: of, .. } if *of == writer(self.turn));
+        let is_others = |choice: &Choice| !matches!(choice, Choice::Deliver { writer: of, .. } if *of == writer(self.turn));
         choices.sort_by_key(is_others);
         let on_their_way = !choices.is_empty();
         if !on_their_way && !self.is_busy() {

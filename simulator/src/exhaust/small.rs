@@ -258,7 +258,8 @@ impl Small {
         }
         if party < SERVERS {
             let entry = &mut self.parties[party];
-            let files = entry.disk.list().map(|(path, _)| (hash_of(path), hash_of(&entry.disk.content(path))));
+            let files =
+                entry.disk.list().map(|(path, _)| (hash_of(path), hash_of(&entry.disk.content(path))));
             entry.kept = hash_of(&files.collect::<Vec<_>>());
         }
     }

@@ -54,7 +54,9 @@ pub(super) fn betrayed(grid: &mut Grid) -> Option<String> {
     }
     let complaints = grid.operations.complaints();
     let texts = complaints.iter().chain(grid.changes.complaints());
-    if let Some((what, text)) = texts.into_iter().find_map(|text| Some((canaries.find(text.as_bytes())?, text))) {
+    if let Some((what, text)) =
+        texts.into_iter().find_map(|text| Some((canaries.find(text.as_bytes())?, text)))
+    {
         return Some(format!("betrayed: {what} is in a text: {text}"));
     }
     for (bytes, what) in grid.changes.contents() {
