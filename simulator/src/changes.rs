@@ -5,18 +5,20 @@
 //! and when that was acknowledged. Names, children and contents are canaries: each is of one write only,
 //! and no server may see any.
 
+mod model;
 mod register;
 
 use crate::chance::{Chance, content};
 use crate::probes::{Counts, Probe};
 use crate::{NodeId, World};
 use core::time::Duration;
+use model::{Holds, Made, canary, child, place};
 use register::{Register, WriteNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use tallac_core::capability::{Capability, DirectoryCap, LiteralCap, MutableCap, MutableFormat};
-use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Only, Path, Replace, Seen, Table};
-use tallac_core::drive::{Done, Errand, Keep, NewDirectory, Place};
+use tallac_core::capability::{DirectoryCap, MutableCap, MutableFormat};
+use tallac_core::directory::{Edit, Name, Only, Replace, Seen, Table};
+use tallac_core::drive::{Done, Errand, Keep, NewDirectory};
 use tallac_core::mutable::{Change, Consent, Subject};
 use tallac_core::node::Node;
 use tallac_core::operation::{Command, OperationId, Report};
@@ -64,19 +66,6 @@ impl Alteration {
     }
 }
 
-/// A directory or a file that was made, and what may be in it.
-struct Made {
-    cap: MutableCap,
-    what: Holds,
-}
-
-enum Holds {
-    /// For each name, the number of its child, or none.
-    Names(BTreeMap<String, Register<Option<u64>>>),
-    /// The number and length of the content.
-    Content(Register<(u64, u64)>),
-}
-
 /// Where an operation writes.
 #[derive(Clone, Debug)]
 enum Written {
@@ -115,12 +104,6 @@ pub struct Changes {
     complaints: Vec<String>,
     /// Reads that failed since it was last asked.
     unread: Vec<(usize, String)>,
-}
-
-/// Text that is nowhere else, long enough for a canary.
-fn canary(seed: u64, number: u64) -> String {
-    let bytes = content(seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15), 12);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Changes {
@@ -191,36 +174,12 @@ impl Changes {
 
     /// What is in what was made: names, children, contents. Who is told why something failed knows them.
     pub(crate) fn contents(&self) -> Vec<(Vec<u8>, &'static str)> {
-        let mut contents = Vec::new();
-        for made in &self.made {
-            match &made.what {
-                Holds::Names(names) => {
-                    for (name, register) in names {
-                        contents.push((name.split_once(' ').map_or(name.as_str(), |n| n.1).into(), "a name"));
-                        let children = register.values().flatten();
-                        contents.extend(children.map(|child| (child_text(*child).into_bytes(), "a child")));
-                    }
-                }
-                Holds::Content(register) => {
-                    let long = register.values().filter(|(_, len)| *len >= 64);
-                    contents.extend(long.map(|(seed, len)| (content(*seed, *len), "plaintext")));
-                }
-            }
-        }
-        contents
+        self.made.iter().flat_map(Made::contents).collect()
     }
 
     /// The rights to what was made.
     pub(crate) fn keys(&self) -> Vec<(Vec<u8>, &'static str)> {
-        let mut secrets = Vec::new();
-        for made in &self.made {
-            secrets.push((made.cap.write_key.expose().to_vec(), "a write key"));
-            secrets.push((made.cap.read_cap().read_key.expose().to_vec(), "a read key"));
-            let text = made.cap.to_string();
-            let key = text.rsplit_once(':').and_then(|(rest, _)| rest.rsplit_once(':')).map(|(_, key)| key);
-            secrets.extend(key.map(|key| (key.as_bytes().to_vec(), "a write capability")));
-        }
-        secrets
+        self.made.iter().flat_map(Made::keys).collect()
     }
 
     fn count(&mut self, what: Probe) {
@@ -538,65 +497,16 @@ impl Changes {
         }
     }
 
-    /// What is in a directory was linked there; what was acknowledged is there, if that is to be judged.
     fn seen(&mut self, of: usize, table: &Table, outdated: bool) {
         self.count(if outdated { Probe::LooksOutdated } else { Probe::LooksDone });
-        let Holds::Names(names) = &self.made[of].what else { return };
-        let mut wrong = Vec::new();
-        for (name, entry) in table.iter() {
-            let child = entry.child.as_ref().ok().and_then(number_of);
-            let known =
-                child.is_some_and(|_| names.values().any(|of| of.values().any(|held| *held == child)));
-            if !known || !names.contains_key(name.as_str()) {
-                wrong.push(format!("directory {of} has an entry that nobody made"));
-            }
-        }
-        if self.judging {
-            for (place, (name, register)) in names.iter().enumerate() {
-                let entry = table.get(&Name::new(name).expect("a good name"));
-                let held = entry.and_then(|entry| number_of(entry.child.as_ref().ok()?));
-                if !register.may_hold(&held) {
-                    let kind = if name.starts_with("own") { "its writer's own" } else { "shared" };
-                    let there = if held.is_some() { "is as it was before" } else { "is gone" };
-                    wrong.push(format!("lost: a change of directory {of}: name {place} ({kind}) {there}"));
-                }
-            }
-        }
-        self.violations.extend(wrong);
+        let wrong = self.made[of].judge_table(table, self.judging);
+        self.violations.extend(wrong.into_iter().map(|wrong| format!("{wrong}, of directory {of}")));
     }
 
-    /// A read gives the content of one write, whole.
     fn was_read(&mut self, of: usize, bytes: &[u8], began: Duration) {
         self.count(Probe::MutableReads);
-        let Holds::Content(register) = &self.made[of].what else { return };
-        let is_of = |(seed, len): &&(u64, u64)| *len == bytes.len() as u64 && content(*seed, *len) == bytes;
-        let mut possible = register.values().filter(is_of).peekable();
-        if possible.peek().is_none() {
-            let len = bytes.len();
-            self.violations.push(format!("mutable file {of} has {len} bytes that nobody wrote"));
-        } else if self.judging && !possible.any(|value| register.may_hold(value)) {
-            self.violations.push(format!("lost: a change of mutable file {of}, as read from {began:?} on"));
-        }
+        let wrong = self.made[of].judge_content(bytes, self.judging);
+        self.violations
+            .extend(wrong.map(|wrong| format!("{wrong}: mutable file {of}, as read from {began:?} on")));
     }
-}
-
-fn place(cap: &MutableCap) -> Place {
-    Place { start: Capability::Directory(DirectoryCap::Mutable(cap.clone())), path: Path::default() }
-}
-
-fn child_text(number: u64) -> String {
-    format!("{number:016x}{}", canary(number, 2))
-}
-
-/// The content does not matter: a literal that tells which it is.
-fn child(number: u64) -> Child {
-    let cap = LiteralCap::new(child_text(number).into_bytes()).expect("it is short").to_string();
-    Child::new(None, Some(&cap), DirectoryKind::Mutable).expect("a good child")
-}
-
-fn number_of(child: &Child) -> Option<u64> {
-    let Some(Capability::Literal(literal)) = child.capability() else { return None };
-    let text = std::str::from_utf8(literal.data()).ok()?;
-    let number = u64::from_str_radix(text.get(..16)?, 16).ok()?;
-    (text == child_text(number)).then_some(number)
 }

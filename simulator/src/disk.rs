@@ -13,7 +13,7 @@ use core::ops::Range;
 pub use fate::{BlockFate, EveryFate, Fate};
 use file::File;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
 use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
@@ -178,6 +178,8 @@ pub struct Disk {
     refused: Refused,
     /// The next write to a share in progress lands somewhere else.
     misdirects: bool,
+    /// Files that such writes landed in: not theirs, and no loss to them.
+    strayed_into: BTreeSet<FileNumber>,
 }
 
 impl Disk {
@@ -194,6 +196,7 @@ impl Disk {
             used: 0,
             refused: Refused::default(),
             misdirects: false,
+            strayed_into: BTreeSet::new(),
         }
     }
 
@@ -307,6 +310,7 @@ impl Disk {
         self.names = self.durable_names.clone();
         let doubtful: Vec<(FileNumber, Vec<u8>)> = (self.names.iter())
             .filter(|(path, _)| matches!(path, StorePath::Share(..)))
+            .filter(|(_, number)| !self.strayed_into.contains(number))
             .filter_map(|(_, number)| {
                 let data = self.files[number].content().get(data_range(self.files[number].content())?)?;
                 Some((*number, data.to_vec()))
@@ -477,7 +481,9 @@ impl Disk {
         }
         self.misdirects = false;
         self.refused.misdirected += 1;
-        Some(self.chance.pick(&others).clone())
+        let other = self.chance.pick(&others).clone();
+        self.strayed_into.extend(self.names.get(&other));
+        Some(other)
     }
 
     fn sync_directory(&mut self, directory: &Directory) {
