@@ -236,9 +236,10 @@ fn run_steps(disk: &mut BTreeMap<StorePath, Vec<u8>>, steps: Vec<DiskStep>) -> D
             }
             DiskStep::ListRedo => outputs.push(DiskOutput::Slots(Vec::new())),
             DiskStep::FreeSpace => outputs.push(DiskOutput::Free(1 << 40)),
-            DiskStep::Replace(path, data) => {
+            DiskStep::Replace(path, data) | DiskStep::Make(path, data) => {
                 disk.insert(path, data.bytes().expect("real bytes").to_vec());
             }
+            DiskStep::CountShares => outputs.push(DiskOutput::Stored { shares: 0, bytes: 0 }),
             DiskStep::Sync(_) | DiskStep::SyncName(_) => {}
         }
     }
@@ -282,7 +283,7 @@ fn config(index: usize, infos: &[ServerInfo]) -> NodeConfig {
         vdrive: None,
         vdrives: None,
         introducers: vec![],
-        servers: if serves { vec![] } else { ids.zip(infos.iter().cloned()).collect() },
+        servers: if serves { Default::default() } else { ids.zip(infos.iter().cloned()).collect() },
         preferred_servers: Default::default(),
         refused_servers: Default::default(),
         encoding: EncodingParams::new(2, 3, 128 * 1024).expect("good parameters"),

@@ -34,8 +34,8 @@ pub enum StorePath {
     VdriveRoot,
     /// The shared root that this node was given and keeps: mode 0600.
     SharedRoot,
-    /// The capability of the owner's personal drive, in the node's private directory. Who uses the drive
-    /// first makes it; it is only read from within.
+    /// The capability of the owner's personal drive, in the node's private directory: mode 0600. Who uses
+    /// the drive first makes it, and nobody writes it again.
     PersonalRoot,
 }
 
@@ -86,6 +86,12 @@ pub enum DiskStep {
     /// Replace the whole content of a small file atomically and durably (written beside, synced,
     /// renamed, directory synced), mode 0600.
     Replace(StorePath, Payload),
+    /// Make a small file with all of its content, atomically and durably, mode 0600. Fails with
+    /// [`DiskError::Exists`] if there is one: what it holds is never lost.
+    Make(StorePath, Payload),
+    /// How much the whole shares of all storage indexes come to. Yields [`DiskOutput::Stored`]. It takes as
+    /// long as listing every share.
+    CountShares,
 }
 
 /// What a step that yields something yielded, in the order of the steps.
@@ -101,6 +107,13 @@ pub enum DiskOutput {
     Slots(Vec<StorageIndex>),
     /// Bytes free.
     Free(u64),
+    /// How much is stored.
+    Stored {
+        /// Whole shares.
+        shares: u64,
+        /// Bytes of their files.
+        bytes: u64,
+    },
 }
 
 /// Why a step failed.

@@ -71,6 +71,8 @@ pub const SURVEYS_MAX: usize = 16;
 pub const SURVEY_SEEN_MAX: usize = 1_000_000;
 /// Bytes of the directories of one survey that wait for their turn.
 pub const SURVEY_WAITING_MAX: usize = 64 * 1024 * 1024;
+/// Servers that are asked for shares when somebody wants to see where these are.
+pub const LOCATE_SERVERS_MAX: usize = 128;
 /// Operations that are over and still told of.
 pub const JOURNAL_RECENT_MAX: usize = 200;
 /// Operations under way that are told of; more are not noted.

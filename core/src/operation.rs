@@ -1,7 +1,7 @@
 //! What the embedding program asks of a node, and what the node tells it.
 
 use crate::capability::{ChkCap, MutableReadCap};
-use crate::download::DownloadError;
+use crate::download::{DownloadError, Locations, Sought};
 use crate::drive::{Done, DriveError, Errand, Surveyed};
 use crate::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use crate::payload::Payload;
@@ -101,6 +101,14 @@ pub enum Command {
         /// When that counts.
         consent: Consent,
     },
+    /// Ask the servers which shares of a file they have, for somebody who wants to see. Answered by
+    /// `Located`, within a few seconds.
+    Locate {
+        /// Names the wish.
+        id: OperationId,
+        /// Whose shares.
+        file: Sought,
+    },
     /// Make the shared root of the grid now, if this node is a vdrive server that has none yet.
     /// Answered by `RootMade`.
     MakeRoot {
@@ -180,6 +188,13 @@ pub enum Report {
         /// The new version and where it is, or why it was not made.
         result: Result<Box<Changed>, Box<ChangeError>>,
     },
+    /// Where the shares of a file are.
+    Located {
+        /// The wish.
+        id: OperationId,
+        /// What the servers have told.
+        locations: Box<Locations>,
+    },
     /// What came of the wish for a shared root.
     RootMade {
         /// The wish.
@@ -232,6 +247,7 @@ impl Report {
             | Report::DownloadData { id, .. }
             | Report::Downloaded { id, .. }
             | Report::Changed { id, .. }
+            | Report::Located { id, .. }
             | Report::RootMade { id, .. }
             | Report::Errand { id, .. }
             | Report::Surveyed { id, .. }

@@ -1,10 +1,12 @@
 //! Bulk bytes that machines move without looking inside.
 //!
-//! A payload is either real bytes (reference counted: cloning and slicing copy nothing) or a
-//! stand-in that only knows where its content would come from. Machines use [`Payload::len`] and
-//! [`Payload::slice`]; what is inside is the business of jobs ([`crate::job`]), of the wire codec
+//! A payload is either real bytes (reference counted: cloning and slicing copy nothing), a stand-in
+//! that only knows where its content would come from, or pieces of both that follow each other, as
+//! when a block that is a stand-in lies behind a header of real bytes. Machines use [`Payload::len`]
+//! and [`Payload::slice`]; what is inside is the business of jobs ([`crate::job`]), of the wire codec
 //! and of the host's disk. That is what lets a simulator move petabytes as seeds and lengths.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -30,6 +32,9 @@ pub struct Payload(Content);
 enum Content {
     Bytes(Bytes),
     Synthetic(Synthetic),
+    /// At least two pieces, none of them empty or itself made of pieces, and no two neighbours that
+    /// could be one: so equal content is described in one way only, as far as stand-ins go.
+    Pieces(Arc<[Payload]>),
 }
 
 impl Payload {
@@ -43,11 +48,30 @@ impl Payload {
         Payload(Content::Synthetic(content))
     }
 
+    /// Puts pieces that follow each other together. Real bytes are copied only if neighbours are;
+    /// nothing is, if there is one piece.
+    pub fn join(pieces: impl IntoIterator<Item = Payload>) -> Payload {
+        let mut joined = Joined::default();
+        pieces.into_iter().for_each(|piece| joined.push(piece));
+        joined.finish()
+    }
+
+    /// Its pieces, none of which is made of others: real bytes and stand-ins in turn. One, mostly;
+    /// none, if it is empty.
+    pub fn pieces(&self) -> &[Payload] {
+        match &self.0 {
+            Content::Pieces(pieces) => pieces,
+            _ if self.is_empty() => &[],
+            _ => core::slice::from_ref(self),
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
             Content::Bytes(bytes) => bytes.len() as u64,
             Content::Synthetic(content) => content.len,
+            Content::Pieces(pieces) => pieces.iter().map(Payload::len).sum(),
         }
     }
 
@@ -71,6 +95,17 @@ impl Payload {
                 offset: content.offset + range.start,
                 len: range.end - range.start,
             })),
+            Content::Pieces(pieces) => {
+                let mut start = 0;
+                let within = pieces.iter().filter_map(|piece| {
+                    let end = start + piece.len();
+                    let (from, to) = (range.start.max(start), range.end.min(end));
+                    let part = (from < to).then(|| piece.slice(from - start..to - start));
+                    start = end;
+                    part
+                });
+                Payload::join(within)
+            }
         }
     }
 
@@ -84,28 +119,82 @@ impl Payload {
         front
     }
 
-    /// The real bytes, for jobs, codecs and hosts. `None` for a stand-in.
+    /// The real bytes, for jobs, codecs and hosts. `None` if any of it is a stand-in.
     pub fn bytes(&self) -> Option<&Bytes> {
         match &self.0 {
             Content::Bytes(bytes) => Some(bytes),
-            Content::Synthetic(_) => None,
+            Content::Synthetic(_) | Content::Pieces(_) => None,
         }
     }
 
-    /// The real bytes by value. `None` for a stand-in.
+    /// The real bytes by value. `None` if any of it is a stand-in.
     pub fn into_bytes(self) -> Option<Bytes> {
         match self.0 {
             Content::Bytes(bytes) => Some(bytes),
-            Content::Synthetic(_) => None,
+            Content::Synthetic(_) | Content::Pieces(_) => None,
         }
     }
 
-    /// The description, if this is a stand-in.
+    /// The description, if all of this is one stand-in.
     pub fn as_synthetic(&self) -> Option<Synthetic> {
         match &self.0 {
-            Content::Bytes(_) => None,
             Content::Synthetic(content) => Some(*content),
+            Content::Bytes(_) | Content::Pieces(_) => None,
         }
+    }
+}
+
+/// Pieces being put together: neighbours that can be one become one.
+#[derive(Default)]
+struct Joined {
+    pieces: Vec<Payload>,
+    /// Real bytes that may still grow; they come behind `pieces`.
+    bytes: Bytes,
+    grown: Vec<u8>,
+}
+
+impl Joined {
+    fn push(&mut self, piece: Payload) {
+        if piece.is_empty() {
+            return;
+        }
+        match piece.0 {
+            Content::Bytes(bytes) if self.bytes.is_empty() && self.grown.is_empty() => self.bytes = bytes,
+            Content::Bytes(bytes) => {
+                if self.grown.is_empty() {
+                    self.grown.extend_from_slice(&core::mem::take(&mut self.bytes));
+                }
+                self.grown.extend_from_slice(&bytes);
+            }
+            Content::Synthetic(content) => {
+                self.end_bytes();
+                if let Some(Payload(Content::Synthetic(last))) = self.pieces.last_mut()
+                    && (last.seed, last.offset + last.len) == (content.seed, content.offset)
+                {
+                    last.len += content.len;
+                } else {
+                    self.pieces.push(Payload(Content::Synthetic(content)));
+                }
+            }
+            Content::Pieces(pieces) => pieces.iter().for_each(|piece| self.push(piece.clone())),
+        }
+    }
+
+    fn end_bytes(&mut self) {
+        let (bytes, grown) = (core::mem::take(&mut self.bytes), core::mem::take(&mut self.grown));
+        if !grown.is_empty() {
+            self.pieces.push(Payload::from(grown));
+        } else if !bytes.is_empty() {
+            self.pieces.push(Payload::from(bytes));
+        }
+    }
+
+    fn finish(mut self) -> Payload {
+        self.end_bytes();
+        if self.pieces.len() > 1 {
+            return Payload(Content::Pieces(self.pieces.into()));
+        }
+        self.pieces.pop().unwrap_or_default()
     }
 }
 
@@ -138,6 +227,10 @@ impl Hash for Payload {
                 state.write_u8(1);
                 content.hash(state);
             }
+            Content::Pieces(pieces) => {
+                state.write_u8(2);
+                pieces.hash(state);
+            }
         }
     }
 }
@@ -146,5 +239,70 @@ impl Hash for Payload {
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    /// What a payload describes, one entry for each byte: a real byte, or its place in a stream.
+    fn described(payload: &Payload) -> Vec<(u64, u64)> {
+        let of_piece = |piece: &Payload| match (piece.as_synthetic(), piece.bytes()) {
+            (Some(Synthetic { seed, offset, len }), _) => {
+                (offset..offset + len).map(|at| (seed, at)).collect()
+            }
+            (None, Some(bytes)) => bytes.iter().map(|byte| (u64::MAX, u64::from(*byte))).collect(),
+            (None, None) => panic!("a piece is not made of others"),
+        };
+        payload.pieces().iter().flat_map(|piece| -> Vec<(u64, u64)> { of_piece(piece) }).collect()
+    }
+
+    fn piece() -> impl Strategy<Value = Payload> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..6).prop_map(Payload::from),
+            (0u64..2, 0u64..8, 0u64..6).prop_map(|(seed, offset, len)| Payload::synthetic(Synthetic {
+                seed,
+                offset,
+                len
+            })),
+        ]
+    }
+
+    proptest! {
+        /// Joining and slicing keep every byte, and give what is equal one form.
+        #[test]
+        fn what_is_put_together_is_there(
+            pieces in prop::collection::vec(piece(), 0..8),
+            cuts in prop::collection::vec(0u64..48, 0..4),
+        ) {
+            let whole = Payload::join(pieces.clone());
+            let expected: Vec<_> = pieces.iter().flat_map(described).collect();
+            prop_assert_eq!(described(&whole), expected.clone());
+            prop_assert_eq!(whole.len(), expected.len() as u64);
+            let mut cuts: Vec<u64> = cuts.into_iter().map(|cut| cut.min(whole.len())).collect();
+            cuts.sort_unstable();
+            let (mut rest, mut parts, mut at) = (whole.clone(), vec![], 0);
+            for cut in cuts {
+                let part = rest.take_front(cut - at);
+                prop_assert_eq!(described(&part), &expected[at as usize..cut as usize]);
+                parts.push(part);
+                at = cut;
+            }
+            parts.push(rest);
+            prop_assert_eq!(Payload::join(parts), whole);
+        }
+    }
+
+    #[test]
+    fn real_bytes_behind_a_stand_in_are_bytes() {
+        let stand_in = Payload::synthetic(Synthetic { seed: 1, offset: 0, len: 10 });
+        let mixed = Payload::join([stand_in.clone(), vec![1, 2].into(), vec![3].into()]);
+        assert_eq!((mixed.len(), mixed.bytes()), (13, None));
+        assert_eq!(mixed.slice(10..13).bytes(), Some(&Bytes::from(vec![1, 2, 3])));
+        assert_eq!(mixed.slice(2..10).as_synthetic(), Some(Synthetic { seed: 1, offset: 2, len: 8 }));
+        assert_eq!(Payload::join([mixed.slice(0..4), mixed.slice(4..10)]), stand_in);
     }
 }

@@ -18,11 +18,23 @@ pub fn permute<Id, Seed: AsRef<[u8]>>(
     index: &StorageIndex,
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
 ) -> Vec<Id> {
-    let mut placed: Vec<((bool, [u8; 20]), Id)> = servers
-        .into_iter()
-        .map(|(id, seed, preferred)| ((!preferred, position(index, seed.as_ref())), id))
+    first(index, servers, usize::MAX)
+}
+
+/// The first `limit` servers in that order. All are placed, but only these are put in order.
+pub fn first<Id, Seed: AsRef<[u8]>>(
+    index: &StorageIndex,
+    servers: impl IntoIterator<Item = (Id, Seed, bool)>,
+    limit: usize,
+) -> Vec<Id> {
+    let mut placed: Vec<_> = (servers.into_iter().enumerate())
+        .map(|(given, (id, seed, preferred))| ((!preferred, position(index, seed.as_ref()), given), id))
         .collect();
-    placed.sort_by_key(|(place, _)| *place);
+    if limit < placed.len() {
+        placed.select_nth_unstable_by_key(limit, |(place, _)| *place);
+        placed.truncate(limit);
+    }
+    placed.sort_unstable_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, id)| id).collect()
 }
 

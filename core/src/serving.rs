@@ -56,6 +56,9 @@ impl Access {
 }
 
 struct Client {
+    /// Where it comes from, and what it says it is; for people.
+    from: String,
+    program: String,
     service: Option<Access>,
     since: Instant,
     last_heard: Instant,
@@ -127,7 +130,13 @@ impl Serving {
         self.clients.len()
     }
 
-    pub(crate) fn accepted(&mut self, conn: ConnId, now: Now, io: &mut Io) {
+    /// Where a client comes from, the program it says it is, and since when it is here.
+    pub(crate) fn client(&self, conn: ConnId) -> Option<(&str, &str, Instant)> {
+        let client = self.clients.get(&conn)?;
+        Some((&client.from, &client.program, client.since))
+    }
+
+    pub(crate) fn accepted(&mut self, conn: ConnId, from: String, now: Now, io: &mut Io) {
         if self.stopped || self.services.is_empty() {
             io.abort(conn);
             return;
@@ -139,6 +148,8 @@ impl Serving {
         }
         let (since, last_heard) = (now.instant, now.instant);
         let client = Client {
+            from,
+            program: String::new(),
             service: None,
             since,
             last_heard,
@@ -226,6 +237,7 @@ impl Serving {
         io.grant(conn, PEER_WINDOW);
         if let Some(client) = self.clients.get_mut(&conn) {
             client.service = Some(access);
+            client.program = hello.program.chars().filter(|char| !char.is_control()).take(100).collect();
         }
     }
 
@@ -443,7 +455,7 @@ mod tests {
         let swissnum = Swissnum::new("abc").unwrap();
         let mut serving = Serving::new([(Access::Storage, swissnum)].into(), "p".into());
         let at = |seconds| Now { instant: Instant::ZERO + Duration::from_secs(seconds), ..Now::default() };
-        serving.accepted(ConnId::Inbound(0), at(0), &mut io);
+        serving.accepted(ConnId::Inbound(0), String::new(), at(0), &mut io);
         assert_eq!(serving.deadline(), Some(at(10).instant));
         while io.poll().is_some() {}
         for _ in 0..2 {

@@ -8,7 +8,7 @@ use layout::{Layout, share_number};
 use open_files::OpenFiles;
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -175,6 +175,20 @@ impl Disk {
         self.sync_name(&target)
     }
 
+    /// Makes a small file that is not there.
+    fn make(&self, path: &StorePath, data: &[u8]) -> io::Result<()> {
+        let target = self.layout.file(path);
+        let directory = target.parent().ok_or(ErrorKind::InvalidFilename)?;
+        // A crash leaves a name that is cleared away at the next start.
+        let mut temp = tempfile::Builder::new();
+        let temp = temp.prefix(".").suffix(TEMP_SUFFIX);
+        let mut file = self.with_dirs(&target, || temp.tempfile_in(directory))?;
+        file.write_all(data)?;
+        file.as_file().sync_all()?;
+        file.persist_noclobber(&target)?;
+        self.sync_name(&target)
+    }
+
     fn free_space(&self) -> io::Result<u64> {
         let nearest = self.layout.shares.ancestors().find(|directory| directory.is_dir());
         unix::free_space(nearest.unwrap_or(&self.layout.node))
@@ -261,6 +275,14 @@ impl Action<'_> {
                 self.disk.replace(&path, real(&data)?)?;
                 self.forget(&path);
             }
+            DiskStep::Make(path, data) => {
+                self.disk.make(&path, real(&data)?)?;
+                self.forget(&path);
+            }
+            DiskStep::CountShares => {
+                let (shares, bytes) = count_shares(&layout.shares, &layout.incoming)?;
+                self.outputs.push(DiskOutput::Stored { shares, bytes });
+            }
         }
         Ok(())
     }
@@ -321,6 +343,32 @@ fn list_shares(directory: &Path) -> io::Result<Vec<u16>> {
     }
     shares.sort_unstable();
     Ok(shares)
+}
+
+/// How many whole shares there are, and how long their files are together. What vanishes meanwhile does not
+/// count.
+fn count_shares(directory: &Path, incoming: &Path) -> io::Result<(u64, u64)> {
+    let (mut shares, mut bytes) = (0, 0);
+    let Some(prefixes) = missing_is_fine(fs::read_dir(directory).map(Some), None)? else {
+        return Ok((0, 0));
+    };
+    for prefix in prefixes {
+        let prefix = prefix?.path();
+        if prefix == incoming || !prefix.is_dir() {
+            continue;
+        }
+        for index in fs::read_dir(&prefix)?.flatten() {
+            let Ok(files) = fs::read_dir(index.path()) else { continue };
+            for file in files.flatten() {
+                if file.file_name().to_str().and_then(share_number).is_some()
+                    && let Ok(metadata) = file.metadata()
+                {
+                    (shares, bytes) = (shares + 1, bytes + metadata.len());
+                }
+            }
+        }
+    }
+    Ok((shares, bytes))
 }
 
 fn list_redo(directory: &Path) -> io::Result<Vec<StorageIndex>> {

@@ -379,3 +379,27 @@ fn a_read_only_disk_is_read_only() {
         assert_eq!(disk.run(vec![step.clone()]), failure(0, DiskError::ReadOnly), "{step:?}");
     }
 }
+
+#[test]
+fn what_is_made_once_is_never_overwritten() {
+    let (dir, disk) = disk();
+    let make = |content: &[u8]| DiskStep::Make(StorePath::PersonalRoot, content.to_vec().into());
+    assert_eq!(disk.run(vec![make(b"first\n")]), Ok(vec![]));
+    assert_eq!(disk.run(vec![make(b"second\n")]), failure(0, DiskError::Exists));
+    assert_eq!(disk.run(vec![read(StorePath::PersonalRoot, 0, 100)]), Ok(vec![data(b"first\n")]));
+    let path = dir.path().join("private/personal-root.cap");
+    assert_eq!(fs::metadata(path).expect("a file").permissions().mode() & 0o777, 0o600);
+    assert_eq!(tree(dir.path()), ["private/personal-root.cap"], "nothing is left beside it");
+}
+
+#[test]
+fn whole_shares_are_counted() {
+    let (dir, disk) = disk();
+    assert_eq!(disk.run(vec![DiskStep::CountShares]), Ok(vec![DiskOutput::Stored { shares: 0, bytes: 0 }]));
+    disk.run(vec![DiskStep::Create(incoming(0)), write(incoming(0), 0, &[1; 5000])]).expect("writes");
+    disk.run(finish(0)).expect("finishes");
+    disk.run(vec![DiskStep::Create(incoming(1)), write(incoming(1), 0, &[1; 300])]).expect("writes");
+    fs::write(dir.path().join("storage/shares").join(INDEX_DIR).join("x.tmp"), b"x").expect("writes");
+    let stored = DiskOutput::Stored { shares: 1, bytes: 5000 };
+    assert_eq!(disk.run(vec![DiskStep::CountShares]), Ok(vec![stored]));
+}

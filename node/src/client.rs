@@ -3,6 +3,7 @@
 use crate::directory::NODE_URL;
 use crate::drive::cap::without_capabilities;
 use crate::exit::{Failure, failed};
+use crate::secrets;
 use anyhow::Result;
 use bytes::{Bytes, BytesMut};
 use std::io::{ErrorKind, Read, Write};
@@ -10,8 +11,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tallac_core::time::UnixTime;
 use tallac_host::tls::{WebIdentity, WebStream};
+use tallac_web::gateway::LoginToken;
+use tallac_web::http::percent::encode_segment;
 use tallac_web::http::{
     BodyKind, ClientConnection, ClientEvent, HttpError, Limits, RequestHead, ResponseHead,
 };
@@ -52,6 +56,18 @@ pub(crate) struct NodeUrl {
     pub(crate) authority: String,
     /// The certificate that it shows, as PEM, if it speaks https.
     certificate: Option<Vec<u8>>,
+    /// What it wants to be shown, if it asks who uses it.
+    login: Option<Login>,
+}
+
+/// A login token. Never printed.
+#[derive(Clone)]
+struct Login(String);
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login")
+    }
 }
 
 impl NodeUrl {
@@ -71,11 +87,12 @@ impl NodeUrl {
             };
             failed(Failure::NoNode, hint)
         })?;
+        let login = secrets::read_login_token(&directory.join("private"))?.map(Login);
         let (scheme, rest) = text.trim().split_once("://").unwrap_or_default();
         let authority = rest.trim_end_matches('/');
         let names_one = !authority.is_empty() && !authority.contains('/');
         match scheme {
-            "http" if names_one => Ok(NodeUrl { authority: authority.to_owned(), certificate: None }),
+            "http" if names_one => Ok(NodeUrl { authority: authority.to_owned(), certificate: None, login }),
             "https" if names_one => {
                 let shown = directory.join(crate::web_port::SHOWN);
                 let certificate = std::fs::read(&shown).map_err(|error| {
@@ -83,7 +100,7 @@ impl NodeUrl {
                         format!("the certificate of the node, {}, cannot be read: {error}", shown.display());
                     failed(Failure::NoNode, text)
                 })?;
-                Ok(NodeUrl { authority: authority.to_owned(), certificate: Some(certificate) })
+                Ok(NodeUrl { authority: authority.to_owned(), certificate: Some(certificate), login })
             }
             _ => Err(failed(
                 Failure::NoNode,
@@ -133,7 +150,24 @@ impl NodeUrl {
         head.headers.push("Host", &self.authority)?;
         // The peer answers with HTML otherwise, and with an error's sentence in the middle of a page.
         head.headers.push("Accept", "text/plain, application/octet-stream")?;
+        if let Some(Login(token)) = &self.login
+            && !head.headers.contains("Authorization")
+        {
+            head.headers.push("Authorization", format!("Bearer {token}"))?;
+        }
         Ok(())
+    }
+
+    /// The address of one of its pages for a browser, which is logged in on the way if that is needed.
+    pub(crate) fn page(&self, page: &str) -> String {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        match &self.login {
+            None => format!("{}{page}", self.address()),
+            Some(Login(token)) => {
+                let ticket = LoginToken::ticket(token, UnixTime(now));
+                format!("{}/login?ticket={ticket}&to={}", self.address(), encode_segment(page))
+            }
+        }
     }
 
     /// A GET whose answer is short.

@@ -45,6 +45,8 @@ pub(crate) struct Web {
     pub(crate) key: String,
     /// Names that browsers may know the node by, beside loopback and addresses.
     pub(crate) names: Vec<String>,
+    /// Whether who uses it must show the token in `private/web-login`.
+    pub(crate) login: bool,
 }
 
 /// The storage service.
@@ -212,6 +214,9 @@ impl Config {
              key = {key}\n\
              # Host names under which browsers reach it, beside localhost and addresses.\n\
              names = {names}\n\
+             # Whether who uses it must log in, with the token in private/web-login. For a node that listens\n\
+             # beyond this machine.\n\
+             login = {login}\n\
              \n\
              [storage]\n\
              # Keep shares for the grid.\n\
@@ -258,6 +263,7 @@ impl Config {
             certificate = quote(&self.web.certificate),
             key = quote(&self.web.key),
             names = list(&self.web.names),
+            login = self.web.login,
             storage = self.storage.enabled,
             read_only = self.storage.read_only,
             reserved = quote(&self.storage.reserved_space),

@@ -23,7 +23,7 @@ use tallac_core::peers::PeersConfig;
 use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
 use tallac_host::tls::WebIdentity;
-use tallac_web::gateway::ApiToken;
+use tallac_web::gateway::{ApiToken, LoginToken};
 use tallac_web::pages::PageKeys;
 use tracing::{debug, info, warn};
 
@@ -40,6 +40,8 @@ pub(crate) struct Prepared {
     pub(crate) web_identity: Option<WebIdentity>,
     pub(crate) web_names: Vec<String>,
     pub(crate) token: ApiToken,
+    /// What who uses the web port must show, if that is asked for.
+    pub(crate) login: Option<LoginToken>,
     pub(crate) pages: PageKeys,
 }
 
@@ -62,9 +64,30 @@ pub(crate) fn run(directory: &Path, args: &cli::Run, verbose: u8) -> Result<()> 
         AnnouncementKey::from_bytes(prepared.node.announcement_key.expose()).server_id().short(),
         args.runtime.name(),
     );
+    warn_of_strangers(web, &prepared);
     crate::runtime::run(directory, prepared, args)?;
     info!("stopped");
     Ok(())
+}
+
+/// Says what may happen to a web port that others can reach.
+fn warn_of_strangers(web: SocketAddr, prepared: &Prepared) {
+    if web.ip().to_canonical().is_loopback() {
+        return;
+    }
+    if prepared.web_identity.is_none() {
+        warn!(
+            "the web port listens on {web}, beyond this machine, without https: who is on the way can read and \
+             change what passes, capabilities too. tallac create-certificate makes a certificate"
+        );
+    }
+    if prepared.login.is_none() {
+        warn!(
+            "the web port listens on {web}, beyond this machine, and asks nobody to log in: whoever reaches it can \
+             use this node. Set login = true under [web] in {}",
+            crate::config::FILE
+        );
+    }
 }
 
 /// Reads and makes everything a node needs.
@@ -132,9 +155,11 @@ fn prepare(directory: &Path, config: &Config) -> Result<Prepared> {
         ready_keys: 4,
     };
     let token = secrets::api_token(&private)?;
+    let login = config.web.login.then(|| secrets::login_token(&private, web_identity.is_some()));
+    let login = login.transpose()?;
     let pages = secrets::page_keys(&private)?;
     let web_names = config.web.names.clone();
-    Ok(Prepared { node, identity, grid, web, web_identity, web_names, token, pages })
+    Ok(Prepared { node, identity, grid, web, web_identity, web_names, token, login, pages })
 }
 
 fn listen(text: &str, setting: &str, directory: &Path) -> Result<TcpListener> {

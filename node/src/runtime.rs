@@ -24,6 +24,10 @@ pub(crate) fn run(directory: &Path, prepared: Prepared, args: &cli::Run) -> Resu
     let gateway = Gateway::new(Node::new(prepared.node, secrets::random()?, now), now);
     let gateway =
         gateway.with_token(prepared.token).with_names(prepared.web_names).with_pages(prepared.pages);
+    let gateway = match prepared.login {
+        Some(login) => gateway.with_login(login),
+        None => gateway,
+    };
     let disk = Arc::new(disk);
     let run_disk = Arc::new(move |steps| disk.run(steps));
     let (tls, kind) = match &prepared.web_identity {

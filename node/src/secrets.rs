@@ -10,8 +10,11 @@ use tallac_core::base32;
 use tallac_core::nurl::Swissnum;
 use tallac_core::secret::Secret;
 use tallac_host::unix::{self, Mode};
-use tallac_web::gateway::ApiToken;
+use tallac_web::gateway::{ApiToken, LoginToken};
 use tallac_web::pages::PageKeys;
+
+/// Holds the token of who uses the web port.
+const LOGIN: &str = "web-login";
 
 /// Random bytes from the operating system.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N]> {
@@ -108,6 +111,24 @@ pub(crate) fn api_token(private: &Path) -> Result<ApiToken> {
     let path = private.join("api_auth_token");
     let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
     ApiToken::new(&text).ok_or_else(|| damaged(&path, "at least 16 printable characters"))
+}
+
+/// `private/web-login`: what who uses the web port must show, if that is asked for. Its owner may write
+/// another.
+pub(crate) fn login_token(private: &Path, secure: bool) -> Result<LoginToken> {
+    let path = private.join(LOGIN);
+    let text = get_or_make(&path, || Ok(base32::encode(&random::<32>()?)))?;
+    LoginToken::new(&text, secure).ok_or_else(|| damaged(&path, "at least 16 printable characters"))
+}
+
+/// What is in `private/web-login`, if there is such a file.
+pub(crate) fn read_login_token(private: &Path) -> Result<Option<String>> {
+    let path = private.join(LOGIN);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
 }
 
 /// `private/pages_secret`: what the addresses of the web port's pages are sealed with.

@@ -22,7 +22,7 @@ fn spec() -> GridSpec {
 
 fn store(grid: &mut Grid, content: Bytes) -> StoredFile {
     let client = grid.clients[0];
-    grid.operations.put(&mut grid.world, client, content, KeyChoice::Convergent, true);
+    grid.operations.put(&mut grid.world, client, content.into(), KeyChoice::Convergent, true);
     assert!(grid.finish_operations(PATIENCE));
     grid.operations.files().last().expect("it was stored").clone()
 }

@@ -7,7 +7,7 @@ use tallac_core::operation::KeyChoice;
 use tallac_simulator::{Grid, GridSpec, chance};
 
 fn main() {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u16>().expect("a number up to 65535"));
+    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u32>().expect("a number"));
     let servers = numbers.next().unwrap_or(1_000);
     let clients = numbers.next().unwrap_or(4);
     let files = numbers.next().unwrap_or(40);
@@ -29,18 +29,18 @@ fn main() {
     println!("{clients} clients know {servers} servers after {:.1} s", began.elapsed().as_secs_f64());
     let began = (Instant::now(), grid.world.trace().entries());
     for number in 0..files {
-        let client = grid.clients[usize::from(number % clients)];
+        let client = grid.clients[(number % clients) as usize];
         let content = chance::content(number.into(), 200_000);
         grid.operations.put(&mut grid.world, client, content.into(), KeyChoice::Random, true);
     }
     assert!(grid.finish_operations(Duration::from_secs(3_600)), "{:?}", grid.operations.list_under_way());
     for (number, file) in grid.operations.files().to_vec().iter().enumerate() {
-        let client = grid.clients[(number + 1) % usize::from(clients)];
+        let client = grid.clients[(number + 1) % clients as usize];
         grid.operations.get(&mut grid.world, client, file, 0..200_000);
     }
     assert!(grid.finish_operations(Duration::from_secs(3_600)), "{:?}", grid.operations.list_under_way());
     assert_eq!(grid.operations.violations(), [""; 0]);
-    assert_eq!(grid.operations.files().len(), usize::from(files), "every file was stored");
+    assert_eq!(grid.operations.files().len(), files as usize, "every file was stored");
     let (seconds, entries) = (began.0.elapsed().as_secs_f64(), grid.world.trace().entries() - began.1);
     println!(
         "{files} files put and got in {seconds:.1} s, {:.0} events and actions a second",

@@ -6,9 +6,11 @@ use core::num::NonZeroUsize;
 use core::ops::Range;
 use std::path::PathBuf;
 use tallac_core::mutable::Consent;
+use tallac_simulator::Fidelity;
 use tallac_simulator::disk::Lie;
 use tallac_simulator::exhaust::Exhaust;
 use tallac_simulator::plan::Profile;
+use tallac_simulator::size::Size;
 use tallac_simulator::writers::Writers;
 
 /// Runs whole grids in virtual time and shows what happens in them.
@@ -91,6 +93,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
     },
+    /// Run one large grid, and tell its memory, its speed, and what an idle server costs
+    Size {
+        #[command(flatten)]
+        size: SizeOptions,
+    },
     /// Let several clients write to one directory at once
     Writers {
         /// Which seeds: from, and up to without the last
@@ -159,6 +166,9 @@ pub(crate) struct Options {
     /// Do not look at the disks when an upload is acknowledged
     #[arg(long)]
     blind: bool,
+    /// How true the grid is to the bytes
+    #[arg(long, value_enum, default_value_t = FidelityName::Bytes)]
+    fidelity: FidelityName,
 }
 
 impl Options {
@@ -170,7 +180,7 @@ impl Options {
             LieName::NoNameSync => Lie::NoNameSync,
             LieName::Late => Lie::Late,
         };
-        Profile { lie, looks_under_acks: !self.blind, ..Profile::default() }
+        Profile { fidelity: self.fidelity.into(), lie, looks_under_acks: !self.blind, ..Profile::default() }
     }
 }
 
@@ -180,7 +190,27 @@ impl fmt::Display for Options {
         if let Some(lie) = self.lie.to_possible_value().filter(|lie| lie.get_name() != "none") {
             write!(f, " --lie {}", lie.get_name())?;
         }
-        if self.blind { f.write_str(" --blind") } else { Ok(()) }
+        if self.blind {
+            f.write_str(" --blind")?;
+        }
+        if self.fidelity == FidelityName::Protocol { f.write_str(" --fidelity protocol") } else { Ok(()) }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FidelityName {
+    /// Real encryption, coding and hashes; frames and disks hold bytes
+    Bytes,
+    /// Content as seeds and lengths
+    Protocol,
+}
+
+impl From<FidelityName> for Fidelity {
+    fn from(name: FidelityName) -> Fidelity {
+        match name {
+            FidelityName::Bytes => Fidelity::Bytes,
+            FidelityName::Protocol => Fidelity::Protocol,
+        }
     }
 }
 
@@ -191,6 +221,42 @@ enum LieName {
     NoContentSync,
     NoNameSync,
     Late,
+}
+
+/// How large a grid, and what is done in it.
+#[derive(Args)]
+pub(crate) struct SizeOptions {
+    /// Nodes that keep shares
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    servers: u32,
+    /// Nodes that put and get files
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    clients: u32,
+    /// Files that each client puts, and as many that it gets
+    #[arg(long, default_value_t = 3)]
+    files: u32,
+    /// Bytes of the longest file; the shortest has a tenth of it
+    #[arg(long, default_value_t = 10_000_000, value_parser = clap::value_parser!(u64).range(10..=1 << 40))]
+    len: u64,
+    /// Connections that each client keeps
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// One in this many servers has no power while files are got; 0 for none
+    #[arg(long, default_value_t = 100)]
+    down: u32,
+    /// How true it is to the bytes
+    #[arg(long, value_enum, default_value_t = FidelityName::Protocol)]
+    fidelity: FidelityName,
+    /// Names the grid
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl SizeOptions {
+    pub(crate) fn size(&self) -> Size {
+        let SizeOptions { servers, clients, files, len, connections, down, fidelity, seed } = *self;
+        Size { seed, fidelity: fidelity.into(), servers, clients, files, len, connections, down }
+    }
 }
 
 /// Who writes to one directory, and how.

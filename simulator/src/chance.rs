@@ -6,6 +6,8 @@
 use core::ops::Range;
 use core::time::Duration;
 
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// A stream of pseudo-random numbers (SplitMix64): quick, and the same everywhere.
 #[derive(Clone, Debug)]
 pub struct Chance(u64);
@@ -24,7 +26,7 @@ impl Chance {
 
     /// The next 64 bits.
     pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         mix(self.0)
     }
 
@@ -66,7 +68,19 @@ pub fn content(seed: u64, len: u64) -> Vec<u8> {
     content
 }
 
-fn mix(mut bits: u64) -> u64 {
+/// Part of the content of a seed: `len` bytes from `offset`.
+pub fn content_at(seed: u64, offset: u64, len: u64) -> Vec<u8> {
+    let Chance(start) = Chance::new(seed);
+    let word = |index: u64| mix(start.wrapping_add((index + 1).wrapping_mul(STEP))).to_le_bytes();
+    let (first, last) = (offset / 8, (offset + len).div_ceil(8));
+    let mut content: Vec<u8> = (first..last).flat_map(word).collect();
+    content.drain(..(offset % 8) as usize);
+    content.truncate(len as usize);
+    content
+}
+
+/// Bits that depend on all bits given, and on which all of those depend.
+pub(crate) fn mix(mut bits: u64) -> u64 {
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     bits ^ (bits >> 31)

@@ -446,8 +446,8 @@ impl Rig {
             if joined(&data) != content(1, LEN) {
                 return Err("the share of the file is listed and is not what was written".into());
             }
-            let header = self.disk.content(&StorePath::Share(FILE, 0)).and_then(|file| file.get(8..12));
-            let count = header.and_then(|field| field.try_into().ok()).map_or(0, u32::from_be_bytes);
+            let file = self.disk.content(&StorePath::Share(FILE, 0)).unwrap_or_default();
+            let count = file.get(8..12).and_then(|field| field.try_into().ok()).map_or(0, u32::from_be_bytes);
             found.leases = count.saturating_sub(1);
         }
         let ranges = vec![(0, 10 * LEN)];

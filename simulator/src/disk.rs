@@ -7,12 +7,15 @@
 
 mod fate;
 mod file;
+mod rope;
 
 use crate::chance::Chance;
+use crate::stand_in;
 use core::ops::Range;
 pub use fate::{BlockFate, EveryFate, Fate};
 use file::File;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
@@ -158,10 +161,11 @@ impl Directory {
 }
 
 /// Where the data of an immutable share lie in its file.
-fn data_range(content: &[u8]) -> Option<Range<usize>> {
-    let ([0, 0, 0, 1 | 2], rest) = content.split_first_chunk()? else { return None };
-    let len = u32::from_be_bytes(*rest.first_chunk()?) as usize;
-    Some(HEADER_LEN as usize..HEADER_LEN as usize + len)
+fn data_range(file: &File) -> Option<Range<u64>> {
+    let header = file.read(0, HEADER_LEN);
+    let ([0, 0, 0, 1 | 2], rest) = header.bytes()?.split_first_chunk()? else { return None };
+    let end = HEADER_LEN + u64::from(u32::from_be_bytes(*rest.first_chunk()?));
+    (end <= file.len()).then_some(HEADER_LEN..end)
 }
 
 /// The disk of one node. A copy of it is a backup.
@@ -210,8 +214,8 @@ impl Disk {
         self.names.iter().map(|(path, file)| (path, self.files[file].len()))
     }
 
-    /// The content of a file now.
-    pub fn content(&self, path: &StorePath) -> Option<&[u8]> {
+    /// The content of a file now. Of stand-ins, what they stand for.
+    pub fn content(&self, path: &StorePath) -> Option<Cow<'_, [u8]>> {
         Some(self.files[self.names.get(path)?].content())
     }
 
@@ -221,6 +225,8 @@ impl Disk {
         self.name_changes.retain(|change| !change.concerns(&Directory::of(path)));
         match content {
             Some(content) => {
+                let before = self.names.get(path).map(|number| self.files[number].read(0, u64::MAX));
+                let content = stand_in::altered(&before.unwrap_or_default(), content);
                 let number = self.new_file(File::durable(content));
                 self.used += self.files[&number].room();
                 self.bind(path.clone(), number);
@@ -239,16 +245,16 @@ impl Disk {
         let durable = self.durable_names.get(path);
         durable.is_some()
             && durable == self.names.get(path)
-            && durable.is_some_and(|f| self.files[f].is_durable(range.start as usize..range.end as usize))
+            && durable.is_some_and(|f| self.files[f].is_durable(range))
     }
 
     /// Whether the data of a whole share would be there after a power cut now. Its leases need not.
     pub fn keeps_share(&self, index: StorageIndex, share: u16) -> bool {
         let path = StorePath::Share(index, share);
-        let Some(content) = self.content(&path) else { return false };
-        let field = content.get(8..12).and_then(|field| field.try_into().ok());
-        let leases = field.map_or(0, |field| u64::from(u32::from_be_bytes(field)) * LEASE_LEN);
-        self.is_durable(&path, HEADER_LEN..(content.len() as u64).saturating_sub(leases).max(HEADER_LEN))
+        let Some(file) = self.names.get(&path).map(|number| &self.files[number]) else { return false };
+        let field = stand_in::bytes_of(&file.read(8, 4));
+        let leases = field.first_chunk().map_or(0, |field| u64::from(u32::from_be_bytes(*field)) * LEASE_LEN);
+        self.is_durable(&path, HEADER_LEN..file.len().saturating_sub(leases).max(HEADER_LEN))
     }
 
     /// Has the next write to a share in progress land in another file, at the same place, and be
@@ -308,14 +314,15 @@ impl Disk {
             }
         }
         self.names = self.durable_names.clone();
-        let doubtful: Vec<(FileNumber, Vec<u8>)> = (self.names.iter())
+        let doubtful: Vec<(FileNumber, Payload)> = (self.names.iter())
             .filter(|(path, _)| matches!(path, StorePath::Share(..)))
             .filter(|(_, number)| !self.strayed_into.contains(number))
-            .filter_map(|(_, number)| {
-                let data = self.files[number].content().get(data_range(self.files[number].content())?)?;
-                Some((*number, data.to_vec()))
+            .map(|(_, number)| (*number, &self.files[number]))
+            .filter(|(_, file)| !file.is_durable(0..file.len()))
+            .filter_map(|(number, file)| {
+                let Range { start, end } = data_range(file)?;
+                Some((number, file.read(start, end - start)))
             })
-            .filter(|(number, _)| !self.files[number].is_durable(0..self.files[number].len() as usize))
             .collect();
         if fate.is_thrifty() {
             self.collect();
@@ -324,9 +331,8 @@ impl Disk {
             file.power_cut(fate, &mut damage);
         }
         for (number, data) in doubtful {
-            let from = HEADER_LEN as usize;
-            let now = self.files[&number].content().get(from..from + data.len());
-            damage.shares_torn += u64::from(now != Some(&data[..]));
+            let now = self.files[&number].read(HEADER_LEN, data.len());
+            damage.shares_torn += u64::from(!stand_in::is_same(&now, &data));
         }
         self.collect();
         damage
@@ -345,15 +351,14 @@ impl Disk {
                 self.name_changes.push(NameChange::Made(path, number));
                 Ok(None)
             }
-            DiskStep::Write { path, offset, data } => self.write(&path, offset, &data).map(|()| None),
+            DiskStep::Write { path, offset, data } => self.write(&path, offset, data).map(|()| None),
             DiskStep::Read { path, offset, len } => {
                 let failures = self.settings.read_failures;
                 if failures > 0 && self.chance.one_in(failures) {
                     self.refused.reads += 1;
                     return Err(DiskError::Failed("input/output error".into()));
                 }
-                let data = self.file(&path)?.read(offset, len);
-                Ok(Some(DiskOutput::Data(Payload::from(data))))
+                Ok(Some(DiskOutput::Data(self.file(&path)?.read(offset, len))))
             }
             DiskStep::Length(path) => Ok(Some(DiskOutput::Length(self.file(&path)?.len()))),
             DiskStep::Truncate(path, len) => {
@@ -424,6 +429,16 @@ impl Disk {
                 self.tamper(&path, Some(content));
                 Ok(None)
             }
+            DiskStep::Make(path, data) => {
+                if self.names.contains_key(&path) {
+                    return Err(DiskError::Exists);
+                }
+                self.run(DiskStep::Replace(path, data))
+            }
+            DiskStep::CountShares => {
+                let shares = self.names.keys().filter(|path| matches!(path, StorePath::Share(..)));
+                Ok(Some(DiskOutput::Stored { shares: shares.count() as u64, bytes: self.used }))
+            }
         }
     }
 
@@ -448,8 +463,7 @@ impl Disk {
         }
     }
 
-    fn write(&mut self, path: &StorePath, offset: u64, data: &Payload) -> Result<(), DiskError> {
-        let bytes = data.bytes().ok_or(DiskError::Failed("no bytes".into()))?;
+    fn write(&mut self, path: &StorePath, offset: u64, data: Payload) -> Result<(), DiskError> {
         let fails = self.settings.write_failures > 0 && self.chance.one_in(self.settings.write_failures);
         let free = self.settings.capacity.saturating_sub(self.used);
         let elsewhere = self.elsewhere(path);
@@ -458,12 +472,12 @@ impl Disk {
             self.refused.writes += 1;
             return Err(DiskError::Failed("input/output error".into()));
         }
-        let grows = file.room_with(offset, bytes.len() as u64) - file.room();
+        let grows = file.room_with(offset, data.len()) - file.room();
         if grows > free {
             self.refused.full += 1;
             return Err(DiskError::Full);
         }
-        file.write(offset, bytes);
+        file.write(offset, data);
         self.used += grows;
         Ok(())
     }

@@ -1,23 +1,26 @@
 //! A grid of real nodes: introducers, servers and clients, made from a seed and a short description.
 
-use crate::chance::Chance;
+use crate::chance::{self, Chance};
 use crate::changes::Changes;
 use crate::disk::{Disk, DiskSettings};
 use crate::form;
 use crate::operations::Operations;
 use crate::record::MarkKind;
-use crate::{Birth, Crash, NetworkSettings, NodeId, NodeSetup, Stepped, World};
+use crate::stand_in;
+use crate::{Birth, Crash, Fidelity, NetworkSettings, NodeId, NodeSetup, Stepped, World};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 use tallac_core::announcement::{AnnouncementKey, ServerInfo};
 use tallac_core::encoding::EncodingParams;
 use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job::{self, Job, JobOutput};
 use tallac_core::node::{Node, NodeConfig, StorageSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
-use tallac_core::peers::PeersConfig;
+use tallac_core::payload::Payload;
+use tallac_core::peers::{PeersConfig, Roster};
 use tallac_core::secret::{Secret, SecretBytes};
 use tallac_core::storage::StorageConfig;
 use tallac_soft_rsa::SoftRsa;
@@ -26,12 +29,15 @@ use tallac_soft_rsa::SoftRsa;
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GridSpec {
+    /// How true it is to the bytes.
+    #[serde(default)]
+    pub fidelity: Fidelity,
     /// Nodes that pass announcements on.
     pub introducers: u16,
     /// Nodes that keep shares.
-    pub servers: u16,
+    pub servers: u32,
     /// Nodes that upload and download.
-    pub clients: u16,
+    pub clients: u32,
     /// k, N and the segment size.
     #[serde(with = "form::encoding")]
     pub encoding: EncodingParams,
@@ -39,6 +45,10 @@ pub struct GridSpec {
     pub happy: Option<usize>,
     /// Connections to servers that a client keeps.
     pub connections_max: usize,
+    /// Clients have the servers in their configuration, and no server has an introducer: so it is in large
+    /// grids, of which an introducer serves a small part. Servers are made when somebody calls them.
+    #[serde(default)]
+    pub configured: bool,
     /// Bytes that servers leave free.
     pub reserved_space: u64,
     /// What the network is like.
@@ -51,12 +61,14 @@ impl Default for GridSpec {
     /// One introducer, ten servers, one client; 3 of 10 shares, segments of 4 KiB.
     fn default() -> GridSpec {
         GridSpec {
+            fidelity: Fidelity::Bytes,
             introducers: 1,
             servers: 10,
             clients: 1,
             encoding: EncodingParams::new(3, 10, 4096).expect("within bounds"),
             happy: None,
             connections_max: 256,
+            configured: false,
             reserved_space: 0,
             network: NetworkSettings::default(),
             disk: DiskSettings::default(),
@@ -80,44 +92,58 @@ pub struct Grid {
     pub operations: Operations,
     /// The changes of directories and mutable files.
     pub changes: Changes,
-    furls: Vec<Service>,
+    context: Rc<Context>,
+    fidelity: Fidelity,
 }
 
 impl Grid {
     /// A grid of nodes that do not run yet.
     pub fn new(seed: u64, spec: &GridSpec) -> Grid {
-        let mut world = World::new(seed, spec.network.clone());
-        world.set_executor(Box::new(remembering()));
+        let mut world = World::with_fidelity(seed, spec.network.clone(), spec.fidelity);
+        world.set_executor(match spec.fidelity {
+            Fidelity::Bytes => Box::new(remembering(|job| job::run(job, &SoftRsa))),
+            Fidelity::Protocol => Box::new(remembering(stand_in::executor(SoftRsa))),
+        });
         let introducers: Vec<Identity> =
             (0..spec.introducers).map(|n| Identity::new(seed, format!("introducer{n}"))).collect();
         let furls: Vec<Service> = introducers.iter().map(|identity| identity.service("introducer")).collect();
-        let servers: Vec<Identity> =
-            (0..spec.servers).map(|n| Identity::new(seed, format!("server{n}"))).collect();
-        let by_id: Vec<ServerId> = servers.iter().map(Identity::server_id).collect();
-        let clients = (0..spec.clients).map(|n| Identity::new(seed, format!("client{n}")));
-        let mut add = |identity: Identity, role: Role| -> NodeId {
-            let disk = Disk::new(spec.disk.clone(), Chance::named(seed, &identity.name));
-            let make = identity.maker(spec, role, furls.clone());
-            world.add(NodeSetup { name: identity.name.clone(), pin: identity.pin(), disk, make })
+        let server = move |number: u32| Identity::new(seed, format!("server{number}"));
+        let by_id: Vec<ServerId> = (0..spec.servers).map(|number| server(number).server_id()).collect();
+        let roster = if spec.configured { roster(server, &by_id) } else { Roster::default() };
+        let context = Rc::new(Context { spec: spec.clone(), furls, roster });
+        let introducers = introducers.into_iter();
+        let introducers = introducers.map(|node| world.add(context.setup(node, Role::Introducer))).collect();
+        let servers: Vec<NodeId> = if spec.configured {
+            let context = context.clone();
+            world.add_sleeping("server", spec.servers, move |n| context.setup(server(n), Role::Server))
+        } else {
+            (0..spec.servers).map(|n| world.add(context.setup(server(n), Role::Server))).collect()
         };
-        let introducers = introducers.into_iter().map(|identity| add(identity, Role::Introducer)).collect();
-        let servers: Vec<NodeId> = servers.into_iter().map(|identity| add(identity, Role::Server)).collect();
-        let clients = clients.map(|identity| add(identity, Role::Client)).collect();
+        let clients = (0..spec.clients).map(|n| Identity::new(seed, format!("client{n}")));
+        let clients = clients.map(|identity| world.add(context.setup(identity, Role::Client))).collect();
         let by_id = by_id.into_iter().zip(servers.iter().copied()).collect();
-        let (operations, changes) = (Operations::new(seed), Changes::new(seed));
-        Grid { world, introducers, servers, clients, by_id, operations, changes, furls }
+        let (operations, changes, fidelity) = (Operations::new(seed), Changes::new(seed), spec.fidelity);
+        Grid { world, introducers, servers, clients, by_id, operations, changes, context, fidelity }
+    }
+
+    /// The content of a seed, as this grid's fidelity has it: bytes, or a stand-in for the same bytes.
+    pub fn content(&self, seed: u64, len: u64) -> Payload {
+        match self.fidelity {
+            Fidelity::Bytes => chance::content(seed, len).into(),
+            Fidelity::Protocol => stand_in::content(seed, len),
+        }
     }
 
     /// Adds a node to a grid, which does not run yet and is not in the lists of its nodes.
     pub(crate) fn add(&mut self, identity: Identity, role: Role, spec: &GridSpec) -> NodeId {
         let disk = Disk::new(spec.disk.clone(), Chance::named(identity.seed, "one more"));
-        let make = identity.maker(spec, role, self.furls.clone());
-        self.world.add(NodeSetup { name: identity.name.clone(), pin: identity.pin(), disk, make })
+        let setup = self.context.setup(identity, role);
+        self.world.add(NodeSetup { disk, ..setup })
     }
 
     /// A server is another one from its next start on.
-    pub(crate) fn be_another(&mut self, node: NodeId, identity: &Identity, spec: &GridSpec) {
-        self.world.replace(node, identity.pin(), identity.maker(spec, Role::Server, self.furls.clone()));
+    pub(crate) fn be_another(&mut self, node: NodeId, identity: &Identity) {
+        self.world.replace(node, identity.pin(), self.context.maker(identity.clone(), Role::Server));
         self.by_id.insert(identity.server_id(), node);
     }
 
@@ -130,7 +156,7 @@ impl Grid {
     pub fn running(seed: u64, spec: &GridSpec) -> Grid {
         let mut grid = Grid::new(seed, spec);
         grid.start_all();
-        let servers = usize::from(spec.servers);
+        let servers = spec.servers as usize;
         let deadline = grid.world.now() + Duration::from_secs(60);
         let knows_all = |grid: &Grid, client: &NodeId| {
             let date = grid.world.clock(*client).unix;
@@ -196,6 +222,9 @@ impl Grid {
     }
 }
 
+/// What nodes say of their program.
+const PROGRAM: &str = "tallac-simulator/1";
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Introducer,
@@ -203,7 +232,42 @@ pub(crate) enum Role {
     Client,
 }
 
+/// What the nodes of a grid have in common.
+struct Context {
+    spec: GridSpec,
+    furls: Vec<Service>,
+    roster: Roster,
+}
+
+impl Context {
+    fn setup(self: &Rc<Self>, identity: Identity, role: Role) -> NodeSetup<Node> {
+        let disk = Disk::new(self.spec.disk.clone(), Chance::named(identity.seed, &identity.name));
+        let (name, pin) = (identity.name.clone(), identity.pin());
+        NodeSetup { name, pin, disk, make: self.maker(identity, role) }
+    }
+
+    /// Makes a node's machine at each start.
+    fn maker(self: &Rc<Self>, identity: Identity, role: Role) -> Box<dyn FnMut(Birth) -> Node> {
+        let context = self.clone();
+        Box::new(move |birth: Birth| {
+            let furls = if context.spec.configured { Vec::new() } else { context.furls.clone() };
+            let config = NodeConfig {
+                sequence: 1 + u64::from(birth.life),
+                servers: if role == Role::Client { context.roster.clone() } else { Roster::default() },
+                ..identity.config(&context.spec, role, furls)
+            };
+            Node::new(config, birth.seed, birth.now)
+        })
+    }
+}
+
+/// All servers, as those who have them in their configuration know them.
+fn roster(server: impl Fn(u32) -> Identity, ids: &[ServerId]) -> Roster {
+    ids.iter().zip(0..).map(|(id, number)| (*id, server(number).info(*id, true))).collect()
+}
+
 /// What a node is known by; all of it follows from the seed and its name.
+#[derive(Clone)]
 pub(crate) struct Identity {
     seed: u64,
     /// Its host name.
@@ -220,15 +284,6 @@ impl Identity {
     /// Somebody else at the same host.
     pub(crate) fn another(seed: u64, name: String, number: u32) -> Identity {
         Identity { seed, name, number }
-    }
-
-    /// Makes a node's machine at each start.
-    fn maker(&self, spec: &GridSpec, role: Role, furls: Vec<Service>) -> Box<dyn FnMut(Birth) -> Node> {
-        let config = self.config(spec, role, furls);
-        Box::new(move |birth: Birth| {
-            let config = NodeConfig { sequence: 1 + u64::from(birth.life), ..config.clone() };
-            Node::new(config, birth.seed, birth.now)
-        })
     }
 
     fn secret(&self, what: &str) -> [u8; 32] {
@@ -255,28 +310,32 @@ impl Identity {
         AnnouncementKey::from_bytes(&self.secret("key")).server_id()
     }
 
+    /// What it announces.
+    fn info(&self, id: ServerId, serves: bool) -> ServerInfo {
+        ServerInfo {
+            nickname: self.name.clone(),
+            tub_id: TubId(self.secret("tub")[..20].try_into().expect("twenty bytes")),
+            permutation_seed: id.0.to_vec(),
+            service: serves.then(|| self.service("storage")),
+            program: PROGRAM.into(),
+        }
+    }
+
     pub(crate) fn config(&self, spec: &GridSpec, role: Role, introducers: Vec<Service>) -> NodeConfig {
-        let program = String::from("tallac-simulator/1");
+        let program = String::from(PROGRAM);
         let serves = role == Role::Server;
-        let tub_id = TubId(self.secret("tub")[..20].try_into().expect("twenty bytes"));
         let storage =
             StorageConfig { reserved_space: spec.reserved_space, read_only: false, program: program.clone() };
         NodeConfig {
             announcement_key: Secret::from_bytes(self.secret("key")),
-            info: ServerInfo {
-                nickname: self.name.clone(),
-                tub_id,
-                permutation_seed: self.server_id().0.to_vec(),
-                service: serves.then(|| self.service("storage")),
-                program: program.clone(),
-            },
+            info: self.info(self.server_id(), serves),
             sequence: 1,
             storage: serves.then(|| StorageSetup { config: storage, swissnum: self.swissnum("storage") }),
             introducer: (role == Role::Introducer).then(|| self.swissnum("introducer")),
             vdrive: None,
             vdrives: None,
             introducers: if role == Role::Introducer { Vec::new() } else { introducers },
-            servers: Vec::new(),
+            servers: Roster::default(),
             preferred_servers: BTreeSet::new(),
             refused_servers: BTreeSet::new(),
             encoding: spec.encoding,
@@ -297,7 +356,7 @@ impl Identity {
 
 /// Computes jobs, and checks each announcement only once however many nodes hear it: checking is
 /// the dearest thing a large grid does while it starts.
-fn remembering() -> impl FnMut(Job) -> JobOutput {
+fn remembering(mut others: impl FnMut(Job) -> JobOutput) -> impl FnMut(Job) -> JobOutput {
     let mut known = BTreeMap::new();
     move |job| match job {
         Job::CheckAnnouncements(list) => {
@@ -307,6 +366,6 @@ fn remembering() -> impl FnMut(Job) -> JobOutput {
             };
             JobOutput::Announcements(list.into_iter().map(check).collect())
         }
-        other => job::run(other, &SoftRsa),
+        other => others(other),
     }
 }

@@ -6,6 +6,7 @@
 use crate::Mouth;
 use crate::chance::Chance;
 use crate::probes::{Counts, Probe};
+use crate::stand_in;
 use core::cell::RefCell;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -62,18 +63,15 @@ impl HostileServer {
     }
 
     fn altered(&self, frame: Frame, chance: &mut Chance) -> Frame {
-        let Some(bulk) = frame.bulk.first().and_then(Payload::bytes).filter(|bulk| !bulk.is_empty()) else {
-            return frame;
-        };
+        let Some(bulk) = frame.bulk.first().filter(|bulk| !bulk.is_empty()) else { return frame };
         if !chance.one_in(4) {
             return frame;
         }
-        let mut bytes = bulk.to_vec();
-        let at = chance.below(bytes.len() as u64) as usize;
-        bytes[at] ^= 1 << chance.below(8);
+        let at = chance.below(bulk.len());
+        let altered = stand_in::turned(bulk, at, 1 << chance.below(8));
         self.count(Probe::AnswersAltered);
         let rest = frame.bulk.iter().skip(1).cloned();
-        Frame { bulk: [Payload::from(bytes)].into_iter().chain(rest).collect(), message: frame.message }
+        Frame { bulk: [altered].into_iter().chain(rest).collect(), message: frame.message }
     }
 }
 

@@ -19,6 +19,7 @@ use tallac_simulator::probes::Counts;
 use tallac_simulator::run::{Outcome, Watch, matters, run_plan, run_seed, watch_plan};
 use tallac_simulator::script::Script;
 use tallac_simulator::shrink::shrink;
+use tallac_simulator::size;
 use tallac_simulator::timeline;
 use tallac_simulator::writers::{self, Writers, Written};
 
@@ -47,6 +48,12 @@ fn main() -> ExitCode {
         Command::Replay { file, trace, timeline } => replay(&file, trace, timeline.as_deref()),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds, only } => hunt(seeds, only.as_deref()),
+        Command::Size { size } => {
+            let sized = size::run(&size.size());
+            println!("{sized}");
+            let good = sized.wrong.is_empty() && sized.failed == 0;
+            Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Writers { seeds, jobs, hands } => {
             Ok(write_together(seeds, &hands.writers(), many::jobs(jobs)))
         }

@@ -1,20 +1,23 @@
 //! Connections between nodes: bytes with latency, limited bandwidth, small buffers, and faults.
 //!
 //! Each side of a connection is a queue of bytes to send, the bytes that have arrived and wait for
-//! a grant, and a decoder that cuts them into frames: the real codec, fed in pieces. What travels
-//! in one direction stays in order. A partition holds back what travels until it is healed, as
+//! a grant, and a decoder that cuts them into frames: the real codec, fed in pieces. Where content
+//! may be a stand-in ([`Fidelity`]), frames are handed over as values and only their lengths travel,
+//! to the same time. What travels in one direction stays in order. A partition holds back what travels until it is healed, as
 //! TCP does; a lost connection swallows it.
 
+mod line;
 mod side;
 
 use crate::NodeId;
 use crate::chance::Chance;
+use crate::fidelity::Fidelity;
 use crate::form;
 use crate::record::{Record, Said, name_of};
 use crate::schedule::Schedule;
 use crate::world::Item;
-use bytes::Bytes;
 use core::time::Duration;
+use line::Cargo;
 use serde::{Deserialize, Serialize};
 use side::{Side, Stage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,9 +85,36 @@ pub(crate) enum Parcel {
     Established,
     /// There is no connection.
     Declined(CloseReason),
-    Data(Vec<Bytes>),
+    Data(Cargo),
     Fin,
     Reset,
+}
+
+/// The connections there are, by number. Numbers are never used again.
+#[derive(Default)]
+struct Links(Vec<Option<Box<Link>>>);
+
+impl Links {
+    fn add(&mut self, link: Link) -> LinkId {
+        self.0.push(Some(Box::new(link)));
+        LinkId(self.0.len() as u64 - 1)
+    }
+
+    fn get(&self, id: LinkId) -> Option<&Link> {
+        self.0.get(id.0 as usize)?.as_deref()
+    }
+
+    fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.0.get_mut(id.0 as usize)?.as_deref_mut()
+    }
+
+    fn remove(&mut self, id: LinkId) -> Option<Box<Link>> {
+        self.0.get_mut(id.0 as usize)?.take()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.0.iter().enumerate().filter_map(|(number, link)| Some((LinkId(number as u64), link.as_deref()?)))
+    }
 }
 
 struct Link {
@@ -95,6 +125,8 @@ struct Link {
     lost: bool,
     /// Something arrived at a side that died: it will be told off when the node is back.
     knocked: [bool; 2],
+    /// One way.
+    latency: Duration,
 }
 
 impl Link {
@@ -130,9 +162,10 @@ pub(crate) struct Network {
     settings: NetworkSettings,
     seed: u64,
     chance: Chance,
-    links: BTreeMap<LinkId, Link>,
-    ends: BTreeMap<(NodeId, ConnId), (LinkId, End)>,
-    next: u64,
+    fidelity: Fidelity,
+    links: Links,
+    /// The connections of each node.
+    ends: Vec<BTreeMap<ConnId, (LinkId, End)>>,
     blocked: BTreeSet<(NodeId, NodeId)>,
     /// Nodes that send a byte at a time, and the time between two.
     dripping: BTreeMap<NodeId, Duration>,
@@ -148,14 +181,14 @@ pub(crate) struct Network {
 type Items = Schedule<Item>;
 
 impl Network {
-    pub(crate) fn new(settings: NetworkSettings, seed: u64) -> Network {
+    pub(crate) fn new(settings: NetworkSettings, fidelity: Fidelity, seed: u64) -> Network {
         Network {
             settings,
+            fidelity,
             seed,
             chance: Chance::named(seed, "network"),
-            links: BTreeMap::new(),
-            ends: BTreeMap::new(),
-            next: 0,
+            links: Links::default(),
+            ends: Vec::new(),
             blocked: BTreeSet::new(),
             dripping: BTreeMap::new(),
             altered: BTreeSet::new(),
@@ -173,15 +206,17 @@ impl Network {
         pin: Pin,
         items: &mut Items,
     ) {
-        let id = LinkId(self.next);
-        self.next += 1;
         self.counts.connects += 1;
-        let (caller, callee) = (Side::new(from, life, Some(conn)), Side::new(to.unwrap_or(from), 0, None));
-        self.links.insert(id, Link { caller, callee, pin, lost: false, knocked: [false; 2] });
-        self.ends.insert((from, conn), (id, End::Caller));
+        let (frames, callee) = (self.fidelity == Fidelity::Protocol, to.unwrap_or(from));
+        let (caller, callee) =
+            (Side::new(from, life, Some(conn), frames), Side::new(callee, 0, None, frames));
+        let latency = self.latency(from, callee.node);
+        let link = Link { caller, callee, pin, lost: false, knocked: [false; 2], latency };
+        let id = self.links.add(link);
+        self.ends_of(from).insert(conn, (id, End::Caller));
         match to {
             // A handshake of TCP and half of one of TLS.
-            Some(to) => items.after(3 * self.latency(from, to), Item::Call(id)),
+            Some(_) => items.after(3 * latency, Item::Call(id)),
             None => {
                 let reason = CloseReason::Unreachable("no such host".into());
                 items
@@ -193,7 +228,7 @@ impl Network {
     /// Who is called with which pin, if anybody still calls. `None` after noting that the call is
     /// held up.
     pub(crate) fn call(&mut self, id: LinkId) -> Option<(NodeId, Pin)> {
-        let link = self.links.get_mut(&id)?;
+        let link = self.links.get_mut(id)?;
         if !link.caller.is_live() {
             self.forget_if_over(id);
             return None;
@@ -219,51 +254,66 @@ impl Network {
 
     /// Gives the name of the caller, for people.
     pub(crate) fn accept(&mut self, id: LinkId, conn: ConnId, life: u32, items: &mut Items) -> NodeId {
-        let link = self.links.get_mut(&id).expect("calls are of links");
+        let link = self.links.get_mut(id).expect("calls are of links");
         let (caller, callee) = (link.caller.node, link.callee.node);
         link.callee.accept(conn, life);
-        self.ends.insert((callee, conn), (id, End::Callee));
+        self.ends_of(callee).insert(conn, (id, End::Callee));
         self.post(id, End::Caller, Parcel::Established, items);
         caller
     }
 
-    pub(crate) fn send(&mut self, node: NodeId, conn: ConnId, frame: &Frame, items: &mut Items) {
-        let Some((id, end)) = self.ends.get(&(node, conn)).copied() else { return };
-        let link = self.links.get_mut(&id).expect("ends are of links");
-        if link.side(end).queue(frame.pieces()) {
-            link.side(end.other()).coming.push_back(frame.len());
-            link.side(end.other()).sent_at.push_back(items.now());
+    /// The connections of a node.
+    fn ends_of(&mut self, node: NodeId) -> &mut BTreeMap<ConnId, (LinkId, End)> {
+        if self.ends.len() <= node.index() {
+            self.ends.resize_with(node.index() + 1, BTreeMap::new);
+        }
+        &mut self.ends[node.index()]
+    }
+
+    fn end_of(&self, node: NodeId, conn: ConnId) -> Option<(LinkId, End)> {
+        self.ends.get(node.index())?.get(&conn).copied()
+    }
+
+    pub(crate) fn send(&mut self, node: NodeId, conn: ConnId, frame: Frame, items: &mut Items) {
+        let Some((id, end)) = self.end_of(node, conn) else { return };
+        let link = self.links.get_mut(id).expect("ends are of links");
+        if link.side(end).queue(&frame) {
+            let other = link.side(end.other());
+            other.inlet.expect(frame);
+            if self.record.is_some() {
+                other.sent_at.push_back(items.now());
+            }
             self.pump(id, end, items);
         }
     }
 
     pub(crate) fn grant(&mut self, node: NodeId, conn: ConnId, bytes: u64, items: &mut Items) {
-        let Some((id, end)) = self.ends.get(&(node, conn)).copied() else { return };
-        let link = self.links.get_mut(&id).expect("ends are of links");
+        let Some((id, end)) = self.end_of(node, conn) else { return };
+        let link = self.links.get_mut(id).expect("ends are of links");
         link.side(end).granted += bytes as i64;
         self.drain(id, end, items);
     }
 
     pub(crate) fn close(&mut self, node: NodeId, conn: ConnId, items: &mut Items) {
-        let Some((id, end)) = self.ends.get(&(node, conn)).copied() else { return };
-        self.links.get_mut(&id).expect("ends are of links").side(end).closing = true;
+        let Some((id, end)) = self.end_of(node, conn) else { return };
+        self.links.get_mut(id).expect("ends are of links").side(end).closing = true;
         self.pump(id, end, items);
     }
 
     pub(crate) fn abort(&mut self, node: NodeId, conn: ConnId, items: &mut Items) {
-        let Some((id, end)) = self.ends.get(&(node, conn)).copied() else { return };
+        let Some((id, end)) = self.end_of(node, conn) else { return };
         self.post(id, end.other(), Parcel::Reset, items);
         self.end(id, end, CloseReason::Ended, items);
     }
 
     /// Something arrives at a side. `up`: whether that side's node runs.
     pub(crate) fn arrive(&mut self, id: LinkId, at: End, parcel: Parcel, up: bool, items: &mut Items) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         let (from, to) = (link.side(at.other()).node, link.side(at).node);
         if link.lost {
             return;
         }
-        if self.blocked.contains(&(from, to)) || !link.side(at).held.is_empty() {
+        if !self.blocked.is_empty() && self.blocked.contains(&(from, to)) || !link.side(at).held.is_empty() {
             self.counts.held += 1;
             link.side(at).held.push_back(parcel);
             return;
@@ -287,8 +337,8 @@ impl Network {
                 link.side(at.other()).stage = Stage::Closed;
                 self.end(id, at, reason, items);
             }
-            Parcel::Data(pieces) => {
-                link.side(at).arrived.extend(pieces);
+            Parcel::Data(cargo) => {
+                link.side(at).inlet.arrive(cargo);
                 self.drain(id, at, items);
             }
             Parcel::Fin => {
@@ -303,12 +353,11 @@ impl Network {
     /// around it lives on, else when they next send something and the node is back.
     pub(crate) fn died(&mut self, node: NodeId, told: bool, items: &mut Items) {
         // The next life numbers its connections anew.
-        let first = (node, ConnId::Inbound(0));
-        let numbers: Vec<_> = self.ends.range(first..).map(|(number, _)| *number).collect();
-        for number in numbers.into_iter().take_while(|(owner, _)| *owner == node) {
+        let numbers: Vec<ConnId> = self.ends_of(node).keys().copied().collect();
+        for number in numbers {
             // A connection to itself ends with its first end.
-            let Some((id, end)) = self.ends.remove(&number) else { continue };
-            let link = self.links.get_mut(&id).expect("ends are of links");
+            let Some((id, end)) = self.ends_of(node).remove(&number) else { continue };
+            let link = self.links.get_mut(id).expect("ends are of links");
             link.side(end).die();
             if told && link.side(end.other()).is_live() {
                 self.post(id, end.other(), Parcel::Reset, items);
@@ -322,7 +371,7 @@ impl Network {
         let knocked: Vec<(LinkId, End)> = (self.links.iter())
             .flat_map(|(id, link)| {
                 let ends = [(End::Caller, &link.caller), (End::Callee, &link.callee)];
-                ends.into_iter().map(|(end, side)| (*id, end, side.node, link.knocked[end as usize]))
+                ends.into_iter().map(move |(end, side)| (id, end, side.node, link.knocked[end as usize]))
             })
             .filter(|(_, _, at, knocked)| *at == node && *knocked)
             .map(|(id, end, _, _)| (id, end))
@@ -348,9 +397,9 @@ impl Network {
     /// Every node reaches every other again.
     pub(crate) fn heal(&mut self, items: &mut Items) {
         self.blocked.clear();
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
+        for id in self.links.iter().map(|(id, _)| id).collect::<Vec<_>>() {
             for end in [End::Caller, End::Callee] {
-                let Some(link) = self.links.get_mut(&id) else { continue };
+                let Some(link) = self.links.get_mut(id) else { continue };
                 for parcel in core::mem::take(&mut link.side(end).held) {
                     self.post(id, end, parcel, items);
                 }
@@ -363,10 +412,10 @@ impl Network {
     pub(crate) fn rejoin(&mut self, node: NodeId, items: &mut Items) {
         self.blocked.retain(|(from, to)| *from != node && *to != node);
         let of_node = |link: &Link| link.caller.node == node || link.callee.node == node;
-        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| of_node(l)).map(|(id, _)| *id).collect();
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, l)| of_node(l)).map(|(id, _)| id).collect();
         for id in links {
             for end in [End::Caller, End::Callee] {
-                let Some(link) = self.links.get_mut(&id) else { continue };
+                let Some(link) = self.links.get_mut(id) else { continue };
                 for parcel in core::mem::take(&mut link.side(end).held) {
                     self.post(id, end, parcel, items);
                 }
@@ -390,9 +439,9 @@ impl Network {
 
     /// The connections that a node made or accepted, and that stand, with who is at the other end.
     pub(crate) fn standing(&self, node: NodeId) -> Vec<(ConnId, NodeId)> {
-        let ends = self.ends.range((node, ConnId::Inbound(0))..).take_while(|((n, _), _)| *n == node);
-        ends.filter_map(|((_, conn), (id, end))| {
-            let link = self.links.get(id)?;
+        let ends = self.ends.get(node.index()).into_iter().flatten();
+        ends.filter_map(|(conn, (id, end))| {
+            let link = self.links.get(*id)?;
             let (here, there) = match end {
                 End::Caller => (&link.caller, &link.callee),
                 End::Callee => (&link.callee, &link.caller),
@@ -405,13 +454,13 @@ impl Network {
     /// Breaks a connection that stands, chosen by `pick`. Each side learns it in its own time.
     pub(crate) fn break_one(&mut self, pick: u64, items: &mut Items) -> bool {
         let open = |link: &Link| !link.lost && link.caller.is_live() && link.callee.is_live();
-        let candidates: Vec<LinkId> = self.links.iter().filter(|(_, l)| open(l)).map(|(id, _)| *id).collect();
+        let candidates: Vec<LinkId> = self.links.iter().filter(|(_, l)| open(l)).map(|(id, _)| id).collect();
         if candidates.is_empty() {
             return false;
         }
         let id = candidates[(pick % candidates.len() as u64) as usize];
         self.counts.broken += 1;
-        if let Some(link) = self.links.get_mut(&id) {
+        if let Some(link) = self.links.get_mut(id) {
             link.lost = true;
         }
         for end in [End::Caller, End::Callee] {
@@ -424,14 +473,14 @@ impl Network {
 
     /// A side learns that its connection is broken.
     pub(crate) fn learn_broken(&mut self, id: LinkId, end: End, items: &mut Items) {
-        if self.links.contains_key(&id) {
+        if self.links.get(id).is_some() {
             self.end(id, end, CloseReason::Lost("connection timed out".into()), items);
         }
     }
 
     /// Whose side it is.
     pub(crate) fn node_at(&self, id: LinkId, end: End) -> Option<NodeId> {
-        let link = self.links.get(&id)?;
+        let link = self.links.get(id)?;
         Some(match end {
             End::Caller => link.caller.node,
             End::Callee => link.callee.node,
@@ -440,12 +489,12 @@ impl Network {
 
     /// How many connections a node has.
     pub(crate) fn count(&self, node: NodeId) -> usize {
-        self.ends.range((node, ConnId::Inbound(0))..).take_while(|((n, _), _)| *n == node).count()
+        self.ends.get(node.index()).map_or(0, BTreeMap::len)
     }
 
     /// Moves bytes from a side's queue onto the line, as far as buffers allow.
     fn pump(&mut self, id: LinkId, end: End, items: &mut Items) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         let side = link.side(end);
         if side.stage != Stage::Open {
             return;
@@ -456,21 +505,21 @@ impl Network {
             if drip.is_some() { (1, 1) } else { (self.settings.buffer, self.settings.parcel) };
         let mut parcels = Vec::new();
         let mut sent = 0;
-        while let Some((pieces, len)) = side.next_parcel(buffer, parcel) {
+        while let Some((cargo, len)) = side.next_parcel(buffer, parcel) {
             sent += len;
-            parcels.push((pieces, len));
+            parcels.push((cargo, len));
         }
-        let finished = side.closing && side.out.is_empty();
+        let finished = side.has_finished();
         if sent > 0 && !self.altered.contains(&node) {
             let conn = conn.expect("an open side has a number");
             items.after(Duration::ZERO, Item::event(node, life, Event::Sent { conn, bytes: sent }));
         }
-        for (pieces, len) in parcels {
+        for (cargo, len) in parcels {
             let busy = Duration::from_nanos(len * 1_000_000_000 / self.settings.bandwidth.max(1));
             let busy = drip.unwrap_or(busy);
-            let side = self.links.get_mut(&id).expect("still there").side(end);
+            let side = self.links.get_mut(id).expect("still there").side(end);
             side.line_free = side.line_free.max(items.now()) + busy;
-            self.post(id, end.other(), Parcel::Data(pieces), items);
+            self.post(id, end.other(), Parcel::Data(cargo), items);
         }
         if finished {
             self.post(id, end.other(), Parcel::Fin, items);
@@ -480,7 +529,7 @@ impl Network {
 
     /// Hands arrived bytes to a side's decoder, as far as granted.
     fn drain(&mut self, id: LinkId, end: End, items: &mut Items) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         let from = link.side(end.other()).node;
         let side = link.side(end);
         if side.stage != Stage::Open {
@@ -488,8 +537,8 @@ impl Network {
         }
         let read = side.read();
         self.counts.bytes += read.bytes;
-        self.counts.ungranted += u64::from(!side.arrived.is_empty());
-        let over = side.fin && side.arrived.is_empty();
+        self.counts.ungranted += u64::from(!side.inlet.is_empty());
+        let over = side.fin && side.inlet.is_empty();
         for event in read.events {
             self.counts.partial += u64::from(matches!(event, Event::Partial { .. }));
             if let Event::Frame { frame, .. } = &event {
@@ -516,16 +565,15 @@ impl Network {
 
     /// Sends something to a side, behind everything sent there before.
     fn post(&mut self, id: LinkId, to: End, parcel: Parcel, items: &mut Items) {
-        let Some(link) = self.links.get(&id) else { return };
-        let (a, b) = (link.caller.node, link.callee.node);
-        let mut pause = self.latency(a, b);
+        let Some(link) = self.links.get(id) else { return };
+        let mut pause = link.latency;
         if !self.settings.jitter.is_zero() {
             pause += self.chance.duration(Duration::ZERO..self.settings.jitter);
         }
         if self.settings.stragglers > 0 && self.chance.one_in(self.settings.stragglers) {
             pause += self.chance.duration(Duration::ZERO..Duration::from_secs(1));
         }
-        let link = self.links.get_mut(&id).expect("looked up above");
+        let link = self.links.get_mut(id).expect("looked up above");
         let departs = link.side(to.other()).line_free.max(items.now());
         let side = link.side(to);
         side.last_arrival = side.last_arrival.max(departs + pause);
@@ -534,7 +582,7 @@ impl Network {
 
     /// The connection is over for one side, which is told so once.
     fn end(&mut self, id: LinkId, end: End, reason: CloseReason, items: &mut Items) {
-        let Some(link) = self.links.get_mut(&id) else { return };
+        let Some(link) = self.links.get_mut(id) else { return };
         let side = link.side(end);
         if side.is_live() {
             let (node, life) = (side.node, side.life);
@@ -547,16 +595,14 @@ impl Network {
     }
 
     fn forget_if_over(&mut self, id: LinkId) {
-        let Some(link) = self.links.get(&id) else { return };
+        let Some(link) = self.links.get(id) else { return };
         let never_met = link.callee.conn.is_none() && !link.caller.is_live();
         if never_met || !(link.caller.is_live() || link.callee.is_live()) {
-            let link = self.links.remove(&id).expect("looked up above");
+            let link = self.links.remove(id).expect("looked up above");
             for side in [&link.caller, &link.callee] {
-                let number = side.conn.map(|conn| (side.node, conn));
-                if let Some(number) =
-                    number.filter(|number| self.ends.get(number).is_some_and(|(l, _)| *l == id))
-                {
-                    self.ends.remove(&number);
+                let Some(conn) = side.conn else { continue };
+                if self.end_of(side.node, conn).is_some_and(|(l, _)| l == id) {
+                    self.ends_of(side.node).remove(&conn);
                 }
             }
         }

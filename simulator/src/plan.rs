@@ -11,7 +11,7 @@ use crate::faults::{Fault, Faults};
 use crate::form::{self, KeyChoiceForm, MutableFormatForm};
 use crate::hostile::{Attack, Hostility};
 use crate::slots::{self, SlotFault};
-use crate::{Crash, GridSpec, NetworkSettings};
+use crate::{Crash, Fidelity, GridSpec, NetworkSettings};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use tallac_core::capability::MutableFormat;
@@ -291,6 +291,8 @@ pub struct Plan {
 /// What kind of runs to draw.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Profile {
+    /// How true the grid is to the bytes.
+    pub fidelity: Fidelity,
     /// Servers of the grid.
     pub servers: u16,
     /// Clients of the grid.
@@ -317,6 +319,7 @@ impl Default for Profile {
     /// A grid of 13 nodes.
     fn default() -> Profile {
         Profile {
+            fidelity: Fidelity::Bytes,
             servers: 10,
             clients: 2,
             operations: 24,
@@ -410,9 +413,12 @@ impl Plan {
     /// Whether its steps are of nodes that the grid has.
     pub(crate) fn check(&self) -> Result<(), String> {
         let GridSpec { introducers, servers, clients, .. } = self.grid;
-        if [introducers, servers, clients].iter().any(|count| !(1..=NODES_MAX).contains(count)) {
+        let counted = |count: u32| u16::try_from(count).ok().filter(|count| (1..=NODES_MAX).contains(count));
+        let (Some(introducers), Some(servers), Some(clients)) =
+            (counted(introducers.into()), counted(servers), counted(clients))
+        else {
             return Err(format!("a grid has introducers, servers and clients, up to {NODES_MAX} of each"));
-        }
+        };
         for (at, step) in &self.steps {
             let is_there = match step {
                 Step::Put { client, len, .. } => *client < clients && *len <= LEN_MAX,
@@ -470,12 +476,14 @@ fn draw_grid(chance: &mut Chance, profile: &Profile, faults: &Faults) -> GridSpe
     GridSpec {
         // Beside a false introducer there is an honest one.
         introducers: if faults.has(Fault::FalseIntroducer) { 2 } else { 1 },
-        servers: profile.servers,
-        clients: profile.clients,
+        fidelity: profile.fidelity,
+        servers: profile.servers.into(),
+        clients: profile.clients.into(),
         encoding: EncodingParams::new(needed, total, segment).expect("within bounds"),
         // As the core would have it once it knows all servers, and from the beginning.
         happy: Some(usize::from(total.min(profile.servers)).min(7)),
         connections_max: *chance.pick(&[256, 256, 256, 6]),
+        configured: false,
         reserved_space: 0,
         network: NetworkSettings {
             latency_max: Duration::from_millis(latency_max),

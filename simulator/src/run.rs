@@ -219,7 +219,7 @@ impl Run {
             }
             if shares.len() >= needed && !self.storm.is_squatted(&of) {
                 let client = self.grid.clients[index % self.grid.clients.len()];
-                let range = 0..file.content.len() as u64;
+                let range = 0..file.content.len();
                 gets.push(self.grid.operations.get(&mut self.grid.world, client, file, range));
             }
         }
@@ -249,7 +249,7 @@ impl Run {
         let mut gets = Vec::new();
         for (index, file) in files.iter().enumerate() {
             let client = self.grid.clients[index % self.grid.clients.len()];
-            let range = 0..file.content.len() as u64;
+            let range = 0..file.content.len();
             gets.push(self.grid.operations.get(&mut self.grid.world, client, file, range));
         }
         if !self.grid.finish_operations(CALM) {

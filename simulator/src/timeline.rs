@@ -83,9 +83,9 @@ fn write_world(page: &mut String, title: &str, record: &Record) -> fmt::Result {
 /// The nodes' rows, and when they were down or stood still.
 fn write_rows(page: &mut String, record: &Record, all: f64) -> fmt::Result {
     let mut since: BTreeMap<NodeId, (MarkKind, f64)> =
-        (0..record.names.len()).map(|number| (NodeId(number as u16), (MarkKind::Down, 0.0))).collect();
+        (0..record.names.len()).map(|number| (NodeId(number as u32), (MarkKind::Down, 0.0))).collect();
     for number in 0..record.names.len() {
-        let y = middle(NodeId(number as u16));
+        let y = middle(NodeId(number as u32));
         writeln!(page, "<line class=row x1=0 y1={y} x2={all:.3} y2={y} />")?;
     }
     let mut spans = Vec::new();
@@ -106,7 +106,7 @@ fn write_rows(page: &mut String, record: &Record, all: f64) -> fmt::Result {
     }
     spans.extend(since.into_iter().map(|(node, (kind, from))| (node, kind, from, all)));
     for (node, kind, from, to) in spans {
-        let (class, y) = (class_of(kind), ROW * usize::from(node.0) + 3);
+        let (class, y) = (class_of(kind), ROW * node.index() + 3);
         let (width, height) = (to - from, ROW - 6);
         writeln!(page, "<rect class={class} x={from:.3} y={y} width={width:.3} height={height} />")?;
     }
@@ -117,7 +117,7 @@ fn write_mark(page: &mut String, mark: &Mark, height: usize) -> fmt::Result {
     let x = millis(mark.at);
     let (y1, y2) = match (mark.kind, mark.node) {
         (MarkKind::Up | MarkKind::Down | MarkKind::Paused | MarkKind::Resumed, _) => return Ok(()),
-        (_, Some(node)) => (ROW * usize::from(node.0), ROW * usize::from(node.0) + ROW),
+        (_, Some(node)) => (ROW * node.index(), ROW * node.index() + ROW),
         (MarkKind::Wrong, None) => (0, height),
         (_, None) => (0, height),
     };
@@ -139,7 +139,7 @@ fn class_of(kind: MarkKind) -> &'static str {
 }
 
 fn name(record: &Record, node: NodeId) -> &str {
-    record.names.get(usize::from(node.0)).map_or("?", String::as_str)
+    record.names.get(node.index()).map_or("?", String::as_str)
 }
 
 fn millis(at: Duration) -> f64 {
@@ -147,7 +147,7 @@ fn millis(at: Duration) -> f64 {
 }
 
 fn middle(node: NodeId) -> usize {
-    ROW * usize::from(node.0) + ROW / 2
+    ROW * node.index() + ROW / 2
 }
 
 fn escaped(text: &str) -> String {

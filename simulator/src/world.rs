@@ -2,17 +2,22 @@
 
 mod drive;
 mod node;
+mod sleep;
 
 use crate::chance::Chance;
 use crate::disk::{Damage, Disk, Refused};
+use crate::fidelity::Fidelity;
 use crate::network::{End, LinkId, Network, NetworkCounts, NetworkSettings, Parcel};
 use crate::probes::{Counts, Probe};
 use crate::record::{Mark, MarkKind, Record};
 use crate::schedule::Schedule;
+use crate::stand_in;
 use crate::trace::Trace;
 use core::time::Duration;
+use drive::step_duration;
 use node::{DiskRun, Node};
 use serde::{Deserialize, Serialize};
+use sleep::{Asleep, Dormitory, Place};
 use std::collections::{BTreeMap, VecDeque};
 use tallac_core::disk::DiskStep;
 use tallac_core::job::{Job, JobOutput};
@@ -25,7 +30,14 @@ use tallac_soft_rsa::SoftRsa;
 
 /// A node of a world, in the order in which they were added.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct NodeId(pub u16);
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// Its place among the nodes of its world.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What a node's machine is told when it is made.
 pub struct Birth {
@@ -112,7 +124,8 @@ pub struct World<M> {
     seed: u64,
     chance: Chance,
     items: Schedule<Item>,
-    nodes: Vec<Node<M>>,
+    nodes: Vec<Place<M>>,
+    dormitory: Option<Dormitory<M>>,
     /// Who listens at a host; more than one, if machines share an identity.
     names: BTreeMap<String, Vec<NodeId>>,
     network: Network,
@@ -127,17 +140,27 @@ pub struct World<M> {
 }
 
 impl<M: Machine<Event = Event, Action = Action>> World<M> {
-    /// An empty world.
+    /// An empty world, true to the bytes.
     pub fn new(seed: u64, network: NetworkSettings) -> World<M> {
+        World::with_fidelity(seed, network, Fidelity::Bytes)
+    }
+
+    /// An empty world. Its jobs are computed as its fidelity wants it.
+    pub fn with_fidelity(seed: u64, network: NetworkSettings, fidelity: Fidelity) -> World<M> {
+        let executor: Executor = match fidelity {
+            Fidelity::Bytes => Box::new(|job| tallac_core::job::run(job, &SoftRsa)),
+            Fidelity::Protocol => Box::new(stand_in::executor(SoftRsa)),
+        };
         World {
             seed,
             chance: Chance::named(seed, "world"),
             items: Schedule::new(),
             nodes: Vec::new(),
+            dormitory: None,
             names: BTreeMap::new(),
-            network: Network::new(network, seed),
-            trace: Trace::default(),
-            executor: Box::new(|job| tallac_core::job::run(job, &SoftRsa)),
+            network: Network::new(network, fidelity, seed),
+            trace: Trace::new(fidelity),
+            executor,
             reports: VecDeque::new(),
             damage: Damage::default(),
             cuts_within_action: 0,
@@ -166,7 +189,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     pub fn take_record(&mut self) -> Option<Record> {
         let mut record = self.network.record.take()?;
         record.marks = self.marks.take().unwrap_or_default();
-        record.names = self.nodes.iter().map(|node| node.name.clone()).collect();
+        record.names = self.nodes().map(|node| self.name_of(node)).collect();
         Some(record)
     }
 
@@ -182,25 +205,25 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Adds a node, which does not run yet.
     pub fn add(&mut self, setup: NodeSetup<M>) -> NodeId {
-        let id = NodeId(self.nodes.len() as u16);
+        let id = NodeId(self.nodes.len() as u32);
         self.names.entry(setup.name.clone()).or_default().push(id);
-        self.nodes.push(Node::new(setup, self.seed));
+        self.nodes.push(Place::Here(Box::new(Node::new(setup, self.seed))));
         id
     }
 
     /// The nodes of this world.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + use<M> {
-        (0..self.nodes.len() as u16).map(NodeId)
+        (0..self.nodes.len() as u32).map(NodeId)
     }
 
     /// The name of a node.
-    pub fn name(&self, node: NodeId) -> &str {
-        &self.node(node).name
+    pub fn name(&self, node: NodeId) -> String {
+        self.name_of(node)
     }
 
-    /// The machine of a node, while it runs.
+    /// The machine of a node, while it runs. One that nobody has needed yet is not there.
     pub fn machine(&self, node: NodeId) -> Option<&M> {
-        self.node(node).machine.as_ref()
+        self.node(node)?.machine.as_ref()
     }
 
     /// The disk of a node.
@@ -210,12 +233,15 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// How many of a node's disk actions are under way.
     pub fn disk_runs(&self, node: NodeId) -> usize {
-        self.node(node).disk_runs.len()
+        self.node(node).map_or(0, |node| node.disk_runs.len())
     }
 
     /// A node's clocks.
     pub fn clock(&self, node: NodeId) -> Now {
-        self.node(node).clock(self.now())
+        match &self.nodes[node.index()] {
+            Place::Here(node) => node.clock(self.now()),
+            Place::Asleep(_) => node::first_clock(self.seed, &self.name_of(node), self.now()),
+        }
     }
 
     /// Sets a node's date this many seconds off; its monotonic clock goes on undisturbed.
@@ -250,7 +276,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         ] {
             counts.add(probe, times);
         }
-        for node in &self.nodes {
+        for node in self.nodes().filter_map(|node| self.node(node)) {
             let Refused { syncs, writes, full, reads, misdirected } = node.disk.refused();
             counts.add(Probe::ReadsFailed, reads);
             counts.add(Probe::Misdirected, misdirected);
@@ -288,13 +314,16 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Gives a node a command, if it runs.
     pub fn command(&mut self, node: NodeId, command: Command) {
-        let life = self.node(node).life;
+        let life = self.node_mut(node).life;
         self.items.after(Duration::ZERO, Item::event(node, life, Event::Command(command)));
     }
 
     /// Whether a node runs (or is paused).
     pub fn is_up(&self, node: NodeId) -> bool {
-        self.node(node).machine.is_some()
+        match &self.nodes[node.index()] {
+            Place::Here(node) => node.machine.is_some(),
+            Place::Asleep(asleep) => matches!(asleep, Asleep::Up { .. }),
+        }
     }
 
     /// Starts a node that does not run.
@@ -303,6 +332,10 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             return;
         }
         self.remark(MarkKind::Up, Some(node), || format!("start {node:?}"));
+        if let Place::Asleep(_) = self.nodes[node.index()] {
+            self.start_asleep(node);
+            return self.network.back(node, &mut self.items);
+        }
         let now = self.now();
         self.node_mut(node).start(now);
         self.network.back(node, &mut self.items);
@@ -311,6 +344,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Ends a node without asking it.
     pub fn crash(&mut self, node: NodeId, crash: Crash) {
+        self.rouse(node);
         if crash == Crash::PowerCut {
             self.note_cut(node);
         }
@@ -333,7 +367,8 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Looks how far a node's disk actions are when its power fails.
     fn note_cut(&mut self, node: NodeId) {
-        let runs = self.node(node).disk_runs.values().filter(|run| run.done > 0);
+        let Some(entry) = self.node(node) else { return };
+        let runs = entry.disk_runs.values().filter(|run| run.done > 0);
         let cut: Vec<bool> =
             runs.filter_map(|run| Some(matches!(run.steps.front()?, DiskStep::SyncName(_)))).collect();
         self.cuts_within_action += cut.len() as u64;
@@ -420,7 +455,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     /// Sends a frame on a connection that stands, as if the machine of a node with a [`Mouth`] had.
     pub fn inject(&mut self, node: NodeId, conn: ConnId, frame: &Frame) {
-        self.network.send(node, conn, frame, &mut self.items);
+        self.network.send(node, conn, frame.clone(), &mut self.items);
     }
 
     /// Breaks one of the connections that stand. `false` if there is none.
@@ -441,12 +476,12 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             Item::Broken(id, end) => self.network.learn_broken(id, end, &mut self.items),
             Item::Disk { node, life, id } => self.disk_step(node, life, id),
             Item::Settle { node, life, step } => {
-                if self.node(node).life == life && self.is_up(node) {
+                if self.lives(node, life) {
                     self.node_mut(node).disk.settle(&step);
                 }
             }
             Item::Job { node, life, id, job } => {
-                if self.node(node).life == life && self.is_up(node) {
+                if self.lives(node, life) {
                     let output = (self.executor)(*job);
                     self.deliver(node, life, Event::JobDone { id, output });
                 }
@@ -469,11 +504,30 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         }
     }
 
-    fn node(&self, node: NodeId) -> &Node<M> {
-        &self.nodes[usize::from(node.0)]
+    /// A node, if it is there.
+    fn node(&self, node: NodeId) -> Option<&Node<M>> {
+        match &self.nodes[node.index()] {
+            Place::Here(node) => Some(node),
+            Place::Asleep(_) => None,
+        }
     }
 
+    /// A node, which is made if it is not there yet.
     fn node_mut(&mut self, node: NodeId) -> &mut Node<M> {
-        &mut self.nodes[usize::from(node.0)]
+        self.rouse(node);
+        here(&mut self.nodes, node)
+    }
+
+    /// Whether a node still lives this life.
+    fn lives(&self, node: NodeId, life: u32) -> bool {
+        self.node(node).is_some_and(|node| node.life == life && node.machine.is_some())
+    }
+}
+
+/// A node to which something happens: so it is there.
+fn here<M>(nodes: &mut [Place<M>], node: NodeId) -> &mut Node<M> {
+    match &mut nodes[node.index()] {
+        Place::Here(node) => node,
+        Place::Asleep(_) => unreachable!("nothing happens to a node that sleeps"),
     }
 }

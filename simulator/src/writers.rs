@@ -96,7 +96,7 @@ const AGAIN: u64 = 1_000;
 /// Runs a seed.
 pub fn run(seed: u64, spec: &Writers) -> Written {
     let encoding = EncodingParams::new(3, 10, 128 * 1024).expect("good parameters");
-    let grid_spec = GridSpec { servers: 10, clients: spec.writers, encoding, ..GridSpec::default() };
+    let grid_spec = GridSpec { servers: 10, clients: spec.writers.into(), encoding, ..GridSpec::default() };
     let mut run = Run {
         grid: Grid::running(seed, &grid_spec),
         chance: Chance::named(seed, "writers"),

@@ -1,19 +1,18 @@
 //! What the simulator found once must not come back: each test is the smallest world that showed it.
 
-use bytes::Bytes;
 use core::time::Duration;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
 use tallac_simulator::chance::content;
 use tallac_simulator::{Crash, Ended, Grid, GridSpec, NodeId, StoredFile};
 
-fn spec(servers: u16, needed: u16, total: u16, segment: u32) -> GridSpec {
+fn spec(servers: u32, needed: u16, total: u16, segment: u32) -> GridSpec {
     let encoding = EncodingParams::new(needed, total, segment).unwrap();
     GridSpec { servers, encoding, ..GridSpec::default() }
 }
 
 fn stored(grid: &mut Grid, len: u64) -> StoredFile {
-    let content = Bytes::from(content(len, len));
+    let content = content(len, len).into();
     let client = grid.clients[0];
     grid.operations.put(&mut grid.world, client, content, KeyChoice::Random, true);
     assert!(grid.finish_operations(Duration::from_secs(60)));
@@ -22,7 +21,7 @@ fn stored(grid: &mut Grid, len: u64) -> StoredFile {
 
 fn read(grid: &mut Grid, file: &StoredFile, patience: Duration) {
     let client = grid.clients[0];
-    let range = 0..file.content.len() as u64;
+    let range = 0..file.content.len();
     let get = grid.operations.get(&mut grid.world, client, file, range);
     assert!(grid.finish_operations(patience), "{:?}", grid.operations.list_under_way());
     assert!(matches!(grid.operations.ended(get), Some(Ended::Read)), "{:?}", grid.operations.ended(get));
@@ -105,7 +104,7 @@ fn a_server_goes_down_at_each_moment_of_an_upload() {
     for steps in (0..).step_by(7) {
         let mut grid = Grid::running(1, &spec(10, 2, 5, 4096));
         let client = grid.clients[0];
-        let content = Bytes::from(content(1, 30_000));
+        let content = content(1, 30_000).into();
         grid.operations.put(&mut grid.world, client, content, KeyChoice::Convergent, true);
         for _ in 0..steps {
             grid.step();
@@ -137,7 +136,7 @@ fn a_server_goes_down_and_two_answer_late() {
         let late = [grid.servers[2], grid.servers[7]];
         late.iter().for_each(|server| grid.world.pause(*server));
         let client = grid.clients[0];
-        let content = Bytes::from(content(1, 60_000));
+        let content = content(1, 60_000).into();
         grid.operations.put(&mut grid.world, client, content, KeyChoice::Convergent, true);
         let server = loop {
             grid.step();
@@ -176,7 +175,7 @@ fn on_a_slow_line_nothing_is_fetched_twice() {
         spec.network.bandwidth = 25_000;
         let mut grid = Grid::running(1, &spec);
         let len = 4_000_000;
-        let content = Bytes::from(content(1, len));
+        let content = content(1, len).into();
         let client = grid.clients[0];
         grid.operations.put(&mut grid.world, client, content, KeyChoice::Random, true);
         assert!(grid.finish_operations(Duration::from_secs(600)), "{:?}", grid.operations.list_under_way());

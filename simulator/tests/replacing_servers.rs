@@ -1,12 +1,12 @@
 //! Servers that go down in the middle of an upload are replaced, whether or not the content can be
 //! read twice.
 
-use bytes::Bytes;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use tallac_core::disk::StorePath;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
+use tallac_core::payload::Payload;
 use tallac_simulator::chance::content;
 use tallac_simulator::{Crash, NetworkSettings};
 use tallac_simulator::{Ended, Grid, GridSpec};
@@ -18,7 +18,7 @@ fn every_share_finds_a_server(key: KeyChoice, seed: u64, crash: Crash, total: u1
     let encoding = EncodingParams::new(total / 3 + 1, total, 128 * 1024).unwrap();
     let mut grid = Grid::running(seed, &GridSpec { servers: 13, encoding, network, ..GridSpec::default() });
     let client = grid.clients[0];
-    let stored = Bytes::from(content(seed, 1_500_000));
+    let stored = Payload::from(content(seed, 1_500_000));
     let put = grid.operations.put(&mut grid.world, client, stored, key, true);
     let busy = |grid: &mut Grid, server| {
         let disk = grid.world.disk(server);

@@ -1,6 +1,5 @@
 //! What a node promises does not depend on who happens to be in reach.
 
-use bytes::Bytes;
 use core::time::Duration;
 use tallac_core::operation::KeyChoice;
 use tallac_core::upload::UploadError;
@@ -14,7 +13,7 @@ fn happy(grid: &Grid, node: NodeId) -> usize {
 
 fn put(grid: &mut Grid) -> Ended {
     let client = grid.clients[0];
-    let content = Bytes::from(content(grid.operations.total() as u64, 50_000));
+    let content = content(grid.operations.total() as u64, 50_000).into();
     let put = grid.operations.put(&mut grid.world, client, content, KeyChoice::Random, true);
     assert!(grid.finish_operations(Duration::from_secs(300)));
     grid.operations.ended(put).expect("it is over").clone()

@@ -1,6 +1,5 @@
 //! Whole grids without faults.
 
-use bytes::Bytes;
 use core::time::Duration;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
@@ -12,7 +11,7 @@ fn store_and_read(spec: &GridSpec, sizes: &[u64]) {
     for (index, &size) in sizes.iter().enumerate() {
         let client = grid.clients[index % grid.clients.len()];
         let key = if index % 3 == 2 { KeyChoice::Random } else { KeyChoice::Convergent };
-        let content = Bytes::from(content(size, size));
+        let content = content(size, size).into();
         grid.operations.put(&mut grid.world, client, content, key, index % 2 == 0);
     }
     assert!(grid.finish_operations(Duration::from_secs(600)), "{:#?}", grid.operations.list_under_way());
@@ -21,7 +20,7 @@ fn store_and_read(spec: &GridSpec, sizes: &[u64]) {
     let mut gets = Vec::new();
     for file in &files {
         let client = grid.clients[grid.clients.len() - 1];
-        let range = 0..file.content.len() as u64;
+        let range = 0..file.content.len();
         gets.push(grid.operations.get(&mut grid.world, client, file, range));
     }
     assert!(grid.finish_operations(Duration::from_secs(600)), "{:#?}", grid.operations.list_under_way());

@@ -164,6 +164,48 @@ impl Browser {
         }
     }
 
+    /// From now on the line to all sites takes and gives so many bytes a second; as many as come, if 0.
+    pub fn throttle(&mut self, bytes: u32) {
+        let rate = if bytes == 0 { json!(-1) } else { json!(bytes) };
+        self.call("Network.enable", json!({}));
+        let line = json!({
+            "offline": false, "latency": 0, "downloadThroughput": rate, "uploadThroughput": rate,
+        });
+        self.call("Network.emulateNetworkConditions", line);
+    }
+
+    /// Lets pages run scripts, or not.
+    pub fn scripts(&mut self, run: bool) {
+        self.call("Emulation.setScriptExecutionDisabled", json!({ "value": !run }));
+    }
+
+    /// Clicks on what a selector finds, as a finger would.
+    #[track_caller]
+    pub fn click(&mut self, selector: &str) {
+        let place = format!(
+            "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
+             const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
+        );
+        let place = self.value(&place);
+        for kind in ["mousePressed", "mouseReleased"] {
+            let event = json!({
+                "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1,
+            });
+            self.call("Input.dispatchMouseEvent", event);
+        }
+    }
+
+    /// Whether what is wider than a telephone makes the page scroll sideways.
+    pub fn overflows(&mut self) -> bool {
+        self.value("document.documentElement.scrollWidth > document.documentElement.clientWidth") == true
+    }
+
+    /// Has downloads kept in a directory.
+    pub fn keep_downloads(&mut self, directory: &Path) {
+        let params = json!({ "behavior": "allow", "downloadPath": directory });
+        self.call("Page.setDownloadBehavior", params);
+    }
+
     /// Pages are shown so wide from now on, in the light or in the dark.
     pub fn look(&mut self, width: u32, dark: bool) {
         let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -177,6 +219,9 @@ impl Browser {
         let Some(directory) = std::env::var_os("TALLAC_SHOTS").map(PathBuf::from) else { return };
         for (kind, width, dark) in [("light", 1200, false), ("dark", 1200, true), ("phone", 390, false)] {
             self.look(width, dark);
+            if width < 600 {
+                assert!(!self.overflows(), "{name} is wider than a telephone");
+            }
             let shot = self.call("Page.captureScreenshot", json!({ "captureBeyondViewport": true }));
             let data = BASE64.decode(shot["data"].as_str().unwrap_or_default().as_bytes()).expect("base64");
             fs::write(directory.join(format!("{name}-{kind}.png")), data).expect("a picture");

@@ -4,13 +4,14 @@
 //! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
 //! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them;
 //! [`asking`] asks its servers by hand.
-//! [`peer`] runs Tahoe-LAFS itself, [`browser`] a browser.
+//! [`peer`] runs Tahoe-LAFS itself, [`browser`] a browser, for which [`film`] makes something to see.
 
 pub mod asking;
 pub mod browser;
 pub mod conformance;
 mod content;
 pub mod figures;
+pub mod film;
 mod grid;
 pub mod liar;
 pub mod memory_grid;

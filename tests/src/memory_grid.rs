@@ -729,7 +729,11 @@ pub fn config(index: usize, setup: &GridSetup) -> NodeConfig {
             .then(|| VdriveSetup { write: vdrive("vdrive"), read_only: vdrive("vdrive-readonly") }),
         vdrives: (setup.vdrive && !serves).then(|| vec![furl]),
         introducers: vec![],
-        servers: if serves && !hands_out { vec![] } else { (0..setup.servers).map(known).collect() },
+        servers: if serves && !hands_out {
+            Default::default()
+        } else {
+            (0..setup.servers).map(known).collect()
+        },
         preferred_servers: Default::default(),
         refused_servers: Default::default(),
         encoding: EncodingParams::new(setup.shares.0, setup.shares.1, setup.segment)

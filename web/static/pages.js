@@ -1,12 +1,40 @@
 // Comfort for the pages: they work without this.
 "use strict";
 
-const formToken = document.querySelector("meta[name=form-token]").content;
+const formToken = document.querySelector("meta[name=form-token]")?.content;
 
 // Times in the reader's own zone.
-for (const time of document.querySelectorAll("time[datetime]")) {
-  const at = new Date(time.dateTime);
-  if (!isNaN(at)) time.textContent = at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+function localTimes(within) {
+  for (const time of within.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    if (!isNaN(at)) time.textContent = at.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+  }
+}
+localTimes(document);
+
+// What changes by itself is fetched again while somebody looks.
+const live = document.getElementById("live");
+if (live) setInterval(refresh, Number(live.dataset.every));
+
+let refreshing = false;
+async function refresh() {
+  // Whoever is reading with the keyboard keeps the place.
+  if (refreshing || document.hidden || live.contains(document.activeElement)) return;
+  refreshing = true;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const now = page.getElementById("live");
+    if (now && now.innerHTML !== live.dataset.shown) {
+      live.dataset.shown = now.innerHTML;
+      live.innerHTML = now.innerHTML;
+      localTimes(live);
+    }
+  } catch {
+    // The node is stopped, or starts again: what was last known stays.
+  } finally {
+    refreshing = false;
+  }
 }
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
@@ -32,6 +60,8 @@ function uploads(form, list) {
   const SENT_AT_ONCE = 3;
   const waiting = [];
   let sending = 0, stored = 0, failed = 0;
+  // Said once for all, not with each step of each bar.
+  const said = document.getElementById("said");
 
   const input = form.elements.file;
   input.multiple = true;
@@ -115,6 +145,7 @@ function uploads(form, list) {
       end(job, "cancelled", true);
     });
     waiting.push(job);
+    said.textContent = "Uploading " + (sending + waiting.length) + (sending + waiting.length === 1 ? " file" : " files");
     next();
   }
 
@@ -124,6 +155,7 @@ function uploads(form, list) {
       send(waiting.shift());
     }
     if (!sending && !waiting.length && stored) {
+      said.textContent = stored + (stored === 1 ? " file is stored" : " files are stored") + (failed ? ", " + failed + " failed" : "");
       stored = 0;
       // What failed stays to be read.
       if (!failed) location.reload();

@@ -10,10 +10,12 @@
 //! the share hash tree vouches for each share's block hash tree, and that for each block.
 
 mod finding;
+mod locating;
 pub(crate) mod pace;
 mod report;
 mod share;
 
+pub use locating::{Coding, Holder, Locate, LocateAction, LocateEvent, LocateSetup, Locations, Sought};
 pub use report::DownloadError;
 
 use crate::capability::ChkCap;

@@ -8,7 +8,6 @@ use crate::hash::{self, Hash};
 use crate::hashtree::IncompleteHashTree;
 use crate::payload::Payload;
 use crate::share::{EXTENSION_LEN_MAX, Extension, HEADER_LEN_V2, ShareLayout, parse_share_hashes};
-use crate::task::covered;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -36,7 +35,7 @@ pub(super) struct ShareReader {
 #[derive(Debug)]
 enum State {
     Unopened,
-    Opening { since: Instant, asked: Vec<Range<u64>>, pieces: Vec<(u64, Bytes)> },
+    Opening { since: Instant, asked: Vec<Range<u64>>, pieces: Vec<(u64, Payload)> },
     Ready { layout: ShareLayout, tree: IncompleteHashTree },
     GivenUp,
 }
@@ -65,6 +64,10 @@ enum Tree {
 impl ShareReader {
     pub(super) fn new(share: u16) -> ShareReader {
         ShareReader { share, state: State::Unopened, slow: false }
+    }
+
+    pub(super) fn share(&self) -> u16 {
+        self.share
     }
 
     pub(super) fn is_unopened(&self) -> bool {
@@ -147,14 +150,12 @@ impl ShareReader {
             return Err("it was not being opened");
         };
         let second_time = !pieces.is_empty();
-        for (range, piece) in asked.iter().zip(read) {
-            // Metadata is always real bytes; a block that is a stand-in is simply read again.
-            if let Some(bytes) = piece.into_bytes() {
-                pieces.push((range.start, bytes));
-            }
-        }
+        pieces.extend(asked.iter().map(|range| range.start).zip(read));
         let header = pieces.iter().find(|(start, _)| *start == 0).ok_or("it has no header")?;
-        let layout = ShareLayout::parse(&header.1).map_err(|_| "its header makes no sense")?;
+        // A block that is a stand-in may follow at once: a shorter header was there than was read.
+        let header = header.1.pieces().first().and_then(Payload::bytes);
+        let header = header.ok_or("its header makes no sense")?;
+        let layout = ShareLayout::parse(header).map_err(|_| "its header makes no sense")?;
         let share_hashes_range = layout.share_hashes_range();
         if share_hashes_range.end - share_hashes_range.start > SHARE_HASHES_MAX {
             return Err("its share hash chain is too long");
@@ -193,7 +194,7 @@ impl ShareReader {
         ];
         for (start, tree) in trees {
             let len = tree.node_count() * Hash::LEN as u64;
-            if let Some(bytes) = covered(pieces, &(start..start + len)) {
+            if let Some(bytes) = covered(pieces, &(start..start + len)).and_then(Payload::into_bytes) {
                 let _ = tree.add(&nodes_from(0, &bytes));
             }
         }
@@ -278,11 +279,25 @@ fn metadata_end(layout: &ShareLayout) -> u64 {
 }
 
 /// The share hash chain and the extension block, if what was read covers them.
-fn metadata(layout: &ShareLayout, pieces: &[(u64, Bytes)]) -> Result<Option<(Bytes, Bytes)>, &'static str> {
+fn metadata(layout: &ShareLayout, pieces: &[(u64, Payload)]) -> Result<Option<(Bytes, Bytes)>, &'static str> {
+    // Blocks may be stand-ins; metadata is real bytes, or is not what it should be.
+    let real = |payload: Payload| payload.into_bytes().ok_or("its metadata is no bytes");
     let Some(share_hashes) = covered(pieces, &layout.share_hashes_range()) else { return Ok(None) };
     let Some(length) = covered(pieces, &layout.extension_length_range()) else { return Ok(None) };
-    let length = layout.parse_extension_length(&length).map_err(|_| "its extension block is too long")?;
-    Ok(covered(pieces, &layout.extension_range(length)).map(|extension| (share_hashes, extension)))
+    let length =
+        layout.parse_extension_length(&real(length)?).map_err(|_| "its extension block is too long")?;
+    match covered(pieces, &layout.extension_range(length)) {
+        Some(extension) => Ok(Some((real(share_hashes)?, real(extension)?))),
+        None => Ok(None),
+    }
+}
+
+/// What was read of a range, if one piece holds all of it.
+fn covered(pieces: &[(u64, Payload)], range: &Range<u64>) -> Option<Payload> {
+    pieces.iter().find_map(|(start, piece)| {
+        let within = *start <= range.start && range.end <= start + piece.len();
+        within.then(|| piece.slice(range.start - start..range.end - start))
+    })
 }
 
 /// The hashes of consecutive nodes.

@@ -27,6 +27,8 @@ pub struct IntroducerStatus {
     pub addresses: Vec<Address>,
     /// The connection.
     pub link: LinkStatus,
+    /// Since when it could not be reached.
+    pub down_since: Option<Instant>,
     /// Whether it has told which servers it knows since the node started.
     pub heard: bool,
 }
@@ -198,6 +200,7 @@ impl IntroducerClient {
     pub(crate) fn status(&self) -> Vec<IntroducerStatus> {
         let status = |introducer: &Introducer| IntroducerStatus {
             addresses: introducer.link.service().addresses.clone(),
+            down_since: introducer.link.down_since(),
             link: introducer.link.status(),
             heard: introducer.heard,
         };

@@ -125,6 +125,16 @@ impl IntroducerServer {
         (self.announcements.len(), self.subscribers.len())
     }
 
+    /// The servers it keeps announcements of, and the numbers of these.
+    pub fn announcements(&self) -> impl Iterator<Item = (ServerId, u64)> {
+        self.announcements.iter().map(|((_, server), (sequence, _))| (*server, *sequence))
+    }
+
+    /// The connections over which it tells of servers.
+    pub fn subscribers(&self) -> impl Iterator<Item = ConnId> {
+        self.subscribers.keys().copied()
+    }
+
     fn publish(
         &mut self,
         announcement: Announcement,

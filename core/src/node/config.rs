@@ -4,7 +4,7 @@ use crate::announcement::ServerInfo;
 use crate::encoding::EncodingParams;
 use crate::identity::ServerId;
 use crate::nurl::{Service, Swissnum};
-use crate::peers::PeersConfig;
+use crate::peers::{PeersConfig, Roster};
 use crate::secret::{LeaseSecret, Secret, SecretBytes};
 use crate::storage::StorageConfig;
 use alloc::collections::BTreeSet;
@@ -33,7 +33,7 @@ pub struct NodeConfig {
     /// The introducers to publish to and to hear.
     pub introducers: Vec<Service>,
     /// Servers that stand in the configuration.
-    pub servers: Vec<(ServerId, ServerInfo)>,
+    pub servers: Roster,
     /// Servers that come first in every choice.
     pub preferred_servers: BTreeSet<ServerId>,
     /// Servers that are never used.

@@ -3,12 +3,17 @@
 //! Holds no secrets: of a file only the storage index, which its servers know, too.
 
 use crate::capability::Capability;
+use crate::identity::ServerId;
 use crate::limits::{JOURNAL_ACTIVE_MAX, JOURNAL_RECENT_MAX};
 use crate::mutable::Subject;
 use crate::operation::{Command, OperationId, Report};
 use crate::storage_index::StorageIndex;
 use crate::time::{Instant, Now, UnixTime};
+use crate::upload::UploadStage;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Display;
 use core::time::Duration;
 
 /// Sums since the node has started. Bytes are those of the content. Reading and writing directories
@@ -65,6 +70,23 @@ pub enum Standing {
     Cancelled,
 }
 
+/// What an operation is about, in the order in which it comes to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Stage {
+    /// The content of an upload comes in, and is hashed.
+    Receiving,
+    /// Servers are asked what they have, or would take.
+    Asking,
+    /// Segments are encoded, and their blocks sent.
+    Sending,
+    /// The shares get their hash trees, and are made durable.
+    Closing,
+    /// Content is fetched, checked and delivered.
+    Fetching,
+    /// A new version is made and written.
+    Writing,
+}
+
 /// An operation, as people see it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
@@ -85,8 +107,12 @@ pub struct Entry {
     /// How long it took until something was known: the plan of an upload, the version of a mutable
     /// file, the first bytes of a download.
     pub prepared: Option<Duration>,
+    /// The stages it has gone through, each with the time it began after the operation did.
+    pub stages: Vec<(Stage, Duration)>,
     /// How long it took, once it is over.
     pub took: Option<Duration>,
+    /// Where its shares go, in words, or why it failed.
+    pub remark: String,
     /// How far it is.
     pub standing: Standing,
 }
@@ -98,12 +124,19 @@ pub(super) struct Journal {
     active: BTreeMap<OperationId, Entry>,
     /// The oldest first.
     recent: VecDeque<Entry>,
+    /// How many shares of new files were put on each server.
+    placed: BTreeMap<ServerId, u64>,
     next: u64,
 }
 
 impl Journal {
     pub(super) fn totals(&self) -> Totals {
         self.totals
+    }
+
+    /// How many shares of new files are on each server, of those stored since the node has started.
+    pub(super) fn placed(&self) -> &BTreeMap<ServerId, u64> {
+        &self.placed
     }
 
     /// Operations under way, by their names.
@@ -142,6 +175,12 @@ impl Journal {
                 let found = self.active.get(id).is_some_and(mapped);
                 return self.end(*id, if found { Standing::Finished } else { Standing::Cancelled }, now);
             }
+            Command::UploadEnd { id } => {
+                if let Some(entry) = self.active.get_mut(id) {
+                    entry.enter(Stage::Asking, now);
+                }
+                return;
+            }
             _ => return,
         };
         if self.active.len() >= JOURNAL_ACTIVE_MAX {
@@ -156,7 +195,9 @@ impl Journal {
             begun: now.unix,
             begun_at: now.instant,
             prepared: None,
+            stages: Vec::from([(first_stage(activity), Duration::ZERO)]),
             took: None,
+            remark: String::new(),
             standing: Standing::Active,
         };
         self.next += 1;
@@ -168,10 +209,15 @@ impl Journal {
         let Some(entry) = report.operation().and_then(|id| self.active.get_mut(&id)) else { return };
         let since = now.instant.since(entry.begun_at);
         match report {
-            Report::UploadPlanned { .. } => {
+            Report::UploadPlanned { plan, .. } => {
                 entry.prepared.get_or_insert(since);
+                entry.remark = plan.to_string();
+                entry.enter(Stage::Sending, now);
             }
             Report::UploadProgress { progress, .. } => {
+                if progress.stage == UploadStage::Closing {
+                    entry.enter(Stage::Closing, now);
+                }
                 (entry.done, entry.size) = (progress.confirmed, Some(progress.size));
             }
             Report::Uploaded { id, result } => {
@@ -183,13 +229,17 @@ impl Journal {
                     };
                     (entry.storage_index, entry.size) = (uploaded.cap.storage_index(), Some(size));
                     entry.done = size;
+                    for share in uploaded.plan.iter().flat_map(|plan| &plan.shares) {
+                        *self.placed.entry(share.server).or_default() += 1;
+                    }
                     self.totals.files_uploaded += 1;
                     self.totals.bytes_uploaded += size;
                 }
-                self.end(*id, standing(result), now);
+                self.end_with(*id, result, now);
             }
             Report::DownloadData { data, .. } => {
                 entry.prepared.get_or_insert(since);
+                entry.enter(Stage::Fetching, now);
                 entry.done += data.len();
                 match entry.activity {
                     Activity::Download => self.totals.bytes_downloaded += data.len(),
@@ -198,7 +248,7 @@ impl Journal {
             }
             Report::Downloaded { id, result } => {
                 self.totals.files_downloaded += u64::from(result.is_ok());
-                self.end(*id, standing(result), now);
+                self.end_with(*id, result, now);
             }
             Report::MutableFound { found, .. } => {
                 entry.prepared.get_or_insert(since);
@@ -210,7 +260,7 @@ impl Journal {
             Report::MutableRead { id, result } => {
                 let read = result.is_ok() && entry.activity == Activity::Retrieve;
                 self.totals.files_retrieved += u64::from(read);
-                self.end(*id, standing(result), now);
+                self.end_with(*id, result, now);
             }
             Report::Changed { id, result } => {
                 if let Ok(changed) = result {
@@ -220,10 +270,24 @@ impl Journal {
                     self.totals.files_published += 1;
                     self.totals.bytes_published += changed.version.size;
                 }
-                self.end(*id, standing(result), now);
+                self.end_with(*id, result, now);
             }
             _ => {}
         }
+    }
+
+    /// An operation is over. What failed says why: in errors, there is no capability.
+    fn end_with<T, E: Display>(&mut self, id: OperationId, result: &Result<T, E>, now: Now) {
+        let standing = match result {
+            Ok(_) => Standing::Finished,
+            Err(error) => {
+                if let Some(entry) = self.active.get_mut(&id) {
+                    entry.remark = error.to_string();
+                }
+                Standing::Failed
+            }
+        };
+        self.end(id, standing, now);
     }
 
     fn end(&mut self, id: OperationId, standing: Standing, now: Now) {
@@ -242,8 +306,22 @@ impl Journal {
     }
 }
 
-fn standing<T, E>(result: &Result<T, E>) -> Standing {
-    if result.is_ok() { Standing::Finished } else { Standing::Failed }
+impl Entry {
+    /// A stage begins. Those before it are over, whatever else is told of them.
+    fn enter(&mut self, stage: Stage, now: Now) {
+        let began = now.instant.since(self.begun_at);
+        if self.stages.last().is_none_or(|(last, _)| *last < stage) {
+            self.stages.push((stage, began));
+        }
+    }
+}
+
+fn first_stage(activity: Activity) -> Stage {
+    match activity {
+        Activity::Upload => Stage::Receiving,
+        Activity::Download | Activity::Retrieve | Activity::Mapupdate => Stage::Asking,
+        Activity::Publish => Stage::Writing,
+    }
 }
 
 #[cfg(test)]
@@ -252,7 +330,6 @@ mod tests {
     use crate::operation::KeyChoice;
     use crate::upload::UploadError;
     use alloc::boxed::Box;
-    use alloc::vec::Vec;
 
     fn now(seconds: u64) -> Now {
         let instant = Instant::ZERO + Duration::from_secs(seconds);

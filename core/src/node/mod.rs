@@ -8,13 +8,14 @@ mod cache;
 mod config;
 mod journal;
 mod keys;
+mod locating;
 mod operations;
 mod status;
 mod vdrive;
 
 pub use config::{NodeConfig, StorageSetup, VdriveSetup};
-pub use journal::{Activity, Entry, Standing, Totals};
-pub use status::{NodeStatus, ServerView};
+pub use journal::{Activity, Entry, Stage, Standing, Totals};
+pub use status::{Announced, Introducing, NodeStatus, ServerView, Subscriber};
 
 use crate::announcement::{AnnouncementKey, STORAGE_SERVICE};
 use crate::disk::{DiskOutput, DiskResult, DiskStep, StorePath};
@@ -35,7 +36,6 @@ use crate::time::{Instant, Now};
 use crate::vdrive::{RootRights, VdriveClient, VdriveEvent, VdriveServer};
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::time::Duration;
 use journal::Journal;
@@ -86,6 +86,7 @@ pub struct Node {
     started: Instant,
     settled: bool,
     cache_read: bool,
+    /// When the cache is written next; never, if none is kept.
     cache_due: Option<Instant>,
     stopping: bool,
     stopped: bool,
@@ -99,8 +100,8 @@ impl Machine for Node {
         debug_assert!(!self.io.has_actions(), "take every action before the next event");
         match event {
             Event::Wake => {}
-            Event::Accepted { conn, protocol: Protocol::Tallac, .. } => {
-                self.serving.accepted(conn, now, &mut self.io)
+            Event::Accepted { conn, protocol: Protocol::Tallac, from } => {
+                self.serving.accepted(conn, from, now, &mut self.io)
             }
             // The web side is another machine around this one; without it nobody serves the web.
             Event::Accepted { conn, protocol: Protocol::Web, .. } => self.io.abort(conn),
@@ -181,10 +182,8 @@ impl Node {
             services.push((Access::Vdrive(RootRights::Write), write.clone()));
             services.push((Access::Vdrive(RootRights::ReadOnly), read_only.clone()));
         }
-        let mut table = ServerTable::new(config.preferred_servers.clone(), config.refused_servers.clone());
-        for (server, info) in &config.servers {
-            table.configure(*server, Arc::new(info.clone()), now.unix);
-        }
+        let (preferred, refused) = (config.preferred_servers.clone(), config.refused_servers.clone());
+        let table = ServerTable::new(config.servers.clone(), preferred, refused);
         let mut node = Node {
             server_id: key.server_id(),
             serving: Serving::new(services, config.program.clone()),
@@ -202,7 +201,7 @@ impl Node {
             started: now.instant,
             settled: false,
             cache_read: !config.keeps_cache,
-            cache_due: Some(now.instant + CACHE_EVERY),
+            cache_due: config.keeps_cache.then_some(now.instant + CACHE_EVERY),
             stopping: false,
             stopped: false,
             io,
@@ -316,7 +315,7 @@ impl Node {
         if changed {
             self.peers.table_changed(now, &mut self.io);
             let soon = now.instant + CACHE_AFTER;
-            self.cache_due = Some(self.cache_due.map_or(soon, |due| due.min(soon)));
+            self.cache_due = self.cache_due.map(|due| due.min(soon));
         }
     }
 

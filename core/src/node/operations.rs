@@ -4,6 +4,7 @@ use super::config::NodeConfig;
 use crate::capability::{ChkCap, MutableReadCap};
 use crate::disk::DiskStep;
 use crate::download::{Download, DownloadAction, DownloadError, DownloadEvent, DownloadSetup};
+use crate::download::{Locate, LocateEvent, Locations};
 use crate::drive::DriveError;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
@@ -29,7 +30,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 /// Servers offered to one operation, from the front of the ring.
-const RING_MAX: usize = 1_024;
+pub(super) const RING_MAX: usize = 1_024;
 /// The happiness that is wanted where none is configured and the grid is large.
 const HAPPY_DEFAULT: usize = 7;
 
@@ -64,6 +65,7 @@ pub(super) struct Operations {
     changes: BTreeMap<OperationId, Box<ChangeFile>>,
     /// Downloads of mutable files.
     reads: BTreeMap<OperationId, Box<Read>>,
+    pub(super) locates: BTreeMap<OperationId, Box<Locate>>,
     /// Uploads and changes that wait for their servers.
     waiting: Vec<(OperationId, StorageIndex)>,
     /// The files that the uploads and changes under way write. Two of one file would get in each
@@ -74,7 +76,7 @@ pub(super) struct Operations {
     next_spool: u64,
     /// Disk steps of operations that are under way, and removals that wait for them.
     at_disk: BTreeMap<Asker, AtDisk>,
-    wishes: VecDeque<Wish>,
+    pub(super) wishes: VecDeque<Wish>,
 }
 
 /// What one operation has to do with the disk. A spool is removed after the last write to it has
@@ -93,6 +95,7 @@ impl Operations {
             downloads: BTreeMap::new(),
             changes: BTreeMap::new(),
             reads: BTreeMap::new(),
+            locates: BTreeMap::new(),
             waiting: Vec::new(),
             storing: BTreeMap::new(),
             early: Vec::new(),
@@ -148,6 +151,7 @@ impl Operations {
             }
             Command::Download { id, cap, range } => self.start_download(id, cap, range, config, table, now),
             Command::ReadMutable { id, cap, range } => self.start_read(id, cap, range, config, table, now),
+            Command::Locate { id, file } => self.start_locate(id, file, table, now),
             Command::DownloadGrant { id, bytes } => {
                 if self.downloads.contains_key(&id) {
                     self.download(id, DownloadEvent::Grant(bytes), now);
@@ -197,6 +201,9 @@ impl Operations {
             Command::ReadMutable { id, .. } => {
                 io.report(Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) });
             }
+            Command::Locate { id, .. } => {
+                io.report(Report::Located { id, locations: Box::new(Locations::default()) });
+            }
             Command::MakeRoot { id } => {
                 io.report(Report::RootMade { id, result: Err(MakeRootError::Stopping) });
             }
@@ -224,6 +231,10 @@ impl Operations {
         for id in self.reads.keys().copied() {
             let result = Err(Box::new(ReadError::Stopping));
             self.wishes.push_back(Wish::Report(Report::MutableRead { id, result }));
+        }
+        for id in core::mem::take(&mut self.locates).into_keys() {
+            let locations = Box::new(Locations::default());
+            self.wishes.push_back(Wish::Report(Report::Located { id, locations }));
         }
         self.uploads.clear();
         for command in core::mem::take(&mut self.early) {
@@ -318,12 +329,13 @@ impl Operations {
             Asker::Download(id) => self.download(id, DownloadEvent::Finished(owner.id, outcome), now),
             Asker::Change(id) => self.change(id, ChangeEvent::Finished(owner.id, outcome), now),
             Asker::Read(id) => self.read(id, ReadEvent::Finished(owner.id, outcome), now),
+            Asker::Locate(id) => self.locate(id, LocateEvent::Finished(owner.id, outcome), now),
             Asker::Node(_) => {}
         }
     }
 
     /// Puts an operation's task among the wishes.
-    fn wish_for(&mut self, asker: Asker, id: u64, task: Task) {
+    pub(super) fn wish_for(&mut self, asker: Asker, id: u64, task: Task) {
         let owner = TaskOwner { asker, id };
         let wish = match task {
             Task::Ask { server, request, bulk, patience, effort } => {
@@ -378,6 +390,10 @@ impl Operations {
         for id in reads.map(|(id, _)| *id).collect::<Vec<_>>() {
             self.read(id, ReadEvent::Wake, now);
         }
+        let locates = self.locates.iter().filter(|(_, locate)| due(locate.deadline()));
+        for id in locates.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.locate(id, LocateEvent::Wake, now);
+        }
     }
 
     pub(super) fn deadline(&self) -> Option<Instant> {
@@ -385,7 +401,8 @@ impl Operations {
         let downloads = self.downloads.values().filter_map(|download| download.deadline());
         let changes = self.changes.values().filter_map(|change| change.deadline());
         let reads = self.reads.values().filter_map(|read| read.deadline());
-        uploads.chain(downloads).chain(changes).chain(reads).min()
+        let locates = self.locates.values().filter_map(|locate| locate.deadline());
+        uploads.chain(downloads).chain(changes).chain(reads).chain(locates).min()
     }
 
     fn upload(&mut self, id: OperationId, event: UploadEvent, now: Now) {
@@ -520,6 +537,9 @@ impl Operations {
         if self.reads.remove(&id).is_some() {
             self.wishes.push_back(Wish::ForgetAsker(Asker::Read(id)));
         }
+        if self.locates.remove(&id).is_some() {
+            self.wishes.push_back(Wish::ForgetAsker(Asker::Locate(id)));
+        }
     }
 }
 
@@ -546,6 +566,7 @@ fn operation_of(command: &Command) -> Option<OperationId> {
         | Command::ReadMutable { id, .. }
         | Command::DownloadGrant { id, .. }
         | Command::Change { id, .. }
+        | Command::Locate { id, .. }
         | Command::MakeRoot { id }
         | Command::Errand { id, .. }
         | Command::SurveyNext { id }

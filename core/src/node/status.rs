@@ -3,10 +3,12 @@
 use super::{Entry, Node, Totals};
 use crate::identity::{ServerId, TubId};
 use crate::introducer::IntroducerStatus;
+use crate::nurl::Address;
 use crate::peers::LinkStatus;
 use crate::storage::{StorageConfig, StorageStats};
-use crate::time::UnixTime;
+use crate::time::{Instant, UnixTime};
 use crate::vdrive::{RootStage, SharedRootStatus, VdriveClient, VdriveServer};
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -56,7 +58,9 @@ pub struct ServerView {
     pub program: String,
     /// The connection to it.
     pub link: LinkStatus,
-    /// When it was last heard of.
+    /// Since when it could not be reached.
+    pub down_since: Option<Instant>,
+    /// When it was last heard of; 0 for one that stands in the configuration and never was.
     pub last_heard: UnixTime,
     /// Bytes it said it can take, when last asked.
     pub available_space: Option<u64>,
@@ -64,7 +68,69 @@ pub struct ServerView {
     pub read_only: bool,
 }
 
+/// What an introducer knows and whom it tells.
+#[derive(Clone, Debug)]
+pub struct Introducing {
+    /// The servers announced, by id.
+    pub announcements: Vec<Announced>,
+    /// The nodes that are told.
+    pub subscribers: Vec<Subscriber>,
+}
+
+/// A server that an introducer keeps the announcement of.
+#[derive(Clone, Debug)]
+pub struct Announced {
+    /// Its id.
+    pub server: ServerId,
+    /// The number of the announcement.
+    pub sequence: u64,
+    /// Its name for people.
+    pub nickname: String,
+    /// The program and version it announced.
+    pub program: String,
+    /// Where it listens.
+    pub addresses: Vec<Address>,
+}
+
+/// A node that an introducer tells of servers.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// Where its connection comes from.
+    pub from: String,
+    /// The program and version it said it is.
+    pub program: String,
+    /// Since when it is connected.
+    pub since: Instant,
+}
+
 impl Node {
+    /// What the node does as an introducer, if it is one. At most so many of each are listed.
+    pub fn introducing(&self, listed_max: usize) -> Option<Introducing> {
+        let introducer = self.introducer.as_ref()?;
+        let announced = |(server, sequence): (ServerId, u64)| {
+            // It learns of every server it tells others of, unless it was told not to use that one.
+            let info = self.peers.table.find(&server).map(|record| &record.info);
+            Announced {
+                server,
+                sequence,
+                nickname: info.map(|info| info.nickname.clone()).unwrap_or_default(),
+                program: info.map(|info| info.program.clone()).unwrap_or_default(),
+                addresses: info
+                    .and_then(|info| info.service.as_ref())
+                    .map(|service| service.addresses.clone())
+                    .unwrap_or_default(),
+            }
+        };
+        let subscriber = |conn| {
+            let (from, program, since) = self.serving.client(conn)?;
+            Some(Subscriber { from: from.into(), program: program.into(), since })
+        };
+        Some(Introducing {
+            announcements: introducer.announcements().take(listed_max).map(announced).collect(),
+            subscribers: introducer.subscribers().filter_map(subscriber).take(listed_max).collect(),
+        })
+    }
+
     /// The node's name for people.
     pub fn nickname(&self) -> &str {
         &self.config.info.nickname
@@ -85,6 +151,11 @@ impl Node {
         self.journal.recent()
     }
 
+    /// How many shares are on each server of the files stored since the node has started.
+    pub fn placed(&self) -> &BTreeMap<ServerId, u64> {
+        self.journal.placed()
+    }
+
     /// The settings of the storage service, if the node has one.
     pub fn storage_settings(&self) -> Option<&StorageConfig> {
         self.config.storage.as_ref().map(|setup| &setup.config)
@@ -100,6 +171,7 @@ impl Node {
                 nickname: record.info.nickname.clone(),
                 program: record.info.program.clone(),
                 link: status.link,
+                down_since: status.down_since,
                 last_heard: record.last_heard,
                 available_space: status.available_space,
                 read_only: record.read_only,

@@ -39,6 +39,8 @@ pub(crate) enum Asker {
     Change(OperationId),
     /// A download of a mutable file.
     Read(OperationId),
+    /// Somebody who wants to see where shares are.
+    Locate(OperationId),
     /// The node itself wants to know what a server is.
     Node(ServerId),
 }
@@ -105,6 +107,8 @@ pub struct ServerStatus {
     pub server: ServerId,
     /// Its connection.
     pub link: LinkStatus,
+    /// Since when it could not be reached.
+    pub down_since: Option<Instant>,
     /// Bytes it said it can take, when last asked.
     pub available_space: Option<u64>,
 }
@@ -477,6 +481,7 @@ impl Peers {
         ServerStatus {
             server: *server,
             link: entry.map_or(LinkStatus::Down(None), |entry| entry.link.status()),
+            down_since: entry.and_then(|entry| entry.link.down_since()),
             available_space: entry.and_then(|entry| entry.available_space),
         }
     }

@@ -100,6 +100,8 @@ pub(crate) struct Link {
     failures: u32,
     retry_at: Option<Instant>,
     last_error: Option<LinkError>,
+    /// Since when it has not stood, if it was tried.
+    down_since: Option<Instant>,
     /// When it was last tried to connect.
     tried_at: Instant,
     /// When the last ping of the other side was answered.
@@ -133,6 +135,7 @@ impl Link {
             failures: 0,
             retry_at: None,
             last_error: None,
+            down_since: None,
             tried_at: Instant::ZERO,
             ponged: None,
         }
@@ -157,6 +160,11 @@ impl Link {
     /// When a link that is down wants to be tried again.
     pub(crate) fn retry_at(&self) -> Option<Instant> {
         self.retry_at
+    }
+
+    /// Since when the connection has not stood, if it was tried and does not stand.
+    pub(crate) fn down_since(&self) -> Option<Instant> {
+        self.down_since
     }
 
     /// When it was last tried to connect.
@@ -322,7 +330,7 @@ impl Link {
                         let program = welcome.program.chars().filter(|c| !c.is_control()).take(100).collect();
                         let (since, last_heard) = (now.instant, now.instant);
                         self.state = State::Up { conn, since, program, last_heard, pong_due: None };
-                        (self.retry_at, self.last_error) = (None, None);
+                        (self.retry_at, self.last_error, self.down_since) = (None, None, None);
                         Some(LinkEvent::Up)
                     }
                     _ => self.misbehaved(conn, "a welcome to something else", now, io),
@@ -412,6 +420,7 @@ impl Link {
         self.failures += 1;
         self.retry_at = Some(now.instant + io.entropy.jitter(pause));
         self.last_error = Some(error.clone());
+        self.down_since.get_or_insert(now.instant);
         LinkEvent::Down(error)
     }
 }

@@ -7,10 +7,12 @@
 mod asking;
 mod link;
 mod questions;
+mod roster;
 mod table;
 
 pub use asking::{Answer, AskError, Effort, PeersConfig, ServerStatus};
 pub(crate) use asking::{AskToken, Asker, Peers};
 pub(crate) use link::{ConnEvent, Link, LinkEvent};
 pub use link::{LinkError, LinkStatus};
+pub use roster::Roster;
 pub use table::{Candidate, Learned, ServerRecord, ServerTable};

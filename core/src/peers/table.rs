@@ -1,5 +1,6 @@
 //! The one table of announced, cached and configured servers.
 
+use super::roster::Roster;
 use crate::announcement::{Announcement, ServerInfo};
 use crate::identity::{ServerId, TubId};
 use crate::limits::{ANNOUNCEMENTS_MAX, FORGOTTEN_SECONDS, KNOWN_SECONDS};
@@ -56,24 +57,29 @@ pub enum Learned {
 /// Every server a node knows of.
 #[derive(Debug, Default)]
 pub struct ServerTable {
+    /// The servers of the configuration, shared with all who have the same.
+    roster: Roster,
+    /// Those heard of; and those of the configuration of which more is known than stands there.
     servers: BTreeMap<ServerId, ServerRecord>,
     preferred: BTreeSet<ServerId>,
     refused: BTreeSet<ServerId>,
 }
 
 impl ServerTable {
-    /// An empty table. `preferred` servers come first on every ring, `refused` ones never.
-    pub fn new(preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
-        ServerTable { servers: BTreeMap::new(), preferred, refused }
+    /// A table of the servers of the configuration. `preferred` servers come first on every ring,
+    /// `refused` ones never.
+    pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
+        ServerTable { roster, servers: BTreeMap::new(), preferred, refused }
     }
 
-    /// Adds a server from the configuration.
-    pub fn configure(&mut self, server: ServerId, info: Arc<ServerInfo>, now: UnixTime) {
-        if self.refused.contains(&server) {
-            return;
-        }
-        let record = ServerRecord { info, sequence: 0, last_heard: now, configured: true, read_only: false };
-        self.servers.insert(server, record);
+    /// What stands in the configuration about a server, unless it is refused.
+    fn configured(&self, server: &ServerId) -> Option<&ServerRecord> {
+        self.roster.find(server).filter(|_| !self.refused.contains(server))
+    }
+
+    /// The servers of the configuration that are refused.
+    fn refused_of_roster(&self) -> impl Iterator<Item = &ServerRecord> {
+        self.refused.iter().filter_map(|server| self.roster.find(server))
     }
 
     /// Takes in an announcement whose signature was checked, or one from the cache, last heard at
@@ -83,8 +89,11 @@ impl ServerTable {
         if self.refused.contains(&server) {
             return Learned::Ignored;
         }
+        if self.configured(&server).is_some() {
+            return Learned::Ignored;
+        }
         if let Some(record) = self.servers.get_mut(&server) {
-            if record.configured || sequence < record.sequence {
+            if sequence < record.sequence {
                 return Learned::Ignored;
             }
             record.last_heard = record.last_heard.max(heard);
@@ -99,7 +108,7 @@ impl ServerTable {
             (record.info, record.sequence) = (Arc::new(info), sequence);
             return Learned::Changed;
         }
-        if self.servers.len() >= ANNOUNCEMENTS_MAX {
+        if self.len() >= ANNOUNCEMENTS_MAX {
             return Learned::Ignored;
         }
         let record = ServerRecord {
@@ -115,6 +124,10 @@ impl ServerTable {
 
     /// Notes that a server answered, and whether it takes shares.
     pub fn heard(&mut self, server: ServerId, read_only: Option<bool>, now: UnixTime) {
+        if !self.servers.contains_key(&server) {
+            let Some(record) = self.configured(&server).cloned() else { return };
+            self.servers.insert(server, record);
+        }
         if let Some(record) = self.servers.get_mut(&server) {
             record.last_heard = record.last_heard.max(now);
             record.read_only = read_only.unwrap_or(record.read_only);
@@ -128,43 +141,64 @@ impl ServerTable {
 
     /// One server.
     pub fn find(&self, server: &ServerId) -> Option<&ServerRecord> {
-        self.servers.get(server)
+        self.servers.get(server).or_else(|| self.configured(server))
     }
 
     /// All servers, by id.
     pub fn iter(&self) -> impl Iterator<Item = (&ServerId, &ServerRecord)> {
-        self.servers.iter()
+        let mut own = self.servers.iter().peekable();
+        let roster = self.roster.servers().iter().filter(|(server, _)| !self.refused.contains(server));
+        let mut roster = roster.map(|(server, record)| (server, record)).peekable();
+        core::iter::from_fn(move || match (own.peek(), roster.peek()) {
+            (Some((a, _)), Some((b, _))) => {
+                let order = a.cmp(b);
+                // What is known of one goes before what stands of it.
+                let configured = order.is_ge().then(|| roster.next()).flatten();
+                if order.is_le() { own.next() } else { configured }
+            }
+            (Some(_), None) => own.next(),
+            (None, _) => roster.next(),
+        })
     }
 
     /// How many servers are known.
     pub fn len(&self) -> usize {
-        self.servers.len()
+        let heard_of = self.servers.values().filter(|record| !record.configured).count();
+        self.roster.len() - self.refused_of_roster().count() + heard_of
     }
 
     /// Whether no server is known.
     pub fn is_empty(&self) -> bool {
-        self.servers.is_empty()
+        self.len() == 0
     }
 
     /// How many servers are known to take shares, connected or not: configured, or heard of within
     /// [`KNOWN_SECONDS`]. Where no happiness is configured it follows from this number, never from
     /// who happens to answer, so that a partition does not lower the standard.
     pub fn writable(&self, now: UnixTime) -> usize {
-        let known = |record: &ServerRecord| {
-            record.configured || record.last_heard.0.saturating_add(KNOWN_SECONDS) >= now.0
-        };
-        self.servers.values().filter(|r| r.info.service.is_some() && !r.read_only && known(r)).count()
+        let reachable = |record: &&ServerRecord| record.info.service.is_some();
+        let configured = self.roster.reachable() - self.refused_of_roster().filter(reachable).count();
+        let of_servers = self.servers.values().filter(reachable);
+        let (full, heard_of) = of_servers.fold((0, 0), |(full, heard_of), record| {
+            let is_known = record.last_heard.0.saturating_add(KNOWN_SECONDS) >= now.0;
+            match (record.configured, record.read_only) {
+                (true, read_only) => (full + usize::from(read_only), heard_of),
+                (false, read_only) => (full, heard_of + usize::from(is_known && !read_only)),
+            }
+        });
+        configured - full + heard_of
     }
 
     /// The first `limit` servers on the ring of a storage index.
     pub fn ring(&self, storage_index: &StorageIndex, limit: usize) -> Vec<Candidate> {
-        let reachable = self.servers.iter().filter(|(_, record)| record.info.service.is_some());
-        let entries = reachable.map(|(server, record)| {
-            (*server, record.info.permutation_seed.as_slice(), self.preferred.contains(server))
-        });
-        let order = ring::permute(storage_index, entries);
-        let candidate = |server: ServerId| {
-            let record = &self.servers[&server];
+        let configured = self.roster.seeds().filter(|(server, _)| !self.refused.contains(*server));
+        let heard_of = self.servers.iter().filter(|(_, r)| !r.configured && r.info.service.is_some());
+        let heard_of = heard_of.map(|(server, record)| (server, record.info.permutation_seed.as_slice()));
+        let entries = configured.chain(heard_of);
+        let entries = entries.map(|(server, seed)| (server, seed, self.preferred.contains(server)));
+        let order = ring::first(storage_index, entries, limit);
+        let candidate = |server: &ServerId| {
+            let (server, record) = (*server, self.find(server).expect("it is known"));
             Candidate {
                 server,
                 tub_id: record.info.tub_id,
@@ -172,6 +206,94 @@ impl ServerTable {
                 read_only: record.read_only,
             }
         };
-        order.into_iter().take(limit).map(candidate).collect()
+        order.into_iter().map(candidate).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nurl::{Pin, Service, Swissnum};
+    use alloc::format;
+    use proptest::prelude::*;
+
+    fn id(number: u8) -> ServerId {
+        ServerId([number; 32])
+    }
+
+    fn info(number: u8) -> ServerInfo {
+        let swissnum = Swissnum::new("abc").expect("letters");
+        let service = Service { pin: Pin([number; 32]), swissnum, addresses: Vec::new() };
+        ServerInfo {
+            nickname: format!("{number}"),
+            tub_id: TubId([number; 20]),
+            // Some have the same.
+            permutation_seed: [number / 2; 20].into(),
+            service: (!number.is_multiple_of(5)).then_some(service),
+            program: "p".into(),
+        }
+    }
+
+    fn told(number: u8, sequence: u64) -> Announcement {
+        Announcement { server: id(number), service: "storage".into(), sequence, info: info(number) }
+    }
+
+    proptest! {
+        /// A shared roster changes nothing: a plain list of records says the same.
+        #[test]
+        fn a_roster_is_as_good_as_records(
+            configured in prop::collection::btree_set(0u8..20, 0..12),
+            refused in prop::collection::btree_set(0u8..20, 0..4),
+            preferred in prop::collection::btree_set(0u8..20, 0..4),
+            steps in prop::collection::vec((0u8..3, 0u8..20, 0u64..3, any::<bool>()), 0..30),
+            now in 0u64..3,
+        ) {
+            let ids = |numbers: &BTreeSet<u8>| numbers.iter().map(|number| id(*number)).collect();
+            let roster: Roster = configured.iter().map(|number| (id(*number), info(*number))).collect();
+            let mut table = ServerTable::new(roster, ids(&preferred), ids(&refused));
+            // Number, configured, sequence, last heard, read-only.
+            let mut model: BTreeMap<u8, (bool, u64, u64, bool)> =
+                configured.difference(&refused).map(|number| (*number, (true, 0, 0, false))).collect();
+            for (kind, number, sequence, read_only) in steps {
+                match (kind, model.get_mut(&number)) {
+                    (0, Some((false, newest, heard, _))) if sequence >= *newest => {
+                        (*newest, *heard) = (sequence, (*heard).max(sequence));
+                    }
+                    (0, None) if !refused.contains(&number) => {
+                        model.insert(number, (false, sequence, sequence, false));
+                    }
+                    (1, Some((_, _, heard, full))) => (*heard, *full) = ((*heard).max(sequence), read_only),
+                    _ => {}
+                }
+                match kind {
+                    0 => drop(table.learn(told(number, sequence), UnixTime(sequence))),
+                    1 => table.heard(id(number), Some(read_only), UnixTime(sequence)),
+                    _ => {}
+                }
+            }
+            let now = now * KNOWN_SECONDS;
+            let found: Vec<_> = table.iter()
+                .map(|(server, r)| (server.0[0], (r.configured, r.sequence, r.last_heard.0, r.read_only)))
+                .collect();
+            prop_assert_eq!(&found, &model.clone().into_iter().collect::<Vec<_>>());
+            prop_assert_eq!((table.len(), table.is_empty()), (model.len(), model.is_empty()));
+            for number in 0..20 {
+                prop_assert_eq!(table.find(&id(number)).is_some(), model.contains_key(&number));
+            }
+            let takes = |(number, (configured, _, heard, full)): (&u8, &(bool, u64, u64, bool))| {
+                number % 5 != 0 && !full && (*configured || heard + KNOWN_SECONDS >= now)
+            };
+            prop_assert_eq!(table.writable(UnixTime(now)), model.iter().filter(|e| takes(*e)).count());
+            let index = StorageIndex([9; 16]);
+            let there: Vec<u8> = model.keys().copied().filter(|number| number % 5 != 0).collect();
+            let whole = ring::permute(&index, there.iter().map(|n| (*n, [n / 2; 20], preferred.contains(n))));
+            for limit in [0, 1, 3, 20] {
+                let found: Vec<u8> = table.ring(&index, limit).iter().map(|c| c.server.0[0]).collect();
+                let places = |numbers: &[u8]| -> Vec<(bool, u8)> {
+                    numbers.iter().map(|number| (preferred.contains(number), number / 2)).collect()
+                };
+                prop_assert_eq!(places(&found), places(&whole[..limit.min(whole.len())]));
+            }
+        }
     }
 }

@@ -285,6 +285,17 @@ impl MemoryDisk {
                 let data = data.bytes().expect("real bytes").clone();
                 self.put(path.clone(), data.len() as u64, &[(0, &data)]);
             }
+            DiskStep::Make(path, data) => {
+                if self.names.contains_key(path) {
+                    return Err(DiskError::Exists);
+                }
+                let data = data.bytes().expect("real bytes").clone();
+                self.put(path.clone(), data.len() as u64, &[(0, &data)]);
+            }
+            DiskStep::CountShares => {
+                let shares = self.names.keys().filter(|path| matches!(path, StorePath::Share(..)));
+                outputs.push(DiskOutput::Stored { shares: shares.count() as u64, bytes: self.used() });
+            }
         }
         Ok(())
     }

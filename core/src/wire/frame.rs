@@ -8,7 +8,7 @@ use core::fmt;
 
 const HEADER_LEN: usize = 8;
 /// A long frame reports life each time this many of its bytes have come in.
-pub(crate) const PARTIAL_STEP: usize = 16 * 1024;
+pub const PARTIAL_STEP: usize = 16 * 1024;
 
 /// One message with the bulk bytes that belong to it.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]

@@ -12,8 +12,7 @@
 mod frame;
 mod message;
 
-pub(crate) use frame::PARTIAL_STEP;
-pub use frame::{Decoded, Frame, FrameDecoder, FrameError};
+pub use frame::{Decoded, Frame, FrameDecoder, FrameError, PARTIAL_STEP};
 pub use message::{
     Envelope, Hello, Kind, Message, MessageError, PROTOCOL_VERSION, Refusal, ServiceKind, Welcome,
 };

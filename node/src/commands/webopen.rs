@@ -18,7 +18,7 @@ pub(crate) fn webopen(directory: &Path, args: &Webopen) -> Result<()> {
             target(&place.root, &place.names, &[])
         }
     };
-    let url = format!("{}{page}", drive.gateway.node().address());
+    let url = drive.gateway.node().page(&page);
     if open(&url) {
         return Ok(());
     }

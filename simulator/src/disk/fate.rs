@@ -11,7 +11,7 @@ pub enum BlockFate {
     /// It was not.
     Lost,
     /// So many of its first sectors were.
-    Torn(usize),
+    Torn(u64),
 }
 
 /// Decides what is left when the power fails.
@@ -44,7 +44,7 @@ impl Fate for Chance {
         match self.below(8) {
             0..=3 => BlockFate::Kept,
             4..=6 => BlockFate::Lost,
-            _ => BlockFate::Torn(self.below(SECTORS as u64) as usize),
+            _ => BlockFate::Torn(self.below(SECTORS)),
         }
     }
 }

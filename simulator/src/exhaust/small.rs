@@ -11,11 +11,11 @@ use core::time::Duration;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::DefaultHasher;
 use tallac_core::disk::{DiskFailure, DiskStep};
-use tallac_core::identity::ServerId;
 use tallac_core::job::{self, Job, JobOutput};
 use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
 use tallac_core::node::{Node, NodeConfig};
 use tallac_core::operation::{Command, Report};
+use tallac_core::peers::Roster;
 use tallac_core::storage::protocol::StorageRequest;
 use tallac_core::time::{Instant, Now, UnixTime};
 use tallac_core::wire::{Decoded, Frame, FrameDecoder, Kind, Message};
@@ -96,7 +96,7 @@ impl Small {
     pub(super) fn new(spec: &GridSpec, disks: Option<&[Disk]>) -> Small {
         let servers: Vec<Identity> =
             (0..SERVERS).map(|number| Identity::new(SEED, format!("server{number}"))).collect();
-        let known: Vec<(ServerId, _)> = (servers.iter())
+        let known: Roster = (servers.iter())
             .map(|identity| (identity.server_id(), identity.config(spec, Role::Server, Vec::new()).info))
             .collect();
         let writers = (0..WRITERS).map(|number| Identity::new(SEED, format!("writer{number}")));
@@ -104,7 +104,7 @@ impl Small {
             let role = if number < SERVERS { Role::Server } else { Role::Client };
             let mut config = identity.config(spec, role, Vec::new());
             if role == Role::Client {
-                config.servers.clone_from(&known);
+                config.servers = known.clone();
                 config.keeps_cache = false;
             }
             let empty = || Disk::new(spec.disk.clone(), crate::chance::Chance::named(SEED, &identity.name));

@@ -66,7 +66,7 @@ impl Harm {
                 self.identities += 1;
                 let name = grid.world.name(node).to_owned();
                 let identity = Identity::another(self.seed, name, self.identities);
-                grid.be_another(node, &identity, &self.spec);
+                grid.be_another(node, &identity);
                 Some(Probe::IdentitiesLost)
             }
             _ => None,

@@ -6,7 +6,6 @@ use crate::plan::{Plan, STORM, Step, Who};
 use crate::probes::{Counts, Probe};
 use crate::record::MarkKind;
 use crate::{Crash, Grid, NodeId};
-use bytes::Bytes;
 use core::time::Duration;
 use tallac_core::capability::Capability;
 use tallac_core::disk::StorePath;
@@ -183,7 +182,7 @@ impl Storm {
                 if !grid.world.is_up(client) {
                     return self.later(Duration::from_secs(1), Aftermath::Again(step.clone()), grid);
                 }
-                let content = Bytes::from(crate::chance::content(*seed, *len));
+                let content = grid.content(*seed, *len);
                 grid.operations.put(&mut grid.world, client, content, *key, *tell_len);
             }
             Step::Get { client, pick, whole } => self.get(step, *client, *pick, *whole, grid),
@@ -314,7 +313,7 @@ impl Storm {
             return self.later(Duration::from_secs(1), Aftermath::Again(step.clone()), grid);
         }
         let file = files[(pick % files.len() as u64) as usize].clone();
-        let len = file.content.len() as u64;
+        let len = file.content.len();
         let (from, to) = ((pick >> 20) % (len + 1), (pick >> 40) % (len + 1));
         let range = if whole { 0..len } else { from.min(to)..from.max(to) };
         grid.operations.get(&mut grid.world, client, &file, range);

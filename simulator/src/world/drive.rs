@@ -13,7 +13,7 @@ const LATE: core::ops::Range<Duration> = Duration::from_secs(5)..Duration::from_
 impl<M: Machine<Event = Event, Action = Action>> World<M> {
     /// Hands an event to a machine, unless it is not the one the event is for.
     pub(super) fn deliver(&mut self, node: NodeId, life: u32, event: Event) {
-        let entry = &mut self.nodes[usize::from(node.0)];
+        let entry = here(&mut self.nodes, node);
         if entry.life != life || entry.machine.is_none() {
             return;
         }
@@ -30,7 +30,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
                 && let Some(answers) = mouth.hear(frame, &mut self.chance)
             {
                 for answer in answers {
-                    self.network.send(node, *conn, &answer, &mut self.items);
+                    self.network.send(node, *conn, answer, &mut self.items);
                 }
                 return;
             }
@@ -41,7 +41,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     pub(super) fn wake(&mut self, node: NodeId, life: u32) {
         let at = self.items.now();
-        let entry = &mut self.nodes[usize::from(node.0)];
+        let entry = here(&mut self.nodes, node);
         if entry.life != life || entry.wake_at != Some(at) {
             return;
         }
@@ -75,7 +75,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
 
     pub(super) fn plan_wake(&mut self, node: NodeId) {
         let now = self.items.now();
-        let entry = &mut self.nodes[usize::from(node.0)];
+        let entry = here(&mut self.nodes, node);
         let Some(deadline) = entry.machine.as_ref().and_then(Machine::deadline) else { return };
         let at = entry.world_time(deadline).max(now);
         if entry.wake_at.is_none_or(|planned| at < planned) {
@@ -86,26 +86,30 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     }
 
     fn begin(&mut self, node: NodeId, action: Action) {
-        let life = self.node(node).life;
+        let life = here(&mut self.nodes, node).life;
         let (network, items) = (&mut self.network, &mut self.items);
         match action {
             Action::Connect { conn, address, pin } => {
-                let listeners = self.names.get(&address.host).map_or(&[][..], Vec::as_slice);
-                let to = match listeners {
-                    [] => None,
-                    [only] => Some(*only),
-                    several => Some(*self.chance.pick(several)),
+                let sleeper = self.dormitory.as_ref().and_then(|nodes| nodes.find(&address.host));
+                let others = self.names.get(&address.host).map_or(&[][..], Vec::as_slice);
+                let to = match (sleeper, others) {
+                    (None, []) => None,
+                    (Some(only), []) | (None, &[only]) => Some(only),
+                    (sleeper, others) => {
+                        let all: Vec<NodeId> = sleeper.iter().chain(others).copied().collect();
+                        Some(*self.chance.pick(&all))
+                    }
                 };
                 network.connect((node, life), to, conn, pin, items);
             }
-            Action::Send { conn, frame } => match &mut self.nodes[usize::from(node.0)].mouth {
-                None => network.send(node, conn, &frame, items),
+            Action::Send { conn, frame } => match &mut here(&mut self.nodes, node).mouth {
+                None => network.send(node, conn, frame, items),
                 Some(mouth) => {
                     // It is to believe that what it said went out.
                     let sent = Event::Sent { conn, bytes: frame.len() };
                     items.after(Duration::ZERO, Item::event(node, life, sent));
                     for frame in mouth.say(frame, &mut self.chance) {
-                        network.send(node, conn, &frame, items);
+                        network.send(node, conn, frame, items);
                     }
                 }
             },
@@ -128,24 +132,15 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     }
 
     fn plan_disk(&mut self, node: NodeId, life: u32, id: ActionId) {
-        let entry = &mut self.nodes[usize::from(node.0)];
+        let entry = here(&mut self.nodes, node);
         let Some(run) = entry.disk_runs.get(&id) else { return };
-        let micros = match run.steps.front() {
-            None => 1,
-            Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..)) => {
-                self.chance.within(500..10_000)
-            }
-            Some(DiskStep::Write { data, .. }) => self.chance.within(20..500) + data.len() / 500,
-            Some(DiskStep::Read { len, .. }) => self.chance.within(20..2_000) + len.min(&(1 << 22)) / 500,
-            Some(_) => self.chance.within(10..300),
-        };
-        let pause = Duration::from_micros(micros) * entry.disk_factor;
+        let pause = step_duration(&mut self.chance, run.steps.front()) * entry.disk_factor;
         self.items.after(pause, Item::Disk { node, life, id });
     }
 
     /// The next step of a disk action takes effect.
     pub(super) fn disk_step(&mut self, node: NodeId, life: u32, id: ActionId) {
-        let entry = &mut self.nodes[usize::from(node.0)];
+        let entry = here(&mut self.nodes, node);
         if entry.life != life {
             return;
         }
@@ -178,7 +173,8 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
     /// A call reaches the node that is called.
     pub(super) fn call(&mut self, id: LinkId) {
         let Some((callee, pin)) = self.network.call(id) else { return };
-        let entry = &mut self.nodes[usize::from(callee.0)];
+        self.rouse(callee);
+        let entry = here(&mut self.nodes, callee);
         if entry.paused {
             entry.frozen.push(Item::Call(id));
         } else if entry.machine.is_none() && entry.silent {
@@ -192,7 +188,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             entry.next_inbound += 1;
             let life = entry.life;
             let caller = self.network.accept(id, conn, life, &mut self.items);
-            let from = self.node(caller).name.clone();
+            let from = self.name_of(caller);
             self.deliver(callee, life, Event::Accepted { conn, protocol: Protocol::Tallac, from });
         }
     }
@@ -202,6 +198,19 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
         let up = self.is_up(at);
         self.network.arrive(id, end, parcel, up, &mut self.items);
     }
+}
+
+/// How long a step on a disk takes, or to find that there is none.
+pub(super) fn step_duration(chance: &mut Chance, step: Option<&DiskStep>) -> Duration {
+    Duration::from_micros(match step {
+        None => 1,
+        Some(DiskStep::Sync(_) | DiskStep::SyncName(_) | DiskStep::Replace(..) | DiskStep::Make(..)) => {
+            chance.within(500..10_000)
+        }
+        Some(DiskStep::Write { data, .. }) => chance.within(20..500) + data.len() / 500,
+        Some(DiskStep::Read { len, .. }) => chance.within(20..2_000) + len.min(&(1 << 22)) / 500,
+        Some(_) => chance.within(10..300),
+    })
 }
 
 /// How long a job keeps a processor busy.

@@ -80,9 +80,7 @@ impl<M> Node<M> {
     }
 
     pub(super) fn clock(&self, now: Duration) -> Now {
-        let instant = Instant::ZERO + self.origin + now;
-        let date = BEGINNING + now.as_secs();
-        Now { instant, unix: UnixTime(date.saturating_add_signed(self.skew)) }
+        clock(self.origin, self.skew, now)
     }
 
     /// When a point on the node's monotonic clock comes.
@@ -93,9 +91,7 @@ impl<M> Node<M> {
     pub(super) fn start(&mut self, now: Duration) {
         self.disk.clean();
         self.life += 1;
-        // Each life has a clock of its own, which gives away who compares those of two.
-        let mut chance = Chance::named(self.seed ^ u64::from(self.life), &self.name);
-        self.origin = chance.duration(Duration::ZERO..Duration::from_secs(1_000_000));
+        self.origin = origin(self.seed, self.life, &self.name);
         let seed = Sha256::new()
             .chain_update(b"tallac simulator, entropy of a node\n")
             .chain_update(self.seed.to_le_bytes())
@@ -114,4 +110,21 @@ impl<M> Node<M> {
         self.paused = false;
         self.machine.take()
     }
+}
+
+/// How long before the world's beginning a node's monotonic clock began. Each life has a clock of its
+/// own, which gives away who compares those of two.
+fn origin(seed: u64, life: u32, name: &str) -> Duration {
+    let mut chance = Chance::named(seed ^ u64::from(life), name);
+    chance.duration(Duration::ZERO..Duration::from_secs(1_000_000))
+}
+
+fn clock(origin: Duration, skew: i64, now: Duration) -> Now {
+    let date = BEGINNING + now.as_secs();
+    Now { instant: Instant::ZERO + origin + now, unix: UnixTime(date.saturating_add_signed(skew)) }
+}
+
+/// The clocks of a node in its first life.
+pub(super) fn first_clock(seed: u64, name: &str, now: Duration) -> Now {
+    clock(origin(seed, 1, name), 0, now)
 }

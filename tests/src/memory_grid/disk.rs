@@ -87,7 +87,8 @@ impl MemoryDisk {
 
     fn step(&mut self, step: DiskStep) -> Result<Option<DiskOutput>, DiskError> {
         use DiskStep::*;
-        let writes = matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..));
+        let writes =
+            matches!(step, Create(_) | Write { .. } | Truncate(..) | Rename(..) | Replace(..) | Make(..));
         match self.fault {
             Some(Fault::Full) if writes => return Err(DiskError::Full),
             Some(Fault::ReadOnly) if writes => return Err(DiskError::ReadOnly),
@@ -141,6 +142,18 @@ impl MemoryDisk {
             FreeSpace => return Ok(Some(DiskOutput::Free(self.free))),
             Replace(path, data) => {
                 self.files.insert(path, data.bytes().expect("real bytes").to_vec());
+            }
+            Make(path, data) => {
+                if self.files.contains_key(&path) {
+                    return Err(DiskError::Exists);
+                }
+                self.files.insert(path, data.bytes().expect("real bytes").to_vec());
+            }
+            CountShares => {
+                let stored = self.files.iter().filter(|(path, _)| matches!(path, StorePath::Share(..)));
+                let (shares, bytes) =
+                    stored.fold((0, 0), |(shares, bytes), (_, file)| (shares + 1, bytes + file.len() as u64));
+                return Ok(Some(DiskOutput::Stored { shares, bytes }));
             }
             Sync(path) => drop(self.file(&path)?),
             SyncName(_) => {}

@@ -3,6 +3,7 @@
 use super::Gateway;
 use super::drive_pages::PageRequest;
 use super::exchange::Exchange;
+use super::information::Informing;
 use super::looking::Measured;
 use super::node_json::read_children;
 use super::redirect::WhenDone;
@@ -33,6 +34,10 @@ pub(super) enum Then {
     Measure(Measured),
     /// It is shown in a page.
     Page(Box<PageRequest>),
+    /// Its shares are being looked for, to be shown in a page.
+    Inform(Box<Informing>),
+    /// It becomes the personal drive.
+    Personal,
     /// A directory is told by its capability. If it was there before, that may be a conflict.
     Made { must_be_new: bool, when_done: WhenDone },
     /// A directory that was made is to take this place.
@@ -289,7 +294,11 @@ impl Gateway {
         let result = result.map(|done| *done);
         match (then, result) {
             (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(*sight), now),
-            (Then::Page(page), Ok(Done::Seen(sight))) => self.show_page(conn, &page, *sight, now),
+            (Then::Page(page), Ok(Done::Seen(sight))) => self.show_page(conn, *page, *sight, now),
+            (Then::Personal, Ok(Done::Made { cap, .. })) => {
+                self.personal_made(conn, Capability::Directory(cap));
+                Ok(())
+            }
             (Then::Show(request), Err(error)) => self.looked(conn, &request, Err(&error), now),
             (Then::Made { must_be_new: true, .. }, Ok(Done::Made { existed: true, .. })) => {
                 Err(Refusal::new(409, "There is a directory of this name already."))

@@ -16,12 +16,11 @@ use crate::http::percent::encode_segment;
 use crate::http::{Method, RequestHead};
 use crate::pages::details::{Details, Linked, Share, code, facts, link, preview};
 use crate::pages::directory::{Directory, Order, columns, entries};
-use crate::pages::welcome::{LISTED_MAX, Welcome};
-use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, assets, render, shown};
+use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, render, shown};
 use bytes::Bytes;
 use tallac_core::capability::Capability;
 use tallac_core::directory::{Child, DirectoryKind};
-use tallac_core::drive::{Errand, Sight};
+use tallac_core::drive::{Errand, Place, Sight};
 use tallac_core::machine::ConnId;
 use tallac_core::time::Now;
 
@@ -32,8 +31,12 @@ pub(super) struct Pages {
     keys: PageKeys,
     /// The personal drive, once it is known.
     pub(super) personal: Option<Capability>,
-    /// How often its file was read.
-    pub(super) reads: u64,
+}
+
+impl Pages {
+    pub(super) fn keys(&self) -> &PageKeys {
+        &self.keys
+    }
 }
 
 /// Who is answered.
@@ -60,7 +63,12 @@ pub(super) struct PageRequest {
 enum View {
     /// A directory's entries, or what is to be said of a file.
     Page,
-    Details,
+    /// All that is known of it, its capabilities too if they are wanted.
+    Information {
+        caps: bool,
+    },
+    /// All that is in a tree.
+    Manifest,
     Share {
         writable: bool,
     },
@@ -74,7 +82,8 @@ impl Gateway {
     /// Offers pages for people. The keys are the same after a restart, so that bookmarks stay good.
     #[must_use]
     pub fn with_pages(mut self, keys: PageKeys) -> Gateway {
-        self.pages = Some(Pages { keys, personal: None, reads: 0 });
+        self.pages = Some(Pages { keys, personal: None });
+        self.look_around();
         self
     }
 
@@ -96,11 +105,26 @@ impl Gateway {
                 self.welcome_page(conn, now);
             }
             (["static", name], _) if reads => {
-                let asset = assets::find(name)
-                    .ok_or_else(|| Refusal::new(404, "There is no such file; load the page again."))?;
-                let mut head = plain_head(200, asset.content_type);
-                head.headers = head.headers.with("Cross-Origin-Resource-Policy", "same-origin");
-                self.answer_with(conn, head, Bytes::from_static(asset.content));
+                let name = (*name).to_owned();
+                self.asset(conn, &name)?;
+            }
+            (["status"] | ["status", ""], _)
+                if reads && request.t().is_empty() && wants_html(&request.head) =>
+            {
+                self.be_page(conn, "/");
+                self.activity_page(conn, &request, now);
+            }
+            (["grid"] | ["grid", ""], _) if reads => {
+                self.be_page(conn, "/");
+                self.grid_page(conn, now);
+            }
+            (["introducer"] | ["introducer", ""], _) if reads => {
+                self.be_page(conn, "/");
+                self.introducer_page(conn, now)?;
+            }
+            (["logout"], Method::Post) => {
+                self.be_page(conn, "/");
+                self.gather_form(conn, Request { page: Some(WhenDone::Page("/".into())), ..request })?;
             }
             (["uri" | "cap", cap, ..], Method::Get) if request.t().is_empty() && navigates(&request.head) => {
                 let Some(Ok(cap @ Capability::Directory(_))) = Some(parse_cap(cap)) else {
@@ -134,7 +158,7 @@ impl Gateway {
     }
 
     /// From now on a person is answered.
-    fn be_page(&mut self, conn: ConnId, back: &str) {
+    pub(super) fn be_page(&mut self, conn: ConnId, back: &str) {
         if let Some(connection) = self.connections.get_mut(&conn) {
             connection.face = Face::Page { back: back.to_owned() };
         }
@@ -144,6 +168,9 @@ impl Gateway {
         let handle = request.segments.get(1).map_or("", String::as_str);
         let names = request.names().to_vec();
         if matches!(handle, "personal" | "shared") {
+            if handle == "personal" && names.is_empty() && request.head.method == Method::Post {
+                return self.gather_form(conn, Request { page: Some(WhenDone::Page("/".into())), ..request });
+            }
             if !request.reads() {
                 return Err(Refusal::new(405, "A drive is changed at the address of its page."));
             }
@@ -196,12 +223,12 @@ impl Gateway {
                 .map_err(|_| Refusal::bad("With a verify capability one can check, but not look."))?;
             return self.show_page(
                 conn,
-                &page,
+                page,
                 Sight { child, link: None, table: None, outdated: false },
                 now,
             );
         }
-        let place = place(start, page.names.iter().map(String::as_str))?;
+        let place = page.place()?;
         let list = page.view == View::Page;
         self.errand(conn, Errand::Look { place, list }, Then::Page(Box::new(page)), now);
         Ok(())
@@ -211,17 +238,26 @@ impl Gateway {
     pub(super) fn show_page(
         &mut self,
         conn: ConnId,
-        page: &PageRequest,
+        page: PageRequest,
         sight: Sight,
         now: Now,
     ) -> Result<(), Refusal> {
+        match page.view {
+            View::Information { caps } => {
+                self.inform(conn, page, sight, caps, now);
+                return Ok(());
+            }
+            View::Manifest => return self.manifest_page(conn, &page, now),
+            _ => {}
+        }
+        let linked = page.linked(&sight);
         let Sight { child, link: found, table, outdated } = sight;
-        let here = address(&page.base, &page.names);
+        let here = page.here();
         let cap = child.capability();
         let last = page.names.last();
-        let title = last.cloned().unwrap_or_else(|| self.title_of(&page.start));
+        let title = self.name_of(&page);
         let frame = self.frame(&title);
-        let crumbs = self.crumbs(page);
+        let crumbs = self.crumbs(&page);
         let writable = cap.is_some_and(Capability::is_writable);
         let html = match (page.view, cap) {
             (View::Page, Some(cap)) if cap.is_directory() && table.is_some() => {
@@ -254,18 +290,12 @@ impl Gateway {
                 let writable = child.write_cap().is_some();
                 render(&Share { frame, crumbs, here, name, cap, link, code, writes, writable })
             }
-            (View::Page | View::Details, _) => {
+            // The rest was seen to above.
+            (View::Page | View::Information { .. } | View::Manifest, _) => {
                 let metadata = found.as_ref().and_then(|link| link.entry.metadata.as_ref().ok());
-                let linked =
-                    found.as_ref().filter(|link| Capability::Directory(link.directory.clone()).is_writable());
-                let linked = linked.and(page.names.split_last()).map(|(name, above)| Linked {
-                    directory: address(&page.base, above),
-                    name: name.clone(),
-                    path: above.join("/"),
-                });
                 let is_file = cap.is_some_and(|cap| !cap.is_directory());
                 let preview = cap.filter(|_| is_file).map_or("", |cap| preview(&title, cap));
-                let facts = facts(cap, metadata);
+                let facts = facts(cap, metadata, false);
                 render(&Details { frame, crumbs, here, is_file, preview, facts, link: linked })
             }
         };
@@ -326,33 +356,19 @@ impl Gateway {
         self.answer_page(conn, status, render(&message));
     }
 
-    fn welcome_page(&mut self, conn: ConnId, now: Now) {
-        let status = self.node.status(LISTED_MAX + 1, now.unix);
-        let Some(pages) = &self.pages else { return };
-        let html = render(&Welcome::new(&status, &pages.keys));
-        self.answer_page(conn, 200, html);
-    }
-
-    fn answer_page(&mut self, conn: ConnId, status: u16, html: String) {
-        let mut head = crate::http::ResponseHead::new(status);
-        // Forms tell their origin only if the browser may tell where it comes from, which is to nobody
-        // but this node.
-        head.headers = head
-            .headers
-            .with("Content-Type", "text/html; charset=utf-8")
-            .with("Content-Security-Policy", POLICY)
-            .with("X-Content-Type-Options", "nosniff")
-            .with("X-Frame-Options", "DENY")
-            .with("Referrer-Policy", "same-origin")
-            .with("Cross-Origin-Opener-Policy", "same-origin")
-            .with("Cross-Origin-Resource-Policy", "same-origin")
-            .with("Cache-Control", "no-store");
+    pub(super) fn answer_page(&mut self, conn: ConnId, status: u16, html: String) {
+        let head = page_head(status);
         self.answer_with(conn, head, text(html));
     }
 
-    fn frame(&self, title: &str) -> Frame {
+    pub(super) fn frame(&self, title: &str) -> Frame {
         let keys = &self.pages.as_ref().expect("only pages have a frame").keys;
         Frame::new(title, self.node.nickname(), keys)
+    }
+
+    /// What is at a page's address is called.
+    pub(super) fn name_of(&self, page: &PageRequest) -> String {
+        page.names.last().cloned().unwrap_or_else(|| self.title_of(&page.start))
     }
 
     /// What the start of a way is called.
@@ -368,7 +384,7 @@ impl Gateway {
         title.into()
     }
 
-    fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
+    pub(super) fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
         let start = Crumb { name: self.title_of(&page.start), href: page.base.clone() };
         let rest = (1..=page.names.len()).map(|len| {
             let names = &page.names[..len];
@@ -378,11 +394,35 @@ impl Gateway {
     }
 }
 
+impl PageRequest {
+    /// Its address.
+    pub(super) fn here(&self) -> String {
+        address(&self.base, &self.names)
+    }
+
+    /// The place that it is about.
+    pub(super) fn place(&self) -> Result<Place, Refusal> {
+        place(self.start.clone(), self.names.iter().map(String::as_str))
+    }
+
+    /// How what is found there is linked, if that can be changed.
+    pub(super) fn linked(&self, sight: &Sight) -> Option<Linked> {
+        let link = sight.link.as_ref()?;
+        if !Capability::Directory(link.directory.clone()).is_writable() {
+            return None;
+        }
+        let (name, above) = self.names.split_last()?;
+        Some(Linked { directory: address(&self.base, above), name: name.clone(), path: above.join("/") })
+    }
+}
+
 impl View {
     fn of(request: &Request) -> Result<View, Refusal> {
         Ok(match request.t() {
             "" => View::Page,
-            "info" => View::Details,
+            "info" => View::Information { caps: false },
+            "capabilities" => View::Information { caps: true },
+            "manifest" => View::Manifest,
             "share" => View::Share { writable: false },
             "share-writable" => View::Share { writable: true },
             "save" => View::Save,
@@ -393,12 +433,30 @@ impl View {
     }
 }
 
+/// The head of every page.
+pub(super) fn page_head(status: u16) -> crate::http::ResponseHead {
+    let mut head = crate::http::ResponseHead::new(status);
+    // Forms tell their origin only if the browser may tell where it comes from, which is to nobody
+    // but this node.
+    head.headers = head
+        .headers
+        .with("Content-Type", "text/html; charset=utf-8")
+        .with("Content-Security-Policy", POLICY)
+        .with("X-Content-Type-Options", "nosniff")
+        .with("X-Frame-Options", "DENY")
+        .with("Referrer-Policy", "same-origin")
+        .with("Cross-Origin-Opener-Policy", "same-origin")
+        .with("Cross-Origin-Resource-Policy", "same-origin")
+        .with("Cache-Control", "no-store");
+    head
+}
+
 /// The address of a place.
 pub(super) fn address(base: &str, names: &[String]) -> String {
     names.iter().fold(base.to_owned(), |address, name| format!("{address}/{}", encode_segment(name)))
 }
 
-fn wants_html(head: &RequestHead) -> bool {
+pub(super) fn wants_html(head: &RequestHead) -> bool {
     head.headers.has_token("Accept", "text/html")
 }
 

@@ -31,8 +31,8 @@ pub(super) enum Exchange {
     Download(Download),
     /// The shared root is being made.
     MakeRoot(OperationId),
-    /// The file with the personal drive's capability is being read.
-    Personal(PersonalRead),
+    /// The capability of the personal drive is being read or kept.
+    Personal(Box<PersonalRead>),
 }
 
 impl Exchange {

@@ -91,6 +91,10 @@ impl Gateway {
                 let exchange = std::mem::replace(&mut connection.exchange, Exchange::Idle);
                 let Exchange::Gathering(gathering) = exchange else { return };
                 let Gathering { mut request, body } = *gathering;
+                if matches!(request.segments.as_slice(), [login] if login == "login") {
+                    let entered = self.log_in(conn, &request, now);
+                    return entered.unwrap_or_else(|refusal| self.refuse(conn, &refusal));
+                }
                 if let Err(refusal) = self.check_form(&mut request) {
                     return self.refuse(conn, &refusal);
                 }
@@ -106,6 +110,13 @@ impl Gateway {
                     }
                     (Gathered::All(_), _) if request.page.is_some() && request.segments[0] == "open" => {
                         self.open_cap(conn, &request)
+                    }
+                    (Gathered::All(_), _) if request.page.is_some() && request.segments[0] == "drive" => {
+                        self.make_personal(conn)
+                    }
+                    (Gathered::All(_), _) if request.page.is_some() && request.segments[0] == "logout" => {
+                        self.log_out(conn);
+                        Ok(())
                     }
                     (Gathered::All(body), _) if request.head.method == Method::Put => {
                         self.put_cap(conn, &request, &body, now)

@@ -16,9 +16,12 @@ mod entering;
 mod exchange;
 mod gathering;
 mod handles;
+mod information;
 mod listing;
+mod login;
 mod looking;
 mod node_json;
+mod node_pages;
 mod operating;
 mod private;
 mod reading;
@@ -31,18 +34,20 @@ mod storing;
 mod survey;
 mod tree_json;
 
+pub use login::LoginToken;
 pub(crate) use node_json::{format_of, size_in};
 pub use private::ApiToken;
 
 use crate::http::{Limits, ResponseBody, ResponseHead, ServerConnection, ServerEvent};
 use bytes::Bytes;
 use drive_pages::{Face, Pages};
+use entering::Counted;
 use exchange::Exchange;
 use handles::Handles;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tallac_core::machine::{Action, ConnId, Event, Machine, Protocol};
+use tallac_core::machine::{Action, ActionId, ConnId, Event, Machine, Protocol};
 use tallac_core::node::Node;
 use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::time::{Instant, Now};
@@ -86,8 +91,16 @@ pub struct Gateway {
     started: Instant,
     /// What the node's owner shows.
     token: Option<ApiToken>,
+    /// What everybody shows, if the node asks who uses it.
+    login: Option<LoginToken>,
     /// Without them there are no pages.
     pages: Option<Pages>,
+    /// The next number of a disk action of the gateway's own.
+    next_disk: u64,
+    /// Reads the personal drive's capability at the start.
+    first_look: Option<ActionId>,
+    /// What is stored at the node.
+    counted: Counted,
     /// Names that browsers may know the node by, beside those that nobody else can give it.
     names: Vec<String>,
     /// Connections for which something has changed.
@@ -112,6 +125,8 @@ struct Connection {
     exchange: Exchange,
     /// Who is answered.
     face: Face,
+    /// Where it comes from; nowhere, if that makes no sense.
+    from: IpAddr,
     /// Whether it comes from this machine, whose owner is taken to be the node's.
     from_here: bool,
     /// Granted to be read and not come in yet.
@@ -156,7 +171,7 @@ impl Machine for Gateway {
             }
             Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
             Event::DiskDone { id, result } if entering::is_ours(id) => {
-                self.personal_read(id, result);
+                self.disk_done(id, result, now);
             }
             Event::Wake => {
                 self.wake(now);
@@ -193,7 +208,11 @@ impl Gateway {
             next_operation: 0,
             started: now.instant,
             token: None,
+            login: None,
             pages: None,
+            next_disk: 0,
+            first_look: None,
+            counted: Counted::Not { before: None },
             names: Vec::new(),
             dirty: BTreeSet::new(),
             reports: VecDeque::new(),
@@ -221,11 +240,13 @@ impl Gateway {
             self.actions.push_back(Action::Abort { conn });
             return;
         }
+        let from = from.parse().map(|from: SocketAddr| from.ip().to_canonical());
         let connection = Connection {
             http: ServerConnection::new(Limits::default()),
             exchange: Exchange::Idle,
             face: Face::Program,
-            from_here: from.parse().is_ok_and(|from: SocketAddr| from.ip().to_canonical().is_loopback()),
+            from_here: from.as_ref().is_ok_and(IpAddr::is_loopback),
+            from: from.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
             granted: 0,
             unsent: 0,
             last_progress: now.instant,
@@ -457,6 +478,7 @@ impl Gateway {
             Report::Changed { result, .. } => self.changed(conn, id, result, now),
             Report::Errand { result, .. } => self.errand_done(conn, id, result, now),
             Report::Surveyed { found, .. } => self.surveyed(conn, *found),
+            Report::Located { locations, .. } => self.located(conn, id, &locations),
             Report::DownloadData { data, .. } => self.download_data(conn, data),
             Report::Downloaded { result, .. } => self.downloaded(conn, id, result),
             Report::MutableFound { found, .. } if measures => self.measured(conn, id, Ok(&found), now),

@@ -30,7 +30,7 @@ impl ApiToken {
     }
 
     /// Whether the value of an `Authorization` header shows it.
-    fn is_shown_by(&self, header: &[u8]) -> bool {
+    pub(super) fn is_shown_by(&self, header: &[u8]) -> bool {
         let Some((scheme, token)) = header.split_at_checked(SCHEME.len()) else { return false };
         let token = token.trim_ascii_start();
         scheme.eq_ignore_ascii_case(SCHEME) && token.ct_eq(self.0.expose()).into()

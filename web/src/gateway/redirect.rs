@@ -42,7 +42,7 @@ impl WhenDone {
 }
 
 /// Whether an address, as browsers read it, is one of `host`.
-fn stays_here(to: &str, host: &str) -> bool {
+pub(super) fn stays_here(to: &str, host: &str) -> bool {
     // Browsers drop line ends, and read a backslash as a slash.
     if !to.bytes().all(|byte| byte.is_ascii_graphic()) || to.contains('\\') {
         return false;

@@ -24,7 +24,10 @@ impl Gateway {
         if let Err(why) = same_origin(&head.headers, &self.names) {
             return self.answer_text(conn, 403, why);
         }
-        let routed = Request::read(head).and_then(|request| self.route_request(conn, request, now));
+        let routed = Request::read(head).and_then(|request| match self.admit(conn, request, now)? {
+            Some(request) => self.route_request(conn, request, now),
+            None => Ok(()),
+        });
         routed.unwrap_or_else(|refusal| self.refuse(conn, &refusal));
     }
 

@@ -3,15 +3,18 @@
 //! No more of the tree is looked at than the client takes: the next directory is read when most of what
 //! was told of the last one is sent.
 
+use super::drive_pages::{PageRequest, address, page_head};
 use super::exchange::{Exchange, plain_head};
 use super::refusal::Refusal;
 use super::request::Request;
 use super::tree_json::{Thing, stats_line};
 use super::{Gateway, WRITE_AHEAD, text};
 use crate::http::ResponseBody;
+use crate::pages::manifest::{Around, Row};
+use crate::pages::render;
 use std::collections::VecDeque;
 use tallac_core::directory::{Child, Name};
-use tallac_core::drive::{Done, DriveError, Errand, Found, Surveyed, TreeStats};
+use tallac_core::drive::{Done, DriveError, Errand, Found, Place, Surveyed, TreeStats};
 use tallac_core::machine::ConnId;
 use tallac_core::operation::{Command, OperationId};
 use tallac_core::time::Now;
@@ -28,6 +31,8 @@ pub(super) struct Manifest {
     asked: bool,
     begun: bool,
     over: Option<Result<Box<TreeStats>, Refusal>>,
+    /// The page it is told in, if it is for a person, and the address of its tree.
+    page: Option<Box<(Around, String)>>,
 }
 
 impl Gateway {
@@ -38,13 +43,35 @@ impl Gateway {
         request: &Request,
         now: Now,
     ) -> Result<(), Refusal> {
-        let errand = Errand::Survey { directory: request.place()? };
+        self.tell_manifest(conn, request.place()?, None, now);
+        Ok(())
+    }
+
+    /// `GET /drive/HANDLE/PATH?t=manifest`.
+    pub(super) fn manifest_page(
+        &mut self,
+        conn: ConnId,
+        page: &PageRequest,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let title = format!("All that is in {}", self.name_of(page));
+        let around = Around::new(self.frame(&title), self.crumbs(page), page.here());
+        self.tell_manifest(conn, page.place()?, Some(Box::new((around, page.here()))), now);
+        Ok(())
+    }
+
+    fn tell_manifest(
+        &mut self,
+        conn: ConnId,
+        directory: Place,
+        page: Option<Box<(Around, String)>>,
+        now: Now,
+    ) {
         let id = self.new_operation(conn);
         let (lines, path, children) = Default::default();
-        let manifest = Manifest { id, lines, path, children, asked: false, begun: false, over: None };
+        let manifest = Manifest { id, lines, path, children, asked: false, begun: false, over: None, page };
         self.set_exchange(conn, Exchange::Manifest(Box::new(manifest)));
-        self.command(Command::Errand { id, errand: Box::new(errand) }, now);
-        Ok(())
+        self.command(Command::Errand { id, errand: Box::new(Errand::Survey { directory }) }, now);
     }
 
     /// Something was found for a manifest.
@@ -53,7 +80,8 @@ impl Gateway {
         let Exchange::Manifest(manifest) = &mut connection.exchange else { return };
         match found.found {
             Found::Directory => {
-                manifest.lines.push_back(Thing::directory(&found.path, &found.directory).line());
+                let line = manifest.line(&Thing::directory(&found.path, &found.directory));
+                manifest.lines.push_back(line);
             }
             Found::Children(mut children) => {
                 children.reverse();
@@ -93,9 +121,14 @@ impl Gateway {
         }
         if !body.is_empty() {
             if !std::mem::replace(&mut manifest.begun, true) {
-                connection
-                    .http
-                    .respond(plain_head(200, "text/plain; charset=utf-8"), ResponseBody::Streaming);
+                let head = match &manifest.page {
+                    Some(page) => {
+                        body.insert_str(0, &page.0.before);
+                        page_head(200)
+                    }
+                    None => plain_head(200, "text/plain; charset=utf-8"),
+                };
+                connection.http.respond(head, ResponseBody::Streaming);
             }
             connection.http.send_body(text(body));
             self.dirty.insert(conn);
@@ -104,9 +137,11 @@ impl Gateway {
             return;
         }
         if let Some(result) = manifest.over.take() {
-            let last = match result {
-                Ok(stats) => stats_line(&stats),
-                Err(refusal) => format!("ERROR: {}\n", refusal.text),
+            let last = match (result, &manifest.page) {
+                (Ok(stats), Some(page)) => page.0.end(Ok(&stats)),
+                (Err(refusal), Some(page)) => page.0.end(Err(&refusal.text)),
+                (Ok(stats), None) => stats_line(&stats),
+                (Err(refusal), None) => format!("ERROR: {}\n", refusal.text),
             };
             connection.http.send_body(text(last));
             connection.http.finish();
@@ -123,7 +158,19 @@ impl Manifest {
     fn next_line(&mut self) -> Option<String> {
         self.lines.pop_front().or_else(|| {
             let (name, child) = self.children.pop()?;
-            Some(Thing::child(&self.path, &name, &child).line())
+            Some(self.line(&Thing::child(&self.path, &name, &child)))
         })
+    }
+
+    /// Something, as a program or a page has it.
+    fn line(&self, thing: &Thing<'_>) -> String {
+        let Some(page) = &self.page else { return thing.line() };
+        let names = thing.path();
+        let reachable =
+            thing.kind != "unknown" && !names.iter().any(|name| ["", ".", ".."].contains(&&**name));
+        let href = if reachable { address(&page.1, &names) } else { String::new() };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let kind = if thing.kind == "directory" { "folder" } else { thing.kind };
+        render(&Row::new(&names, href, kind, thing.bytes, &thing.index)) + "\n"
     }
 }

@@ -12,7 +12,9 @@ use tallac_core::drive::TreeStats;
 /// Something in a tree.
 pub(super) struct Thing<'a> {
     path: Vec<&'a str>,
-    kind: &'static str,
+    pub(super) kind: &'static str,
+    /// Bytes of a file, if its capability tells.
+    pub(super) bytes: Option<u64>,
     pub(super) cap: String,
     pub(super) verify: String,
     repair: String,
@@ -37,7 +39,7 @@ impl<'a> Thing<'a> {
                 let cap = child.write_cap().or_else(|| child.read_cap());
                 let cap = cap.map(|cap| cap.to_string()).unwrap_or_default();
                 let (verify, repair, index) = Default::default();
-                Thing { path, kind: "unknown", cap, verify, repair, index }
+                Thing { path, kind: "unknown", bytes: None, cap, verify, repair, index }
             }
         }
     }
@@ -51,7 +53,8 @@ impl<'a> Thing<'a> {
             _ => String::new(),
         };
         let index = cap.storage_index().map(|index| index.to_string()).unwrap_or_default();
-        Thing { path, kind, cap: cap.to_string(), verify, repair, index }
+        let bytes = super::size_in(cap);
+        Thing { path, kind, bytes, cap: cap.to_string(), verify, repair, index }
     }
 
     /// Its line in a manifest that is told as it comes.

@@ -9,7 +9,7 @@ use data_encoding::BASE64;
 use fast_qr::convert::Builder;
 use fast_qr::convert::svg::SvgBuilder;
 use fast_qr::qr::QRBuilder;
-use tallac_core::capability::Capability;
+use tallac_core::capability::{Capability, DirectoryCap};
 use tallac_core::directory::Metadata;
 
 /// Longest text that is shown without being asked for, in bytes.
@@ -58,7 +58,12 @@ pub(crate) struct Share {
 }
 
 /// What is known of something by its capability and its link.
-pub(crate) fn facts(cap: Option<&Capability>, metadata: Option<&Metadata>) -> Vec<(&'static str, String)> {
+/// `deep`: with what is of use to who knows how files are kept.
+pub(crate) fn facts(
+    cap: Option<&Capability>,
+    metadata: Option<&Metadata>,
+    deep: bool,
+) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let Some(cap) = cap else {
         return vec![("Type", "of a kind that is not known here; a newer version may know it".into())];
@@ -74,10 +79,18 @@ pub(crate) fn facts(cap: Option<&Capability>, metadata: Option<&Metadata>) -> Ve
         (false, _) => "can be read; it never changes",
     };
     facts.push(("Rights", rights.into()));
-    if let Capability::Chk(cap) = cap {
+    if let Capability::Chk(cap) = cap
+        && deep
+    {
         facts.push(("Encoding", format!("any {} of {} shares give it back", cap.needed, cap.total)));
     }
-    if let Some(index) = cap.storage_index() {
+    let literal = matches!(cap, Capability::Literal(_) | Capability::Directory(DirectoryCap::Literal(_)));
+    if literal && deep {
+        facts.push(("Kept", "in its capability itself: no server has anything of it".into()));
+    }
+    if let Some(index) = cap.storage_index()
+        && deep
+    {
         facts.push(("Storage index", index.to_string()));
     }
     let moment = |text: Option<String>| Moment::at(text?.parse().ok()?);

@@ -1,6 +1,7 @@
 //! Sizes and times as people read them.
 
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// A number of bytes, with three figures and a unit of 1,000.
 pub(crate) fn size(bytes: u64) -> String {
@@ -22,6 +23,19 @@ pub(crate) fn size(bytes: u64) -> String {
         0
     };
     format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// How long something takes or has lasted.
+pub(crate) fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0 => format!("{} ms", time.as_millis()),
+        1..=9 => format!("{:.1} s", time.as_secs_f64()),
+        10..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} minutes", seconds / 60),
+        7_200..=172_799 => format!("{} hours", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 /// A moment in UTC: for people, and for scripts that know the reader's time zone.
@@ -58,6 +72,21 @@ mod tests {
             (u64::MAX, "18.4 EB"),
         ] {
             assert_eq!(size(bytes), shown);
+        }
+    }
+
+    #[test]
+    fn spans() {
+        for (ms, shown) in [
+            (0, "0 ms"),
+            (999, "999 ms"),
+            (1_250, "1.2 s"),
+            (59_900, "59 s"),
+            (120_000, "2 minutes"),
+            (7_200_000, "2 hours"),
+            (400_000_000, "4 days"),
+        ] {
+            assert_eq!(span(Duration::from_millis(ms)), shown);
         }
     }
 

@@ -4,11 +4,18 @@
 //! else, and the `POLICY` lets nothing be. The templates escape all that is put into them. Who may see
 //! what, and what becomes of a form, is decided in `gateway::drive_pages`.
 
+pub(crate) mod activity;
 pub(crate) mod assets;
 pub(crate) mod details;
 pub(crate) mod directory;
 pub(crate) mod figures;
+pub(crate) mod grid;
 mod handle;
+pub(crate) mod information;
+pub(crate) mod login;
+pub(crate) mod manifest;
+mod map;
+pub(crate) mod personal;
 pub(crate) mod welcome;
 
 pub use handle::PageKeys;
@@ -26,7 +33,7 @@ pub(crate) struct Frame {
     pub(crate) title: String,
     /// The node's name for people.
     pub(crate) node: String,
-    /// What its forms carry.
+    /// What its forms carry. Empty, for who has not logged in.
     pub(crate) token: String,
     style: &'static str,
     script: &'static str,
@@ -43,6 +50,11 @@ impl Frame {
             script: &assets::SCRIPT.name,
             icon: &assets::ICON.name,
         }
+    }
+
+    /// That of a page for anybody: no form of it changes anything, and it leads nowhere.
+    pub(crate) fn of_stranger(title: &str, keys: &PageKeys) -> Frame {
+        Frame { token: String::new(), ..Frame::new(title, "Tallac", keys) }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The first page: how the node and its grid stand, and where to go from here.
 
-use super::figures::size;
+use super::figures::{size, span};
 use super::{Frame, PageKeys, shown};
 use askama::Template;
-use tallac_core::node::NodeStatus;
+use tallac_core::node::{NodeStatus, ServerView};
 use tallac_core::peers::LinkStatus;
+use tallac_core::storage::StorageStats;
+use tallac_core::time::{Instant, Now};
 
 /// Most servers that are listed.
 pub(crate) const LISTED_MAX: usize = 1_000;
@@ -17,6 +19,11 @@ pub(crate) struct Welcome {
     /// Whether files can be stored now.
     ready: bool,
     health: String,
+    /// Whether the personal drive has been made, as far as is known.
+    personal: bool,
+    /// Whether one can log out.
+    login: bool,
+    introducer: bool,
     shared: &'static str,
     connected: usize,
     servers: Vec<Server>,
@@ -29,32 +36,58 @@ pub(crate) struct Welcome {
     under_way: String,
 }
 
-struct Server {
-    nickname: String,
-    id: String,
-    up: bool,
-    state: String,
-    free: String,
-    program: String,
+/// A server in a table.
+pub(crate) struct Server {
+    pub(crate) nickname: String,
+    pub(crate) id: String,
+    pub(crate) up: bool,
+    pub(crate) state: String,
+    pub(crate) free: String,
+    pub(crate) program: String,
+}
+
+impl Server {
+    pub(crate) fn new(server: &ServerView, now: Now) -> Server {
+        let free = match (server.read_only, server.available_space) {
+            (true, _) => "takes nothing".into(),
+            (false, space) => space.map(size).unwrap_or_default(),
+        };
+        Server {
+            nickname: shown(&server.nickname),
+            id: server.server.short(),
+            up: matches!(server.link, LinkStatus::Up { .. }),
+            state: since(&server.link, server.down_since, now),
+            free,
+            program: shown(&server.program),
+        }
+    }
+}
+
+/// What is stored at this node, as far as it was counted.
+pub(crate) struct Stored {
+    /// Whole shares, and the bytes of their files; `None` until they have been counted.
+    pub(crate) counted: Option<(u64, u64)>,
+    /// Bytes that are left free.
+    pub(crate) reserved: u64,
 }
 
 impl Welcome {
-    pub(crate) fn new(node: &NodeStatus, keys: &PageKeys) -> Welcome {
-        let servers: Vec<Server> = (node.servers.iter().take(LISTED_MAX))
-            .map(|server| Server {
-                nickname: shown(&server.nickname),
-                id: server.server.short(),
-                up: matches!(server.link, LinkStatus::Up { .. }),
-                state: state(&server.link),
-                free: server.available_space.map(size).unwrap_or_default(),
-                program: shown(&server.program),
-            })
-            .collect();
-        let ready = node.connected > 0 && node.connected >= node.happy;
+    pub(crate) fn new(
+        node: &NodeStatus,
+        keys: &PageKeys,
+        personal: bool,
+        stored: Option<Stored>,
+        login: bool,
+        now: Now,
+    ) -> Welcome {
+        let listed = node.servers.iter().take(LISTED_MAX);
+        let servers: Vec<Server> = listed.map(|server| Server::new(server, now)).collect();
+        let takers = takers(node);
+        let ready = takers > 0 && takers >= node.happy;
         let root = node.shared_root.as_ref().and_then(|root| root.writable);
         let introducers = node.introducers.iter().map(|introducer| {
             let address = introducer.addresses.first().map(ToString::to_string).unwrap_or_default();
-            (format!("Introducer {address}"), state(&introducer.link))
+            (format!("Introducer {address}"), since(&introducer.link, introducer.down_since, now))
         });
         let vdrives = node.shared_root.iter().flat_map(|root| &root.servers).map(|server| {
             let address = server.addresses.first().map(ToString::to_string).unwrap_or_default();
@@ -74,18 +107,14 @@ impl Welcome {
         if node.vdrive.is_some() {
             roles.push("vdrive server".into());
         }
-        let storage = node.storage.as_ref().map(|stats| {
-            format!(
-                "{} shares ({}) stored and {} in progress since the node was started",
-                stats.shares_finished,
-                size(stats.bytes_finished),
-                stats.shares_in_progress
-            )
-        });
+        let storage = node.storage.as_ref().zip(stored).map(|(stats, stored)| storage(stats, &stored));
         Welcome {
             frame: Frame::new("Welcome", &node.nickname, keys),
             ready,
-            health: health(node, ready),
+            health: health(node, takers),
+            personal,
+            login,
+            introducer: node.introducer.is_some(),
             shared: match root {
                 Some(true) => "What everybody in this grid shares; you can add to it",
                 Some(false) => "What everybody in this grid shares; you can read it",
@@ -104,28 +133,60 @@ impl Welcome {
     }
 }
 
+/// Servers that are connected and take shares.
+fn takers(node: &NodeStatus) -> usize {
+    let takes = |server: &&ServerView| matches!(server.link, LinkStatus::Up { .. }) && !server.read_only;
+    node.servers.iter().filter(takes).count()
+}
+
 /// What new files can bear.
-fn health(node: &NodeStatus, ready: bool) -> String {
-    let (needed, total) = node.shares;
+fn health(node: &NodeStatus, takers: usize) -> String {
+    let (needed, total) = (usize::from(node.shares.0), usize::from(node.shares.1));
     if node.servers.is_empty() {
         return "No server is known yet: nothing can be stored or read.".into();
     }
-    if !ready {
+    if takers == 0 || takers < node.happy {
         return format!(
-            "Nothing can be stored now: {} servers are needed for it, {} are connected.",
-            node.happy, node.connected
+            "Nothing can be stored now: {} servers are needed for it, and {takers} of those that are connected take \
+             files.",
+            node.happy
         );
     }
-    let holders = node.connected.min(usize::from(total));
-    // With several shares on one server, the loss of that one weighs more.
-    if node.connected < usize::from(total) {
-        return format!("New files go to {holders} servers; any {needed} of {total} shares give one back.");
+    if takers < total {
+        // How the shares are spread over too few servers is decided for each file.
+        return format!(
+            "Ready. New files go to {takers} servers, some of which hold several of their {total} shares; any {needed} \
+             shares give one back. With {total} servers they would survive the loss of any {}.",
+            total - needed
+        );
     }
-    let survives = holders.saturating_sub(usize::from(needed));
-    format!("Ready. New files survive the loss of any {survives} of the {holders} servers that hold them.")
+    format!("Ready. New files survive the loss of any {} of {total} servers.", total - needed)
 }
 
-fn state(link: &LinkStatus) -> String {
+/// What the node keeps for others.
+fn storage(stats: &StorageStats, stored: &Stored) -> String {
+    let kept = match stored.counted {
+        Some((shares, bytes)) => format!("{shares} shares, {} used", size(bytes)),
+        None => "being counted".into(),
+    };
+    let progress = match stats.shares_in_progress {
+        0 => String::new(),
+        count => format!("; {count} are being stored"),
+    };
+    format!("{kept}; {} of the disk are left free{progress}", size(stored.reserved))
+}
+
+/// How a connection stands, and since when it does not.
+fn since(link: &LinkStatus, down: Option<Instant>, now: Now) -> String {
+    let span = |at: Instant| span(now.instant.since(at));
+    match (link, down) {
+        (LinkStatus::Up { since, .. }, _) => format!("connected for {}", span(*since)),
+        (link, Some(down)) => format!("{} (for {})", state(link), span(down)),
+        (link, None) => state(link),
+    }
+}
+
+pub(crate) fn state(link: &LinkStatus) -> String {
     match link {
         LinkStatus::Up { .. } => "connected".into(),
         LinkStatus::Connecting => "connecting".into(),
