@@ -65,8 +65,6 @@ mutants! {
     OldVersionRead "old-version-read": "of the versions of a mutable file the oldest is read",
     QuorumOfHalf "quorum-of-half": "half of the voters are enough for a change",
     AcceptedByOne "accepted-by-one": "a change counts once one server has accepted it",
-    SignatureUnchecked "signature-unchecked": "signatures of mutable files are not checked",
-    EnablerUnchecked "enabler-unchecked": "anybody may write to a slot, whatever his write enabler",
     RivalIgnored "rival-ignored": "a reader does not wait for who decides between two versions with one number",
 }
 

@@ -70,18 +70,6 @@ pub fn hunting(mutant: Mutant) -> Hunting {
         Mutant::AnnouncementUnchecked => {
             Hunting::Grid(Profile { always: vec![Fault::FalseIntroducer], ..files })
         }
-        Mutant::SignatureUnchecked => Hunting::Grid(Profile {
-            changes: 30,
-            faults: 30,
-            always: vec![Fault::Altered],
-            ..Profile::default()
-        }),
-        Mutant::EnablerUnchecked => Hunting::Grid(Profile {
-            changes: 30,
-            faults: 30,
-            always: vec![Fault::Attacks],
-            ..Profile::default()
-        }),
         Mutant::RivalIgnored => Hunting::Exhaust(Exhaust::default()),
         Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
             Hunting::Writers(Writers::default())

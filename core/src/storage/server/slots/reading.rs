@@ -78,7 +78,6 @@ impl StorageServer {
             }
         }
         if let Wish::Write { enabler, .. } = &task.wish
-            && !mutants::is_in(Mutant::EnablerUnchecked)
             && let Some(other) = task.shares.iter().find(|share| !share.header.is_enabled_by(enabler))
         {
             let recorded_by = other.header.recorded_by;
