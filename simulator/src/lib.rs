@@ -57,7 +57,10 @@
 //! ```
 
 pub mod chance;
+pub mod changes;
+pub mod cuts;
 pub mod disk;
+pub mod exhaust;
 pub mod faults;
 mod fidelity;
 mod form;

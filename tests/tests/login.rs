@@ -52,9 +52,17 @@ fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
     let cap = web.0.put(b"a file that is long enough to need servers, which a short one would not");
     let uri = format!("/uri/{}", tallac_tests::web::escaped(&cap));
     let (token, nickname) = (web.token(), "gw");
-    for path in
-        ["/", "/?t=json", "/status", "/statistics?t=json", "/grid", "/drive/personal", "/open", "/ready", &uri]
-    {
+    for path in [
+        "/",
+        "/?t=json",
+        "/status",
+        "/statistics?t=json",
+        "/grid",
+        "/drive/personal",
+        "/open",
+        "/ready",
+        &uri,
+    ] {
         let answer = web.ask("GET", path, "", "");
         assert_eq!(answer.status, 401, "{path}");
         assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
@@ -72,7 +80,10 @@ fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
     // The owner's own token is good for what it is for.
     web.0.command("gw", &["mkdir", "photos"], b"").good();
     let made = web.0.command("gw", &["make-root"], b"");
-    assert!(made.stderr.contains("not a vdrive server") || made.stderr.contains("no shared root"), "{made:?}");
+    assert!(
+        made.stderr.contains("not a vdrive server") || made.stderr.contains("no shared root"),
+        "{made:?}"
+    );
 
     let (cookie, answer) = web.log_in("/grid");
     assert_eq!(answer.header("Location"), Some("/grid"));
