@@ -98,8 +98,10 @@ impl Browser {
     /// Opens an address and waits until the page is there.
     #[track_caller]
     pub fn go(&mut self, url: &str) {
+        // The old page is not to be taken for the new one.
+        self.value("window.old = true; 0");
         self.call("Page.navigate", json!({ "url": url }));
-        self.wait("document.readyState == 'complete' && location.href != 'about:blank'");
+        self.wait("!window.old && document.readyState == 'complete' && location.href != 'about:blank'");
     }
 
     /// The value of an expression in the page.

@@ -79,8 +79,9 @@ pub struct Locations {
     pub coding: Option<Coding>,
 }
 
-/// The shares that a server says it has, each with the number of its version if the file is mutable.
-type Told = Result<Vec<(u16, Option<u64>)>, Trouble>;
+/// The numbers of shares, ascending, each with the number of its version if the file is mutable and the
+/// share tells it.
+pub type HeldShares = Vec<(u16, Option<u64>)>;
 
 /// A server and what it has of a file.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -89,9 +90,8 @@ pub struct Holder {
     pub server: ServerId,
     /// Its name for people.
     pub nickname: alloc::string::String,
-    /// The numbers of its shares, ascending, each with the number of its version if the file is mutable;
-    /// or why it told none.
-    pub shares: Told,
+    /// Its shares, or why it told of none.
+    pub shares: Result<HeldShares, Trouble>,
 }
 
 /// How a file is coded.
@@ -119,7 +119,7 @@ pub struct Locate {
     file: Sought,
     ring: Vec<Candidate>,
     unasked: usize,
-    found: BTreeMap<ServerId, Told>,
+    found: BTreeMap<ServerId, Result<HeldShares, Trouble>>,
     /// Shares of an immutable file that could tell how it is coded, and the one that is asked for it.
     to_open: VecDeque<(ServerId, u16)>,
     opening: Option<ShareReader>,
@@ -223,7 +223,7 @@ impl Locate {
         }
     }
 
-    fn told(&mut self, answer: Answer) -> Told {
+    fn told(&mut self, answer: Answer) -> Result<HeldShares, Trouble> {
         match (&self.file, answer) {
             (Sought::Immutable(cap), Ok((StorageAnswer::Shares(shares), _))) => {
                 Ok(shares.iter().filter(|share| *share < cap.total).map(|share| (share, None)).collect())

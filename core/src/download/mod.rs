@@ -15,7 +15,9 @@ pub(crate) mod pace;
 mod report;
 mod share;
 
-pub use locating::{Coding, Holder, Locate, LocateAction, LocateEvent, LocateSetup, Locations, Sought};
+pub use locating::{
+    Coding, HeldShares, Holder, Locate, LocateAction, LocateEvent, LocateSetup, Locations, Sought,
+};
 pub use report::DownloadError;
 
 use crate::capability::ChkCap;

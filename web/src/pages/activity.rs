@@ -58,9 +58,9 @@ impl Line {
             kind: match entry.activity {
                 Activity::Upload => "Upload",
                 Activity::Download => "Download",
-                Activity::Publish => "Change of a folder or changeable file",
-                Activity::Retrieve => "Reading of a folder or changeable file",
-                Activity::Mapupdate => "Search for the newest version",
+                Activity::Publish => "Publish (folder or mutable file)",
+                Activity::Retrieve => "Retrieve (folder or mutable file)",
+                Activity::Mapupdate => "Search for the newest version (folder or mutable file)",
             },
             class: match entry.standing {
                 Standing::Active | Standing::Cancelled => "",

@@ -79,11 +79,6 @@ pub(crate) fn facts(
         (false, _) => "can be read; it never changes",
     };
     facts.push(("Rights", rights.into()));
-    if let Capability::Chk(cap) = cap
-        && deep
-    {
-        facts.push(("Encoding", format!("any {} of {} shares give it back", cap.needed, cap.total)));
-    }
     let literal = matches!(cap, Capability::Literal(_) | Capability::Directory(DirectoryCap::Literal(_)));
     if literal && deep {
         facts.push(("Kept", "in its capability itself: no server has anything of it".into()));

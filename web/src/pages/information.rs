@@ -4,6 +4,7 @@ use super::details::Linked;
 use super::figures::size;
 use super::map::{Spot, draw};
 use super::{Crumb, Frame, shown};
+use crate::gateway::size_in;
 use askama::Template;
 use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::capability::Capability;
@@ -79,10 +80,15 @@ impl Shares {
         }
         let (verdict, well) = verdict(locations, needed, distinct.len(), holders.len());
         let mut coding = Vec::new();
+        if let Some((needed, total)) = needed {
+            coding.push(("Encoding", format!("any {needed} of {total} shares give it back")));
+        }
         if let Some(found) = &locations.coding {
-            coding.push(("Coding", format!("any {} of {} shares give it back", found.needed, found.total)));
             coding.push(("Segments", format!("{} each", size(found.segment_size))));
-            coding.push(("Size", format!("{} ({} bytes)", size(found.size), found.size)));
+            // The capability of a file that never changes tells its size.
+            if size_in(cap).is_none() {
+                coding.push(("Size", format!("{} ({} bytes)", size(found.size), found.size)));
+            }
         }
         if let Some(version) = newest {
             coding.push(("Version", version.to_string()));
