@@ -151,12 +151,14 @@ fn smol() {
 struct Side {
     authority: String,
     small: String,
+    middle: String,
     large: String,
     directory: String,
     page: String,
 }
 
 const SMALL: usize = 2_000;
+const MIDDLE: usize = 2_000_000;
 const LARGE: usize = 10_000_000;
 const CHILDREN: usize = 300;
 
@@ -164,7 +166,8 @@ impl Side {
     fn fill(authority: String) -> Side {
         let put =
             |content: &[u8]| format!("/uri/{}", escaped(&ask(&authority, "PUT", "/uri", content).good()));
-        let (small, large) = (put(&content(2, SMALL)), put(&content(1, LARGE)));
+        let [small, middle, large] =
+            [(2, SMALL), (3, MIDDLE), (1, LARGE)].map(|(seed, len)| put(&content(seed, len)));
         let child = json!(["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }]);
         let all: serde_json::Map<String, Value> =
             (0..CHILDREN).map(|number| (format!("child {number:05}"), child.clone())).collect();
@@ -175,7 +178,7 @@ impl Side {
         let browser = format!("{HTML}Sec-Fetch-Mode: navigate\r\n");
         let shown = ask_with(&authority, "GET", &directory, &browser, b"");
         let page = shown.header("Location").unwrap_or(&directory).to_owned();
-        Side { authority, small, large, directory, page }
+        Side { authority, small, middle, large, directory, page }
     }
 
     /// Seconds that a request takes, of which the answer is as long as this at least.
@@ -251,12 +254,12 @@ fn requests_beside_the_peer() {
         });
         note("file of 2 kB", 15, &mut |side| side.time(&side.small, "", SMALL));
         note("file of 10 MB", 7, &mut |side| side.time(&side.large, "", LARGE));
-        let large = content(1, LARGE);
+        let middle = content(3, MIDDLE);
         let pids = [grid.pid("gw"), gateway.pid()];
         let before = pids.map(memory);
         pids.iter().for_each(|pid| reset_peak(*pid));
-        note("64 downloads of 10 MB at once", 1, &mut |side| {
-            download_at_once(&side.authority, &side.large, &large).as_secs_f64()
+        note("64 downloads of 2 MB at once", 1, &mut |side| {
+            download_at_once(&side.authority, &side.middle, &middle).as_secs_f64()
         });
         let [mine, its] = [0, 1].map(|side| peak_memory(pids[side]).saturating_sub(before[side]) as f64 / MB);
         println!("{:<44} {mine:>10.0} MB {its:>10.0} MB", "  memory beyond that before, at the peak");

@@ -50,7 +50,8 @@ impl Web {
 }
 
 fn statuses(said: &str) -> Vec<&str> {
-    said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect()
+    let lines = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]);
+    lines.filter(|status| status.bytes().all(|byte| byte.is_ascii_digit())).collect()
 }
 
 /// Each byte of a request in a packet of its own.
