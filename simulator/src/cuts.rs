@@ -159,7 +159,7 @@ fn try_one(sequence: &[Deed], lie: Lie, tried: &mut Tried) -> Result<(), String>
             tried.states += 1;
             check_twice(left, &allowed, tried)
                 .map_err(|wrong| format!("power cut at {number} of {steps}: {wrong}"))?;
-            if !fate.next() {
+            if !fate.advance() {
                 break;
             }
         }

@@ -21,12 +21,12 @@ fn resident() -> u64 {
 fn round(grid: &mut Grid, content: &bytes::Bytes, number: u64) {
     let (client, other) = (grid.clients[0], grid.clients[1]);
     let (world, operations) = (&mut grid.world, &mut grid.operations);
-    operations.put(world, client, content.clone(), KeyChoice::Convergent, true);
+    operations.put(world, client, content.clone().into(), KeyChoice::Convergent, true);
     let file = operations.files()[0].clone();
     let get = operations.get(world, client, &file, 0..LEN);
     let half = operations.get(world, client, &file, 0..LEN);
-    let abandoned = operations.put(world, client, content.clone(), KeyChoice::Random, true);
-    operations.put(world, other, content.clone(), KeyChoice::Random, true);
+    let abandoned = operations.put(world, client, content.clone().into(), KeyChoice::Random, true);
+    operations.put(world, other, content.clone().into(), KeyChoice::Random, true);
     grid.changes.alter(world, client, 0, Alteration::Overwrite, (number, 20_000));
     grid.changes.look(world, client, 0);
     for _ in 0..600 {
@@ -52,7 +52,7 @@ fn what_was_given_up_leaves_nothing() {
     let mut grid = Grid::running(3, &spec);
     let content = bytes::Bytes::from(chance::content(1, LEN));
     let client = grid.clients[0];
-    grid.operations.put(&mut grid.world, client, content.clone(), KeyChoice::Convergent, true);
+    grid.operations.put(&mut grid.world, client, content.clone().into(), KeyChoice::Convergent, true);
     grid.changes.make(&mut grid.world, client, Thing::File, MutableFormat::Sdmf, (1, 20_000));
     assert!(grid.finish_operations(Duration::from_secs(600)));
     let used = |grid: &mut Grid| -> Vec<u64> {

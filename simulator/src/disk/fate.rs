@@ -72,7 +72,7 @@ impl EveryFate {
     }
 
     /// Goes on to the next combination; `false` if that was the last.
-    pub fn next(&mut self) -> bool {
+    pub fn advance(&mut self) -> bool {
         self.at = 0;
         while let Some((decision, possibilities)) = self.decided.pop() {
             if decision + 1 < possibilities {

@@ -322,7 +322,7 @@ impl<'a> Run<'a> {
         if !on_their_way && !self.is_busy() {
             return choices;
         }
-        if on_their_way && self.waits < self.spec.waits || !on_their_way {
+        if !on_their_way || self.waits < self.spec.waits {
             choices.push(Choice::Wait);
         }
         if self.crashes < self.spec.crashes {
