@@ -79,6 +79,11 @@ impl Browser {
     /// One method, and what came of it.
     #[track_caller]
     pub fn call(&mut self, method: &str, params: Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// One method, and what came of it, or why nothing did.
+    fn try_call(&mut self, method: &str, params: Value) -> Result<Value, Value> {
         self.next += 1;
         let id = self.next;
         let mut message = json!({ "id": id, "method": method, "params": params });
@@ -89,8 +94,8 @@ impl Browser {
         loop {
             let answer = self.messages.recv_timeout(PATIENCE).expect("the browser answers");
             if answer["id"] == id {
-                assert!(answer["error"].is_null(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                let error = &answer["error"];
+                return if error.is_null() { Ok(answer["result"].clone()) } else { Err(error.clone()) };
             }
         }
     }
@@ -125,8 +130,9 @@ impl Browser {
         let begun = Instant::now();
         loop {
             let params = json!({ "expression": expression, "returnByValue": true });
-            let result = self.call("Runtime.evaluate", params);
-            if result["result"]["value"] == true {
+            // A page that goes away in the middle of it answers with an error.
+            let result = self.try_call("Runtime.evaluate", params);
+            if result.is_ok_and(|result| result["result"]["value"] == true) {
                 return;
             }
             if begun.elapsed() > PATIENCE {

@@ -1,6 +1,7 @@
 //! A node that asks who uses it: what a stranger gets, and what lets in.
 
 use std::fs;
+use tallac_tests::browser::{self, Browser};
 use tallac_tests::web::{Answer, ask_with};
 use tallac_tests::{Grid, Options};
 
@@ -120,4 +121,31 @@ fn who_guesses_has_to_wait() {
     assert_eq!(web.ask("GET", "/", "Authorization: Bearer another-guess-of-mine\r\n", "").status, 429);
     assert_eq!(web.ask("GET", "/login?ticket=guess", HTML, "").status, 429);
     assert_eq!(web.ask("GET", "/?t=json", &cookie, "").status, 200, "who is in stays in");
+}
+
+#[test]
+fn a_browser_is_asked_once() {
+    let Some(program) = browser::find() else { return };
+    let web = Web::start();
+    let url = format!("http://{}", web.0.authority("gw"));
+    let mut browser = Browser::start(&program);
+    browser.go(&format!("{url}/grid"));
+    browser.shoot("login");
+    browser.submit("#login", &[("#login", "not the token of this node")]);
+    assert!(browser.text("document.body.innerText").contains("That is not the token"));
+    let token = web.token();
+    browser.submit("#login", &[("#login", &token)]);
+    assert_eq!(browser.text("location.pathname"), "/grid", "it goes on to what was wanted");
+    assert_eq!(browser.text("document.cookie"), "", "no script sees the cookie");
+    browser.go(&format!("{url}/"));
+    browser.submit("form[action='/logout'] input", &[]);
+    browser.go(&format!("{url}/status"));
+    assert_eq!(browser.text("document.querySelector('h1').textContent"), "Log in");
+    // As `tallac webopen` does it: the command prints the address where there is no browser.
+    let printed = web.0.command("gw", &["webopen"], b"").line();
+    assert!(printed.contains("/login?ticket=") && !printed.contains(&token), "{printed}");
+    browser.go(printed.trim());
+    assert_eq!(browser.text("location.href"), format!("{url}/"), "and its page is there");
+    let kept = browser.close();
+    assert_eq!(kept.holding(&token), Vec::<std::path::PathBuf>::new(), "in the browser's profile");
 }
