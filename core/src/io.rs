@@ -26,7 +26,12 @@ impl Io {
     }
 
     pub(crate) fn poll(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // Most nodes of a large grid have nothing to do most of the time: they keep no buffer for it.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     pub(crate) fn has_actions(&self) -> bool {

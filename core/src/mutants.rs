@@ -65,6 +65,7 @@ mutants! {
     OldVersionRead "old-version-read": "of the versions of a mutable file the oldest is read",
     QuorumOfHalf "quorum-of-half": "half of the voters are enough for a change",
     AcceptedByOne "accepted-by-one": "a change counts once one server has accepted it",
+    RivalIgnored "rival-ignored": "a reader does not wait for who decides between two versions with one number",
 }
 
 #[cfg(feature = "mutants")]

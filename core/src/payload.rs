@@ -51,8 +51,11 @@ impl Payload {
     /// Puts pieces that follow each other together. Real bytes are copied only if neighbours are;
     /// nothing is, if there is one piece.
     pub fn join(pieces: impl IntoIterator<Item = Payload>) -> Payload {
+        let mut pieces = pieces.into_iter().filter(|piece| !piece.is_empty());
+        let Some(first) = pieces.next() else { return Payload::empty() };
+        let Some(second) = pieces.next() else { return first };
         let mut joined = Joined::default();
-        pieces.into_iter().for_each(|piece| joined.push(piece));
+        [first, second].into_iter().chain(pieces).for_each(|piece| joined.push(piece));
         joined.finish()
     }
 
@@ -133,6 +136,11 @@ impl Payload {
             Content::Bytes(bytes) => Some(bytes),
             Content::Synthetic(_) | Content::Pieces(_) => None,
         }
+    }
+
+    /// The real bytes it begins with: a header, where a stand-in may follow.
+    pub fn front_bytes(&self) -> &[u8] {
+        self.pieces().first().and_then(Payload::bytes).map_or(&[], |bytes| bytes)
     }
 
     /// The description, if all of this is one stand-in.

@@ -21,20 +21,32 @@ pub fn permute<Id, Seed: AsRef<[u8]>>(
     first(index, servers, usize::MAX)
 }
 
-/// The first `limit` servers in that order. All are placed, but only these are put in order.
+/// Preferred or not, where on the ring, and which of those given: the order.
+type Place = (bool, [u8; 20], usize);
+
+/// The first `limit` servers in that order. All are placed, but few are kept and put in order.
 pub fn first<Id, Seed: AsRef<[u8]>>(
     index: &StorageIndex,
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
     limit: usize,
 ) -> Vec<Id> {
-    let mut placed: Vec<_> = (servers.into_iter().enumerate())
-        .map(|(given, (id, seed, preferred))| ((!preferred, position(index, seed.as_ref()), given), id))
-        .collect();
-    if limit < placed.len() {
-        placed.select_nth_unstable_by_key(limit, |(place, _)| *place);
-        placed.truncate(limit);
+    let mut placed: Vec<(Place, Id)> = Vec::new();
+    // Nobody behind this place is among the first.
+    let mut last = None;
+    for (given, (id, seed, preferred)) in servers.into_iter().enumerate() {
+        let place = (!preferred, position(index, seed.as_ref()), given);
+        if last.is_some_and(|last| place > last) {
+            continue;
+        }
+        placed.push((place, id));
+        if limit > 0 && placed.len() >= limit.saturating_mul(2) {
+            placed.select_nth_unstable_by_key(limit - 1, |(place, _)| *place);
+            placed.truncate(limit);
+            last = Some(placed[limit - 1].0);
+        }
     }
     placed.sort_unstable_by_key(|(place, _)| *place);
+    placed.truncate(limit);
     placed.into_iter().map(|(_, id)| id).collect()
 }
 
@@ -60,6 +72,15 @@ mod tests {
         assert!(positions.is_sorted());
         assert_ne!(order, permute(&StorageIndex([2; 16]), servers()));
         assert_eq!(order, permute(&StorageIndex([1; 16]), servers().rev()));
+    }
+
+    #[test]
+    fn the_first_are_the_first_of_all() {
+        let servers = || (0..200u8).map(|id| (id, [id / 2; 20], id % 50 == 7));
+        let order = permute(&StorageIndex([3; 16]), servers());
+        for limit in [0, 1, 2, 5, 60, 199, 200, 300] {
+            assert_eq!(first(&StorageIndex([3; 16]), servers(), limit), order[..limit.min(200)]);
+        }
     }
 
     #[test]

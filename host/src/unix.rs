@@ -3,6 +3,7 @@
 use rustix::buffer::spare_capacity;
 use rustix::fs::{OFlags, fstatvfs};
 use rustix::io::{Errno, pread};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -54,6 +55,17 @@ pub fn file_state(metadata: &Metadata) -> FileState {
         inode: metadata.ino(),
         device: metadata.dev(),
     }
+}
+
+/// Lets the process have this many files and connections open at once, if it may have fewer now and the
+/// system allows more: many systems begin with 1,024, which are for programs that use select(2). Gives how
+/// many it may have.
+pub fn allow_open_files(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let (now, most) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    let then = wanted.min(most).max(now);
+    let raised = Rlimit { current: Some(then), maximum: limit.maximum };
+    if then == now || setrlimit(Resource::Nofile, raised).is_ok() { then } else { now }
 }
 
 /// Makes a file that is not there.

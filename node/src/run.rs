@@ -23,12 +23,17 @@ use tallac_core::peers::PeersConfig;
 use tallac_core::secret::SecretBytes;
 use tallac_core::storage::StorageConfig;
 use tallac_host::tls::WebIdentity;
+use tallac_host::unix::allow_open_files;
 use tallac_web::gateway::{ApiToken, LoginToken};
 use tallac_web::pages::PageKeys;
 use tracing::{debug, info, warn};
 
 /// The program and its version, as told to other nodes.
 pub(crate) const PROGRAM: &str = concat!("tallac/", env!("CARGO_PKG_VERSION"));
+
+/// Files and connections that a busy node has open at once: others' connections to its two ports, its own to
+/// other nodes, and what its disk workers write.
+const OPEN_FILES: u64 = 4_096;
 
 /// What a node directory and its configuration come to.
 pub(crate) struct Prepared {
@@ -47,6 +52,10 @@ pub(crate) struct Prepared {
 
 pub(crate) fn run(directory: &Path, args: &cli::Run, verbose: u8) -> Result<()> {
     start_log(verbose);
+    let open_files = allow_open_files(OPEN_FILES);
+    if open_files < OPEN_FILES {
+        debug!("{open_files} files and connections can be open at once; a busy node may need {OPEN_FILES}");
+    }
     let config = Config::load(directory)?;
     let _lock = directory::lock(directory)?;
     let prepared = prepare(directory, &config)?;

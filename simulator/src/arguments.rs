@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use tallac_core::mutable::Consent;
 use tallac_simulator::Fidelity;
 use tallac_simulator::disk::Lie;
+use tallac_simulator::exhaust::Exhaust;
 use tallac_simulator::plan::Profile;
 use tallac_simulator::size::Size;
 use tallac_simulator::writers::Writers;
@@ -108,6 +109,52 @@ pub(crate) enum Command {
         #[command(flatten)]
         hands: Hands,
     },
+    /// Try every order of things, up to a bound: three servers, two writers of one directory, one crash
+    Exhaust(Bound),
+}
+
+/// How far every order of things is tried.
+#[derive(Args)]
+pub(crate) struct Bound {
+    /// How often in one run something else happens than what is next
+    #[arg(long, value_name = "N", default_value_t = Exhaust::default().turns)]
+    turns: u32,
+    /// At how many choices from the beginning of a run that may be; at all, if not given
+    #[arg(long, value_name = "N")]
+    depth: Option<u32>,
+    /// How many nodes go down in one run
+    #[arg(long, value_name = "N", default_value_t = Exhaust::default().crashes)]
+    crashes: u32,
+    /// How often in one run time passes while frames are on their way
+    #[arg(long, value_name = "N", default_value_t = Exhaust::default().waits)]
+    waits: u32,
+    /// How many of the three shares suffice to read
+    #[arg(long, value_name = "K", default_value_t = Exhaust::default().needed, value_parser = clap::value_parser!(u8).range(1..=3))]
+    needed: u8,
+    /// How many servers must accept a change, instead of more than half
+    #[arg(long)]
+    accept: Option<usize>,
+    /// Who was beaten writes what he made of the version he had read, and does not look again
+    #[arg(long)]
+    stale: bool,
+    /// Look at no more states than these
+    #[arg(long, value_name = "N")]
+    states: Option<usize>,
+}
+
+impl Bound {
+    pub(crate) fn exhaust(&self) -> Exhaust {
+        Exhaust {
+            turns: self.turns,
+            depth: self.depth.unwrap_or(u32::MAX),
+            crashes: self.crashes,
+            waits: self.waits,
+            needed: self.needed,
+            consent: self.accept.map_or(Consent::Majority, Consent::Servers),
+            applies_again: !self.stale,
+            states_max: self.states.unwrap_or(usize::MAX),
+        }
+    }
 }
 
 /// What kind of runs are drawn.

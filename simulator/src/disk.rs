@@ -5,16 +5,18 @@
 //! part, and each change of a name since that name was synced is there or not. A change of a name
 //! (a rename included) happens whole or not at all.
 
+mod fate;
 mod file;
 mod rope;
 
 use crate::chance::Chance;
 use crate::stand_in;
 use core::ops::Range;
+pub use fate::{BlockFate, EveryFate, Fate};
 use file::File;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
 use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
@@ -180,6 +182,8 @@ pub struct Disk {
     refused: Refused,
     /// The next write to a share in progress lands somewhere else.
     misdirects: bool,
+    /// Files that such writes landed in: not theirs, and no loss to them.
+    strayed_into: BTreeSet<FileNumber>,
 }
 
 impl Disk {
@@ -196,6 +200,7 @@ impl Disk {
             used: 0,
             refused: Refused::default(),
             misdirects: false,
+            strayed_into: BTreeSet::new(),
         }
     }
 
@@ -292,9 +297,17 @@ impl Disk {
 
     /// The power fails: what was not synced is kept or lost as it happens.
     pub fn power_cut(&mut self) -> Damage {
+        let mut chance = self.chance.clone();
+        let damage = self.power_cut_by(&mut chance);
+        self.chance = chance;
+        damage
+    }
+
+    /// The power fails, and somebody else decides what is kept.
+    pub fn power_cut_by(&mut self, fate: &mut impl Fate) -> Damage {
         let mut damage = Damage::default();
         for change in core::mem::take(&mut self.name_changes) {
-            if self.chance.one_in(2) {
+            if fate.keeps_name() {
                 change.apply(&mut self.durable_names);
             } else {
                 damage.names_lost += 1;
@@ -303,6 +316,7 @@ impl Disk {
         self.names = self.durable_names.clone();
         let doubtful: Vec<(FileNumber, Payload)> = (self.names.iter())
             .filter(|(path, _)| matches!(path, StorePath::Share(..)))
+            .filter(|(_, number)| !self.strayed_into.contains(number))
             .map(|(_, number)| (*number, &self.files[number]))
             .filter(|(_, file)| !file.is_durable(0..file.len()))
             .filter_map(|(number, file)| {
@@ -310,8 +324,11 @@ impl Disk {
                 Some((number, file.read(start, end - start)))
             })
             .collect();
+        if fate.is_thrifty() {
+            self.collect();
+        }
         for file in self.files.values_mut() {
-            file.power_cut(&mut self.chance, &mut damage);
+            file.power_cut(fate, &mut damage);
         }
         for (number, data) in doubtful {
             let now = self.files[&number].read(HEADER_LEN, data.len());
@@ -478,7 +495,9 @@ impl Disk {
         }
         self.misdirects = false;
         self.refused.misdirected += 1;
-        Some(self.chance.pick(&others).clone())
+        let other = self.chance.pick(&others).clone();
+        self.strayed_into.extend(self.names.get(&other));
+        Some(other)
     }
 
     fn sync_directory(&mut self, directory: &Directory) {

@@ -58,6 +58,7 @@ faults! {
     Twins: "two machines have one identity",
     FalseIntroducer: "an introducer forges, replays and withholds announcements",
     Attacks: "a client writes to what is not its own, squats, leaves uploads half-open, talks nonsense",
+    OldVersions: "a server shows old versions of mutable files",
 }
 
 impl Fault {
@@ -78,8 +79,17 @@ impl Fault {
                 | Deaf
                 | Silent
                 | Unasked
+                | OldVersions
                 | Twins
         )
+    }
+}
+
+impl Fault {
+    /// Whether a server that it strikes may forget or falsify what it said it has: one that is silent or slow
+    /// does not.
+    pub fn costs_memory(self) -> bool {
+        self.costs_shares() && !matches!(self, Fault::Drip | Fault::Silent | Fault::Unasked)
     }
 }
 
@@ -92,6 +102,11 @@ impl Faults {
     pub fn draw(chance: &mut Chance, always: &[Fault]) -> Faults {
         let drawn = Fault::ALL.iter().copied().filter(|_| chance.one_in(2)).collect::<BTreeSet<Fault>>();
         Faults(drawn.into_iter().chain(always.iter().copied()).collect())
+    }
+
+    /// Without this kind.
+    pub(crate) fn take_out(&mut self, fault: Fault) {
+        self.0.remove(&fault);
     }
 
     /// Whether runs have this kind.

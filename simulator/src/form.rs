@@ -3,6 +3,7 @@
 use core::time::Duration;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tallac_core::capability::MutableFormat;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
 
@@ -71,6 +72,14 @@ pub(crate) mod encoding {
         let Form { needed, total, segment } = Form::deserialize(from)?;
         EncodingParams::new(needed, total, segment).map_err(D::Error::custom)
     }
+}
+
+/// How the shares of a mutable file are laid out.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "MutableFormat", rename = "MutableFormat")]
+pub(crate) enum MutableFormatForm {
+    Sdmf,
+    Mdmf,
 }
 
 /// How the key of a file comes about.

@@ -1,6 +1,7 @@
 //! A grid of real nodes: introducers, servers and clients, made from a seed and a short description.
 
 use crate::chance::{self, Chance};
+use crate::changes::Changes;
 use crate::disk::{Disk, DiskSettings};
 use crate::form;
 use crate::operations::Operations;
@@ -89,6 +90,8 @@ pub struct Grid {
     pub by_id: BTreeMap<ServerId, NodeId>,
     /// The uploads and downloads.
     pub operations: Operations,
+    /// The changes of directories and mutable files.
+    pub changes: Changes,
     context: Rc<Context>,
     fidelity: Fidelity,
 }
@@ -107,20 +110,23 @@ impl Grid {
         let server = move |number: u32| Identity::new(seed, format!("server{number}"));
         let by_id: Vec<ServerId> = (0..spec.servers).map(|number| server(number).server_id()).collect();
         let roster = if spec.configured { roster(server, &by_id) } else { Roster::default() };
+        let ids = if spec.configured { by_id.clone() } else { Vec::new() };
         let context = Rc::new(Context { spec: spec.clone(), furls, roster });
         let introducers = introducers.into_iter();
         let introducers = introducers.map(|node| world.add(context.setup(node, Role::Introducer))).collect();
         let servers: Vec<NodeId> = if spec.configured {
             let context = context.clone();
-            world.add_sleeping("server", spec.servers, move |n| context.setup(server(n), Role::Server))
+            // Who makes a server in the middle of the work need not find out its id again.
+            let known = move |n: u32| Identity { id: Some(ids[n as usize]), ..server(n) };
+            world.add_sleeping("server", spec.servers, move |n| context.setup(known(n), Role::Server))
         } else {
             (0..spec.servers).map(|n| world.add(context.setup(server(n), Role::Server))).collect()
         };
         let clients = (0..spec.clients).map(|n| Identity::new(seed, format!("client{n}")));
         let clients = clients.map(|identity| world.add(context.setup(identity, Role::Client))).collect();
         let by_id = by_id.into_iter().zip(servers.iter().copied()).collect();
-        let (operations, fidelity) = (Operations::new(seed), spec.fidelity);
-        Grid { world, introducers, servers, clients, by_id, operations, context, fidelity }
+        let (operations, changes, fidelity) = (Operations::new(seed), Changes::new(seed), spec.fidelity);
+        Grid { world, introducers, servers, clients, by_id, operations, changes, context, fidelity }
     }
 
     /// The content of a seed, as this grid's fidelity has it: bytes, or a stand-in for the same bytes.
@@ -176,11 +182,14 @@ impl Grid {
         {
             stepped = Stepped::Moved;
         }
-        let before = self.operations.violations().len();
+        let before = (self.operations.violations().len(), self.changes.violations().len());
         while let Some((node, report)) = self.world.poll_report() {
-            self.operations.report(node, report, &mut self.world, &self.by_id);
+            if !self.changes.report(&report, &mut self.world) {
+                self.operations.report(node, report, &mut self.world, &self.by_id);
+            }
         }
-        for wrong in &self.operations.violations()[before..] {
+        let wrong = self.operations.violations()[before.0..].iter();
+        for wrong in wrong.chain(&self.changes.violations()[before.1..]) {
             self.world.remark(MarkKind::Wrong, None, || wrong.clone());
         }
         stepped
@@ -200,7 +209,7 @@ impl Grid {
     /// Goes on until no operation is under way. `false` if that takes longer than `patience`.
     pub fn finish_operations(&mut self, patience: Duration) -> bool {
         let deadline = self.world.now() + patience;
-        while self.operations.under_way() > 0 {
+        while self.operations.under_way() + self.changes.under_way() > 0 {
             if self.world.next_at().is_none_or(|next| next > deadline) {
                 return false;
             }
@@ -212,7 +221,7 @@ impl Grid {
     /// Ends a node and the operations of the program on it. Gives how many those were.
     pub fn crash(&mut self, node: NodeId, crash: Crash) -> usize {
         self.world.crash(node, crash);
-        self.operations.crashed(node)
+        self.operations.crashed(node) + self.changes.crashed(node)
     }
 }
 
@@ -268,16 +277,18 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// How many had this host name before.
     number: u32,
+    /// Its id, if somebody has found it out.
+    id: Option<ServerId>,
 }
 
 impl Identity {
     pub(crate) fn new(seed: u64, name: String) -> Identity {
-        Identity { seed, name, number: 0 }
+        Identity { seed, name, number: 0, id: None }
     }
 
     /// Somebody else at the same host.
     pub(crate) fn another(seed: u64, name: String, number: u32) -> Identity {
-        Identity { seed, name, number }
+        Identity { seed, name, number, id: None }
     }
 
     fn secret(&self, what: &str) -> [u8; 32] {
@@ -300,8 +311,8 @@ impl Identity {
         Service { pin: self.pin(), swissnum: self.swissnum(service), addresses: vec![address] }
     }
 
-    fn server_id(&self) -> ServerId {
-        AnnouncementKey::from_bytes(&self.secret("key")).server_id()
+    pub(crate) fn server_id(&self) -> ServerId {
+        self.id.unwrap_or_else(|| AnnouncementKey::from_bytes(&self.secret("key")).server_id())
     }
 
     /// What it announces.

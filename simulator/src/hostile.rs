@@ -9,6 +9,7 @@ use crate::probes::{Counts, Probe};
 use crate::stand_in;
 use core::cell::RefCell;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use tallac_core::announcement::SignedAnnouncement;
 use tallac_core::payload::Payload;
@@ -31,6 +32,8 @@ pub enum Hostility {
     Silent,
     /// Answers come twice, and to questions that nobody asked.
     Unasked,
+    /// Reads of slots are answered as they were the first time.
+    OldVersions,
 }
 
 /// How often a mouth did what it is for; shared with who looks.
@@ -40,12 +43,19 @@ pub type Tally = Rc<RefCell<Counts>>;
 pub struct HostileServer {
     how: Hostility,
     tally: Tally,
+    /// Reads of slots that were passed on, by the numbers of the questions.
+    asked: BTreeMap<u64, SlotRead>,
+    /// How reads of slots were answered the first time.
+    first: BTreeMap<SlotRead, Message>,
 }
+
+/// Which slot is read, which shares and ranges of it.
+type SlotRead = (StorageIndex, Vec<u16>, Vec<(u64, u64)>);
 
 impl HostileServer {
     /// One that misbehaves like this.
     pub fn new(how: Hostility, tally: Tally) -> HostileServer {
-        HostileServer { how, tally }
+        HostileServer { how, tally, asked: BTreeMap::new(), first: BTreeMap::new() }
     }
 
     fn count(&self, probe: Probe) {
@@ -90,6 +100,14 @@ impl Mouth for HostileServer {
                 self.count(Probe::AnswersWithheld);
                 Vec::new()
             }
+            Hostility::OldVersions => {
+                if let Ok(message) = Message::open(frame.clone())
+                    && let Some(read) = self.asked.remove(&message.envelope.id)
+                {
+                    self.first.entry(read).or_insert(message);
+                }
+                vec![frame]
+            }
             Hostility::WrongShares | Hostility::Deaf => vec![frame],
         }
     }
@@ -104,6 +122,20 @@ impl Mouth for HostileServer {
                 // It cannot know which is the last, and guesses well: hashes come after blocks.
                 let finished = offset > 0 && chance.one_in(3);
                 answer(&StorageAnswer::Written { finished }, Vec::new())
+            }
+            (Hostility::Deaf, StorageRequest::ReadTestWrite { .. }) => {
+                self.count(Probe::WritesThrownAway);
+                answer(&StorageAnswer::Tested { success: true, shares: Vec::new() }, Vec::new())
+            }
+            (Hostility::OldVersions, StorageRequest::ReadSlot { storage_index, shares, ranges }) => {
+                let read = (storage_index, shares.iter().collect(), ranges);
+                let Some(old) = self.first.get(&read) else {
+                    self.asked.insert(id, read);
+                    return None;
+                };
+                let (body, bulk) = (old.body::<StorageAnswer>().ok()?, old.bulk.clone());
+                self.count(Probe::AnswersOld);
+                answer(&body, vec![bulk])
             }
             (Hostility::WrongShares, StorageRequest::Read { ranges, share, .. }) if chance.one_in(2) => {
                 self.count(Probe::WrongSharesGiven);

@@ -17,6 +17,9 @@
 //!   failed leaves nothing behind. [`shrink`] makes a failing plan short. Beside it, in a small world
 //!   of the same seed, mutable slots are changed by hand.
 //!
+//! A run is true to the bytes, or to the protocol with [stand-ins](stand_in) for content ([`Fidelity`]):
+//! the same machines decide the same in both. [`size`] tells how large a grid can be.
+//!
 //! What fails is made a [`script`] to read, change and replay, or a picture ([`timeline`]). What a run
 //! reached is counted by [`probes`], so that what no run ever reaches can be named. With the feature
 //! `mutants` defects are put into the core, to see that they are found.
@@ -54,7 +57,10 @@
 //! ```
 
 pub mod chance;
+pub mod changes;
+pub mod cuts;
 pub mod disk;
+pub mod exhaust;
 pub mod faults;
 mod fidelity;
 mod form;

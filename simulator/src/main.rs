@@ -10,11 +10,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
+use tallac_simulator::exhaust::{self, Exhaust};
+use tallac_simulator::faults::Fault;
 #[cfg(feature = "mutants")]
 use tallac_simulator::mutants;
 use tallac_simulator::plan::{Plan, Profile};
 use tallac_simulator::probes::Counts;
-use tallac_simulator::run::{Outcome, Watch, run_plan, run_seed, watch_plan};
+use tallac_simulator::run::{Outcome, Watch, matters, run_plan, run_seed, watch_plan};
 use tallac_simulator::script::Script;
 use tallac_simulator::shrink::shrink;
 use tallac_simulator::size;
@@ -23,6 +25,8 @@ use tallac_simulator::writers::{self, Writers, Written};
 
 /// One in this many seeds is run twice, to see that it does the same.
 const TWICE: u64 = 20;
+/// One in this many seeds is run again without one of its kinds of faults.
+const WITHOUT: u64 = 8;
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Command::Writers { seeds, jobs, hands } => {
             Ok(write_together(seeds, &hands.writers(), many::jobs(jobs)))
         }
+        Command::Exhaust(bound) => Ok(exhaust_orders(&bound.exhaust())),
     };
     done.unwrap_or_else(|error| {
         eprintln!("tallac-simulator: {error}");
@@ -67,14 +72,18 @@ fn run(seeds: Range<u64>, options: &Options, jobs: usize) -> ExitCode {
     let (profile, began) = (options.profile(), Instant::now());
     let (mut bad, mut operations, mut crashes, mut in_flight, mut entries, mut hours) =
         (0u64, 0, 0, 0, 0, 0.0);
-    let mut counts = Counts::default();
+    let (mut counts, mut tried) = (Counts::default(), Tried::new());
     let total = seeds.end.saturating_sub(seeds.start);
     many::in_order(
         seeds,
         jobs,
         |seed| run_checked(seed, &profile),
-        |outcome| {
+        |(outcome, difference)| {
             let seed = outcome.seed;
+            if let Some((fault, made_one)) = difference {
+                let (times, differences) = tried.entry(fault).or_default();
+                (*times, *differences) = (*times + 1, *differences + u64::from(made_one));
+            }
             if !outcome.is_good() {
                 bad += 1;
                 println!("{outcome}");
@@ -105,16 +114,33 @@ fn run(seeds: Range<u64>, options: &Options, jobs: usize) -> ExitCode {
     for probe in counts.never() {
         println!("{:>14} {}", "never", probe.text());
     }
+    println!("runs that end otherwise without a kind of fault, of those tried:");
+    for fault in Fault::ALL {
+        let (times, differences) = tried.get(fault).copied().unwrap_or_default();
+        println!("{differences:>8} of {times:>3} {}", fault.text());
+    }
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// For each kind of fault: how many runs were made again without it, and how many of them ended otherwise.
+type Tried = BTreeMap<Fault, (u64, u64)>;
+
 /// Runs a seed, and some seeds twice, to see that they do the same.
-fn run_checked(seed: u64, profile: &Profile) -> Outcome {
-    let mut outcome = run_seed(seed, profile);
+/// Some are run again without one kind of fault, to see whether that made a difference.
+fn run_checked(seed: u64, profile: &Profile) -> (Outcome, Option<(Fault, bool)>) {
+    let plan = Plan::draw(seed, profile);
+    let mut outcome = run_plan(&plan);
     if seed.is_multiple_of(TWICE) && run_seed(seed, profile).hash != outcome.hash {
         outcome.wrong.push("the same seed did not do the same twice".into());
     }
-    outcome
+    let difference = seed.is_multiple_of(WITHOUT).then(|| {
+        // Another kind each time; of those that are on some never strike.
+        let faults: Vec<Fault> = plan.faults.iter().collect();
+        let first = (seed / WITHOUT) as usize;
+        let nth = |n: usize| faults[(first + n) % faults.len()];
+        (0..faults.len()).map(nth).find_map(|fault| Some((fault, matters(&plan, &outcome, fault)?)))
+    });
+    (outcome, difference.flatten())
 }
 
 /// Runs a plan once, told line by line or drawn.
@@ -205,6 +231,15 @@ fn hunt(seeds: u64, only: Option<&str>) -> Done {
 
 fn write(file: &Path, text: &str) -> Result<(), String> {
     std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Every order of things, up to a bound.
+fn exhaust_orders(spec: &Exhaust) -> ExitCode {
+    let began = Instant::now();
+    let explored = exhaust::explore(spec);
+    println!("{explored}");
+    println!("in {:.1} s", began.elapsed().as_secs_f64());
+    if explored.wrong.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Several writers of one directory.

@@ -1,6 +1,7 @@
 //! Whether the simulator finds defects: each is put into the core and hunted with runs that have the
 //! faults it needs.
 
+use crate::exhaust::{self, Exhaust};
 use crate::faults::Fault;
 use crate::plan::{Plan, Profile};
 use crate::run::run_plan;
@@ -19,6 +20,8 @@ pub enum Hunting {
     Slots,
     /// Several writers of one directory.
     Writers(Writers),
+    /// Every order of things in a small world, up to a bound. There is one such run only.
+    Exhaust(Exhaust),
 }
 
 impl Hunting {
@@ -28,12 +31,15 @@ impl Hunting {
             Hunting::Grid(_) => "grid",
             Hunting::Slots => "slots",
             Hunting::Writers(_) => "writers",
+            Hunting::Exhaust(_) => "exhaust",
         }
     }
 }
 
 /// Where a defect shows.
 pub fn hunting(mutant: Mutant) -> Hunting {
+    // Where nothing of directories and mutable files is needed it would only take time.
+    let files = Profile { changes: 0, ..Profile::default() };
     match mutant {
         Mutant::Canary
         | Mutant::ShareUnsynced
@@ -48,22 +54,23 @@ pub fn hunting(mutant: Mutant) -> Hunting {
         | Mutant::CancelIgnored
         | Mutant::SpoolKept
         | Mutant::Unencrypted
-        | Mutant::RangeCut => Hunting::Grid(Profile::default()),
-        Mutant::ShareCountedTwice => Hunting::Grid(Profile { repeats: 1, crashes: 10, ..Profile::default() }),
+        | Mutant::RangeCut => Hunting::Grid(files),
+        Mutant::ShareCountedTwice => Hunting::Grid(Profile { repeats: 1, crashes: 10, ..files }),
         Mutant::RenameFirst => {
             let always = vec![Fault::Crashes, Fault::Blackouts];
-            Hunting::Grid(Profile { crashes: 16, always, ..Profile::default() })
+            Hunting::Grid(Profile { crashes: 16, always, ..files })
         }
         Mutant::FullDiskIgnored => {
-            Hunting::Grid(Profile { faults: 30, always: vec![Fault::FullDisks], ..Profile::default() })
+            Hunting::Grid(Profile { faults: 30, always: vec![Fault::FullDisks], ..files })
         }
         Mutant::BlockUnchecked | Mutant::NothingChecked => {
             let always = vec![Fault::BitRot, Fault::Altered, Fault::WrongShares];
-            Hunting::Grid(Profile { faults: 30, always, ..Profile::default() })
+            Hunting::Grid(Profile { faults: 30, always, ..files })
         }
         Mutant::AnnouncementUnchecked => {
-            Hunting::Grid(Profile { always: vec![Fault::FalseIntroducer], ..Profile::default() })
+            Hunting::Grid(Profile { always: vec![Fault::FalseIntroducer], ..files })
         }
+        Mutant::RivalIgnored => Hunting::Exhaust(Exhaust::default()),
         Mutant::TestsSkipped | Mutant::OldVersionRead | Mutant::AcceptedByOne => {
             Hunting::Writers(Writers::default())
         }
@@ -114,6 +121,10 @@ pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
             shown(mutant, || slots::run(&plan, None, false).wrong)
         }
         Hunting::Writers(spec) => shown(mutant, || writers::run(seed, &spec).wrong),
+        Hunting::Exhaust(_) if seed > 0 => Vec::new(),
+        Hunting::Exhaust(spec) => {
+            shown(mutant, || exhaust::explore(&spec).wrong.into_iter().map(|(wrong, _)| wrong).collect())
+        }
     };
     wrong.into_iter().next()
 }

@@ -3,10 +3,11 @@
 //! Each side of a connection is a queue of bytes to send, the bytes that have arrived and wait for
 //! a grant, and a decoder that cuts them into frames: the real codec, fed in pieces. Where content
 //! may be a stand-in ([`Fidelity`]), frames are handed over as values and only their lengths travel,
-//! to the same time. What travels in one direction stays in order. A partition holds back what travels until it is healed, as
-//! TCP does; a lost connection swallows it.
+//! to the same time. What travels in one direction stays in order. A partition holds back what
+//! travels until it is healed, as TCP does; a lost connection swallows it.
 
 mod line;
+mod links;
 mod side;
 
 use crate::NodeId;
@@ -18,6 +19,7 @@ use crate::schedule::Schedule;
 use crate::world::Item;
 use core::time::Duration;
 use line::Cargo;
+use links::{Link, Links};
 use serde::{Deserialize, Serialize};
 use side::{Side, Stage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,54 +90,6 @@ pub(crate) enum Parcel {
     Data(Cargo),
     Fin,
     Reset,
-}
-
-/// The connections there are, by number. Numbers are never used again.
-#[derive(Default)]
-struct Links(Vec<Option<Box<Link>>>);
-
-impl Links {
-    fn add(&mut self, link: Link) -> LinkId {
-        self.0.push(Some(Box::new(link)));
-        LinkId(self.0.len() as u64 - 1)
-    }
-
-    fn get(&self, id: LinkId) -> Option<&Link> {
-        self.0.get(id.0 as usize)?.as_deref()
-    }
-
-    fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.0.get_mut(id.0 as usize)?.as_deref_mut()
-    }
-
-    fn remove(&mut self, id: LinkId) -> Option<Box<Link>> {
-        self.0.get_mut(id.0 as usize)?.take()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (LinkId, &Link)> {
-        self.0.iter().enumerate().filter_map(|(number, link)| Some((LinkId(number as u64), link.as_deref()?)))
-    }
-}
-
-struct Link {
-    caller: Side,
-    callee: Side,
-    pin: Pin,
-    /// Nothing arrives any more.
-    lost: bool,
-    /// Something arrived at a side that died: it will be told off when the node is back.
-    knocked: [bool; 2],
-    /// One way.
-    latency: Duration,
-}
-
-impl Link {
-    fn side(&mut self, end: End) -> &mut Side {
-        match end {
-            End::Caller => &mut self.caller,
-            End::Callee => &mut self.callee,
-        }
-    }
 }
 
 /// What the network did, for those who watch.

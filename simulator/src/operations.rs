@@ -211,6 +211,20 @@ impl Operations {
         open.map(|(id, _)| OperationId(*id)).collect()
     }
 
+    /// How operations ended, one after another: to compare two runs.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = u8> {
+        self.operations.values().map(|operation| match &operation.ended {
+            None => 0,
+            Some(Ended::Stored(uploaded)) if uploaded.trouble.is_empty() => 1,
+            Some(Ended::Stored(_)) => 2,
+            Some(Ended::NotStored(_)) => 3,
+            Some(Ended::Read) => 4,
+            Some(Ended::NotRead(_)) => 5,
+            Some(Ended::Cancelled) => 6,
+            Some(Ended::Crashed) => 7,
+        })
+    }
+
     /// The files acknowledged so far.
     pub fn files(&self) -> &[StoredFile] {
         &self.files

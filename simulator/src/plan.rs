@@ -2,16 +2,19 @@
 //! and made shorter.
 
 mod draw;
+mod without;
 
 use crate::chance::Chance;
+use crate::changes::{Alteration, Thing};
 use crate::disk::{DiskSettings, Lie};
 use crate::faults::{Fault, Faults};
-use crate::form::{self, KeyChoiceForm};
+use crate::form::{self, KeyChoiceForm, MutableFormatForm};
 use crate::hostile::{Attack, Hostility};
 use crate::slots::{self, SlotFault};
 use crate::{Crash, Fidelity, GridSpec, NetworkSettings};
 use core::time::Duration;
 use serde::{Deserialize, Serialize};
+use tallac_core::capability::MutableFormat;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
 
@@ -51,6 +54,40 @@ pub enum Step {
         pick: u64,
         /// The whole file; else a range chosen by `pick`.
         whole: bool,
+    },
+    /// A client makes a directory or a mutable file.
+    Make {
+        /// Which client.
+        client: u16,
+        /// What.
+        thing: Thing,
+        /// How its shares are laid out.
+        #[serde(with = "MutableFormatForm")]
+        format: MutableFormat,
+        /// The seed of its first content, if it is a file.
+        seed: u64,
+        /// The length of that in bytes.
+        len: u64,
+    },
+    /// A client changes a directory or a mutable file that is made by then.
+    Alter {
+        /// Which client.
+        client: u16,
+        /// Chooses among those made.
+        pick: u64,
+        /// How.
+        how: Alteration,
+        /// Chooses names and children; the content's seed.
+        seed: u64,
+        /// The length of the content in bytes, if it is a file.
+        len: u64,
+    },
+    /// A client reads a directory or a mutable file that is made by then.
+    Look {
+        /// Which client.
+        client: u16,
+        /// Chooses among those made.
+        pick: u64,
     },
     /// A client gives up one of its operations.
     Cancel {
@@ -262,6 +299,8 @@ pub struct Profile {
     pub clients: u16,
     /// Uploads and downloads begun by the plan; as many again as there are files follow at the end.
     pub operations: u64,
+    /// Changes of directories and mutable files.
+    pub changes: u64,
     /// Nodes that go down while operations are under way.
     pub crashes: u64,
     /// Other faults.
@@ -284,6 +323,7 @@ impl Default for Profile {
             servers: 10,
             clients: 2,
             operations: 24,
+            changes: 14,
             crashes: 4,
             faults: 12,
             repeats: 6,
@@ -301,9 +341,18 @@ impl Plan {
     /// Draws a run.
     pub fn draw(seed: u64, profile: &Profile) -> Plan {
         let mut chance = Chance::named(seed, "plan");
-        let faults = Faults::draw(&mut Chance::named(seed, "faults"), &profile.always);
+        let mut faults = Faults::draw(&mut Chance::named(seed, "faults"), &profile.always);
+        if profile.changes == 0 {
+            // There is nothing of which it could have an old version.
+            faults.take_out(Fault::OldVersions);
+        }
         let grid = draw_grid(&mut chance, profile, &faults);
-        let fallible = draw_fallible(&mut chance, &grid);
+        let mut fallible = draw_fallible(&mut chance, &grid);
+        let mut changing = Chance::named(seed, "changes");
+        if profile.changes > 0 && changing.one_in(2) {
+            // Of directories nothing may be lost only while no server forgets or falsifies.
+            fallible = 0;
+        }
         // No more servers than uploads can do without, so that some still succeed.
         let frozen = if chance.one_in(2) { chance.draw() & chance.draw() & chance.draw() } else { 0 };
         let mut steps = Vec::new();
@@ -347,6 +396,7 @@ impl Plan {
             steps.extend(draw::fault(&mut chance, profile, &faults, fallible).map(|step| (at, step)));
         }
         steps.extend(draw::beginnings(&mut chance, profile, &faults, fallible));
+        steps.extend(draw::changes(&mut changing, profile));
         steps.sort_by_key(|(at, _)| *at);
         let slot_faults = slots::draw(&mut Chance::named(seed, "slots"));
         let looks_under_acks = profile.looks_under_acks;
@@ -357,6 +407,7 @@ impl Plan {
 /// The most nodes of a kind, and bytes of a file, that a script may ask for.
 const NODES_MAX: u16 = 10_000;
 const LEN_MAX: u64 = 1 << 30;
+const MUTABLE_LEN_MAX: u64 = 1 << 22;
 
 impl Plan {
     /// Whether its steps are of nodes that the grid has.
@@ -371,7 +422,12 @@ impl Plan {
         for (at, step) in &self.steps {
             let is_there = match step {
                 Step::Put { client, len, .. } => *client < clients && *len <= LEN_MAX,
-                Step::Get { client, .. } | Step::Cancel { client, .. } => *client < clients,
+                Step::Make { client, len, .. } | Step::Alter { client, len, .. } => {
+                    *client < clients && *len <= MUTABLE_LEN_MAX
+                }
+                Step::Get { client, .. } | Step::Cancel { client, .. } | Step::Look { client, .. } => {
+                    *client < clients
+                }
                 Step::Crash { who, .. } | Step::Pause { who, .. } | Step::Skew { who, .. } => match who {
                     Who::Introducer(number) => *number < introducers,
                     Who::Server(number) => *number < servers,

@@ -8,6 +8,7 @@ mod canary;
 mod harm;
 mod storm;
 
+use crate::faults::Fault;
 use crate::plan::{Plan, Profile};
 use crate::probes::{Counts, Probe};
 use crate::record::{MarkKind, Record};
@@ -26,6 +27,8 @@ use tallac_core::limits::INCOMING_IDLE_MAX;
 use tallac_core::storage::container::LEASE_LEN;
 use tallac_core::storage_index::StorageIndex;
 
+/// How the container of a mutable share begins.
+const MUTABLE: &[u8] = b"Tahoe mutable container v";
 /// How long operations may take once everything is healed.
 const CALM: Duration = Duration::from_secs(15 * 60);
 
@@ -48,6 +51,8 @@ pub struct Outcome {
     pub crashes: u64,
     /// Those that went down while they worked on an operation.
     pub crashes_in_flight: u64,
+    /// How each operation ended, in numbers: to be compared with another run.
+    pub ends: Vec<u8>,
     /// How often what rare thing happened.
     pub counts: Counts,
     /// The history of the grid, then that of the slots' world, if they were asked for.
@@ -78,6 +83,12 @@ impl fmt::Display for Outcome {
 /// Draws the run of a seed and runs it.
 pub fn run_seed(seed: u64, profile: &Profile) -> Outcome {
     run_plan(&Plan::draw(seed, profile))
+}
+
+/// Whether a kind of fault makes a difference in a run: without it some operation ends in another way.
+/// `None` if the run has no such fault.
+pub fn matters(plan: &Plan, outcome: &Outcome, fault: Fault) -> Option<bool> {
+    Some(run_plan(&plan.without(fault)?).ends != outcome.ends)
 }
 
 /// Who watches a run.
@@ -165,12 +176,13 @@ impl Run {
         }
         self.storm.heal(&mut self.grid);
         if !self.grid.finish_operations(CALM) {
-            for line in self.grid.operations.list_under_way() {
+            for line in self.list_under_way() {
                 self.found(format!("hangs: {line}"));
             }
             return;
         }
         self.read_back();
+        self.look_back(plan);
         self.nothing_left_behind();
     }
 
@@ -178,7 +190,7 @@ impl Run {
     /// read.
     fn core_alone(&mut self, frozen: &[NodeId], plan: &Plan) -> bool {
         if !self.grid.finish_operations(CALM) {
-            for line in self.grid.operations.list_under_way() {
+            for line in self.list_under_way() {
                 self.found(format!("hangs with a healed core: {line}"));
             }
             return false;
@@ -253,6 +265,47 @@ impl Run {
         }
     }
 
+    fn list_under_way(&self) -> Vec<String> {
+        [self.grid.operations.list_under_way(), self.grid.changes.list_under_way()].concat()
+    }
+
+    /// Every directory and mutable file can be read. Unless servers forget or falsify, it has everything
+    /// that was acknowledged.
+    fn look_back(&mut self, plan: &Plan) {
+        let forgets = plan.fallible != 0 && plan.faults.iter().any(Fault::costs_memory);
+        let Grid { world, changes, clients, .. } = &mut self.grid;
+        changes.look_at_all(world, clients, !forgets);
+        for attempt in 0.. {
+            if !self.grid.finish_operations(CALM) {
+                for line in self.list_under_way() {
+                    self.found(format!("hangs while looking back: {line}"));
+                }
+                return;
+            }
+            // Servers that were out of reach are called again after a while.
+            let rest = self.grid.world.now() + Duration::from_secs(60);
+            while self.grid.run_until(rest).is_some() {}
+            let Grid { world, changes, clients, .. } = &mut self.grid;
+            if attempt == 3 || !changes.look_again(world, clients) {
+                break;
+            }
+        }
+        if !forgets {
+            let judged = self.grid.changes.indexes().len() as u64;
+            self.storm.counts.add(Probe::DirectoriesJudged, judged);
+            // Servers keep one version. Where two writers and a crash can leave too few shares of each of
+            // three versions, a file may become unreadable.
+            let (needed, total) = (plan.grid.encoding.needed(), plan.grid.encoding.total());
+            for line in self.grid.changes.unread() {
+                if 3 * (needed - 1) < total {
+                    self.found(format!("unreadable: a {line}"));
+                } else {
+                    self.storm.counts.add(Probe::TooManyShares, 1);
+                }
+            }
+        }
+    }
+
     /// No operation, no promise and no spool is left; whole shares are of files that were
     /// acknowledged, or nearly.
     fn nothing_left_behind(&mut self) {
@@ -262,6 +315,7 @@ impl Run {
         while grid.run_until(later).is_some() {}
         let mut known: BTreeSet<_> = BTreeSet::new();
         known.extend(grid.operations.files().iter().filter_map(|file| file.cap.storage_index()));
+        known.extend(grid.changes.indexes());
         let mut orphans = BTreeSet::new();
         for node in grid.world.nodes().collect::<Vec<NodeId>>() {
             let date = grid.world.clock(node).unix;
@@ -280,12 +334,13 @@ impl Run {
             {
                 found.push(format!("{node:?} still promises space: {storage:?}"));
             }
+            let mut whole = Vec::new();
             for (path, len) in grid.world.disk(node).list() {
                 match path {
-                    StorePath::Share(index, _)
+                    StorePath::Share(index, share)
                         if !known.contains(index) && !self.storm.is_squatted(index) =>
                     {
-                        let _ = orphans.insert(*index);
+                        whole.push((*index, *share));
                     }
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
@@ -293,6 +348,12 @@ impl Run {
                     _ => {}
                 }
             }
+            // A mutable file may be there, whole, of which its maker was not told.
+            let disk = grid.world.disk(node);
+            let is_immutable = |of: &(StorageIndex, u16)| {
+                disk.content(&StorePath::Share(of.0, of.1)).is_some_and(|file| !file.starts_with(MUTABLE))
+            };
+            orphans.extend(whole.into_iter().filter(is_immutable).map(|(index, _)| index));
         }
         found.extend(canary::betrayed(grid));
         found.extend(shared_leases(grid, |index| self.storm.is_squatted(index)));
@@ -311,9 +372,12 @@ impl Run {
     fn outcome(&mut self, plan: &Plan) -> Outcome {
         let mut wrong = core::mem::take(&mut self.wrong);
         wrong.extend(self.grid.operations.violations().iter().cloned());
+        wrong.extend(self.grid.changes.violations().iter().cloned());
         let mut counts = self.grid.operations.counts().clone();
+        counts.merge(self.grid.changes.counts());
         counts.merge(&self.grid.world.counts());
         counts.merge(&self.storm.all_counts());
+        let ends = self.grid.operations.ends().chain(self.grid.changes.ends()).collect();
         let trace = self.grid.world.trace();
         let (hash, entries) = (Some(trace.hash()), trace.entries());
         Outcome {
@@ -322,9 +386,10 @@ impl Run {
             hash,
             entries,
             time: self.grid.world.now(),
-            operations: self.grid.operations.total() as u64,
+            operations: (self.grid.operations.total() + self.grid.changes.total()) as u64,
             crashes: self.storm.crashes,
             crashes_in_flight: self.storm.crashes_in_flight,
+            ends,
             counts,
             records: self.grid.world.take_record().into_iter().collect(),
         }

@@ -2,7 +2,7 @@
 //!
 //! A stand-in stands for exact bytes: those of [`chance::content`] for its seed. So a run with
 //! stand-ins has the same files as one with bytes, and [`bytes_of`] tells what they are. The
-//! [executor](executor) keeps every width and every dependency of the real arithmetic:
+//! [`executor`] keeps every width and every dependency of the real arithmetic:
 //!
 //! | real | stand-in |
 //! |---|---|

@@ -1,10 +1,14 @@
-//! The power fails at every single point of an upload, one run for each: whatever was acknowledged by
-//! then is read back, and no share has its name without its data.
+//! The power fails at every single point: of an upload, one run for each, and whatever was acknowledged
+//! by then is read back, and no share has its name without its data; and of short sequences of what a
+//! storage server is asked to do, with every combination of what was not synced left in turn.
 
 use core::time::Duration;
+use std::time::Instant;
 use tallac_core::disk::StorePath;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::operation::KeyChoice;
+use tallac_simulator::cuts::{Cuts, try_all};
+use tallac_simulator::disk::Lie;
 use tallac_simulator::{Crash, Ended, Grid, GridSpec, chance};
 
 const LEN: u64 = 6_000;
@@ -53,5 +57,24 @@ fn every_cut_point_of_an_upload() {
         // And shortly after.
         (1..20).for_each(|more| assert!(cut_after(steps + more, seed)));
         println!("seed {seed}: {steps} cut points");
+    }
+}
+
+#[test]
+fn every_cut_of_every_sequence() {
+    let began = Instant::now();
+    let tried = try_all(&Cuts { longest: 3, lie: Lie::None });
+    println!("{tried}, in {:?}", began.elapsed());
+    assert_eq!(tried.wrong, None);
+    assert_eq!(tried.sequences, 12 + 12 * 12 + 12 * 12 * 12);
+}
+
+/// A disk that does not do what it says is found out by two deeds or fewer.
+#[test]
+fn sequences_find_out_a_disk_that_lies() {
+    for lie in [Lie::NoSync, Lie::NoContentSync, Lie::NoNameSync, Lie::Late] {
+        let tried = try_all(&Cuts { longest: 2, lie });
+        println!("{lie:?}: {tried}");
+        assert!(tried.wrong.is_some(), "{lie:?}: {tried}");
     }
 }

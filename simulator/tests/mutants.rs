@@ -35,6 +35,7 @@ const FOUND_BY: &[(Mutant, u64)] = &[
     (Mutant::OldVersionRead, 264),
     (Mutant::QuorumOfHalf, 3),
     (Mutant::AcceptedByOne, 37),
+    (Mutant::RivalIgnored, 0),
 ];
 
 #[test]

@@ -17,9 +17,24 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 
 /// The most memory that a process has had since its peak was reset, in bytes.
 pub fn peak_memory(pid: u32) -> u64 {
+    status(pid, "VmHWM:") * 1024
+}
+
+/// The memory that a process has now, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    status(pid, "VmRSS:") * 1024
+}
+
+/// The threads of a process.
+pub fn threads(pid: u32) -> u64 {
+    status(pid, "Threads:")
+}
+
+/// The number in a line of `/proc/PID/status`.
+fn status(pid: u32, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) * 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
 }
 
 /// Forgets the peak so far.

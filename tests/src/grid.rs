@@ -171,11 +171,19 @@ impl Grid {
 
     /// Starts a node.
     pub fn run(&mut self, name: &str) {
+        self.run_by(name, &[]);
+    }
+
+    /// Starts a node by a command that becomes the node when it has set bounds, or the like. The node's own
+    /// command is appended to it.
+    pub fn run_by(&mut self, name: &str, command: &[&str]) {
         let node = self.nodes.get_mut(name).expect("a node of the grid");
         let _ = fs::remove_file(node.directory.join("node.url"));
         let log =
             File::options().create(true).append(true).open(node.directory.join("node.log")).expect("a log");
-        let child = Command::new(program())
+        let mut words = command.iter().map(AsRef::as_ref).chain([program().as_os_str()]);
+        let child = Command::new(words.next().expect("at least the program"))
+            .args(words)
             .args(["run", "--until-stdin-closes", "-v", "--runtime", node.runtime])
             .arg(&node.directory)
             .stdin(Stdio::piped())

@@ -242,6 +242,11 @@ impl Peer {
         serde_json::from_slice(&found).expect("JSON")
     }
 
+    /// The id of the process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where the gateway's web port is.
     pub fn authority(&self) -> &str {
         self.gateway.as_deref().expect("a gateway runs")

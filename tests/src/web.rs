@@ -2,8 +2,8 @@
 
 use crate::Grid;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -73,6 +73,92 @@ pub fn ask_with(authority: &str, method: &str, path: &str, headers: &str, body: 
     }
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
     Answer { status, head, body }
+}
+
+/// A connection that stays open for more than one request.
+pub struct KeptAlive {
+    stream: BufReader<TcpStream>,
+    authority: String,
+}
+
+impl KeptAlive {
+    /// Connects.
+    #[track_caller]
+    pub fn open(authority: &str) -> KeptAlive {
+        let stream = TcpStream::connect(authority).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a duration");
+        stream.set_nodelay(true).expect("a socket can be told not to wait");
+        KeptAlive { stream: BufReader::new(stream), authority: authority.to_owned() }
+    }
+
+    /// Sends bytes as they are.
+    #[track_caller]
+    pub fn send(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).expect("it reads");
+    }
+
+    /// Ends what is sent.
+    pub fn end(&self) {
+        // It fails if the other side was faster.
+        let _ = self.stream.get_ref().shutdown(Shutdown::Write);
+    }
+
+    /// One request, and its answer.
+    #[track_caller]
+    pub fn ask(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let len = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {len}\r\n\r\n",
+            self.authority
+        );
+        self.send(&[head.as_bytes(), body].concat());
+        self.answer(method != "HEAD")
+    }
+
+    /// The next answer, with a body if one belongs to it.
+    #[track_caller]
+    pub fn answer(&mut self, has_body: bool) -> Answer {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            let len = self.stream.read_line(&mut head).expect("an answer");
+            assert!(len > 0, "the answer ends in its head: {head:?}");
+        }
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+        let mut answer = Answer { status, head, body: Vec::new() };
+        if !has_body || [100, 204, 304].contains(&status) {
+            return answer;
+        }
+        match answer.header("Content-Length").map(|len| len.parse().expect("a number")) {
+            Some(len) => {
+                answer.body = vec![0; len];
+                self.stream.read_exact(&mut answer.body).expect("all of the body");
+            }
+            None => {
+                let mut chunks = Vec::new();
+                while !chunks.ends_with(b"\r\n0\r\n\r\n") && chunks != b"0\r\n\r\n" {
+                    let len = self.stream.read_until(b'\n', &mut chunks).expect("a chunk");
+                    assert!(len > 0, "the answer ends in its body");
+                }
+                answer.body = unchunk(&chunks);
+            }
+        }
+        answer
+    }
+
+    /// What still comes until the other side hangs up, politely or not.
+    pub fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let mut piece = [0; 16 * 1024];
+        while let Ok(len @ 1..) = self.stream.read(&mut piece) {
+            rest.extend_from_slice(&piece[..len]);
+        }
+        rest
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.get_ref()
+    }
 }
 
 fn unchunk(mut rest: &[u8]) -> Vec<u8> {

@@ -1,11 +1,14 @@
-//! The web port over https: the node's own commands, curl with a certificate made by the node and with a
-//! chain of three, and what is said of files that cannot be used.
+//! The web port over https: the node's own commands, curl and Chromium with a certificate made by the node
+//! and with a chain of three, and what is said of files that cannot be used.
 
+use serde_json::json;
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use tallac_tests::browser::{self, Browser};
 use tallac_tests::program;
 
 struct Node {
@@ -76,6 +79,50 @@ fn fetches(trusted: &Path, url: &str) {
     assert_eq!(output.stdout, b"The node is running.\n");
 }
 
+/// Chromium for somebody who trusts this root, or this very certificate; `None` where the browser, or
+/// `certutil` to tell it, cannot be had.
+fn browser_that_trusts(home: &Path, trust: &str, certificate: &Path) -> Option<Browser> {
+    let program = browser::find()?;
+    let store = home.join(".pki/nssdb");
+    fs::create_dir_all(&store).expect("a directory");
+    let store = format!("sql:{}", store.display());
+    let certutil = |args: &[&str]| {
+        let output = Command::new("certutil").args(["-d", &store]).args(args).output().ok()?;
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Some(())
+    };
+    let file = certificate.to_str().expect("text");
+    let made = certutil(&["-N", "--empty-password"])
+        .and_then(|()| certutil(&["-A", "-n", "test", "-t", trust, "-a", "-i", file]));
+    if made.is_none() {
+        eprintln!("SKIPPED: no certutil to tell Chromium whom to trust: install libnss3-tools");
+        return None;
+    }
+    // What it trusts is in the home of who runs it.
+    let wrapper = home.join("chromium");
+    let script = format!("#!/bin/sh\nHOME='{}' exec '{}' \"$@\"\n", home.display(), program.display());
+    fs::write(&wrapper, script).expect("a file");
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o700)).expect("a file of ours");
+    Some(Browser::start(&wrapper))
+}
+
+/// What comes of going to an address: nothing, or an error of the browser.
+fn go(browser: &mut Browser, url: &str) -> Option<String> {
+    let gone = browser.call("Page.navigate", json!({ "url": url }));
+    gone["errorText"].as_str().map(str::to_owned)
+}
+
+/// The first page is shown, its style and script are there, and a script reaches the node.
+#[track_caller]
+fn shows(browser: &mut Browser, url: &str) {
+    assert_eq!(go(browser, url), None, "{url}");
+    browser.wait("document.readyState == 'complete' && location.protocol == 'https:'");
+    assert_eq!(browser.value("isSecureContext"), true);
+    assert_ne!(browser.value("document.styleSheets[0].cssRules.length"), 0);
+    let health = browser.text("fetch('/health').then(answer => answer.text())");
+    assert_eq!(health, "The node is running.\n");
+}
+
 #[test]
 fn a_certificate_made_by_the_node() {
     let home = tempfile::tempdir().expect("a directory");
@@ -101,6 +148,21 @@ fn a_certificate_made_by_the_node() {
             assert!(output.stdout.is_empty(), "{output:?}");
         }
     }
+    // A browser shows the page to who has said that this very certificate is good, and to nobody else.
+    let (_node, url) = run(&directory, "blocking");
+    let Some(mut browser) = browser_that_trusts(home.path(), "P,,", &directory.join("private/web.pem"))
+    else {
+        return;
+    };
+    shows(&mut browser, &url);
+    drop(browser);
+    let other = home.path().join("other");
+    create(&other);
+    assert!(tallac(&other, &["create-certificate"]).status.success());
+    let stranger = home.path().join("stranger");
+    let trusted = other.join("private/web.pem");
+    let mut browser = browser_that_trusts(&stranger, "P,,", &trusted).expect("as before");
+    assert_eq!(go(&mut browser, &url).as_deref(), Some("net::ERR_CERT_AUTHORITY_INVALID"));
 }
 
 /// Skipped where there is no openssl.
@@ -148,6 +210,15 @@ fn a_chain_of_three() {
         let resolve = format!("nas.local:{port}:127.0.0.1");
         if let Some(output) = curl(&["--cacert", &at("root.pem"), "--resolve", &resolve, &other]) {
             assert!(!output.status.success());
+        }
+        // The browser builds the same chain, from the root that it trusts and what the node shows; it
+        // refuses the same name.
+        if let Some(mut browser) = browser_that_trusts(home.path(), "C,,", &home.path().join("root.pem")) {
+            shows(&mut browser, &url);
+            let name = url.replace("127.0.0.1", "localhost");
+            shows(&mut browser, &name);
+            let sub = url.replace("127.0.0.1", "sub.localhost");
+            assert_eq!(go(&mut browser, &sub).as_deref(), Some("net::ERR_CERT_COMMON_NAME_INVALID"));
         }
     }
     // What cannot be used is told at the start.

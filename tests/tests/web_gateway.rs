@@ -1,112 +1,11 @@
 //! A node's web port as a machine: requests come in pieces, disk and jobs finish when they please,
 //! and every request is answered.
 
-use std::collections::VecDeque;
-use std::time::Duration;
-use tallac_core::entropy::Entropy;
-use tallac_core::job;
-use tallac_core::machine::{Action, CloseReason, ConnId, Event, Machine, Protocol};
-use tallac_core::node::Node;
-use tallac_core::time::{Instant, Now, UnixTime};
-use tallac_soft_rsa::SoftRsa;
+use tallac_core::disk::StorePath;
+use tallac_core::machine::ConnId;
 use tallac_tests::content;
-use tallac_tests::memory_grid::{GridSetup, MemoryDisk, config};
-use tallac_web::gateway::Gateway;
-
-const CONN: ConnId = ConnId::Inbound(1);
-
-/// A gateway whose only server is out of reach, and a client whose bytes are all ready to be read.
-struct Lonely {
-    gateway: Gateway,
-    disk: MemoryDisk,
-    chance: Entropy,
-    now: Now,
-    /// How slow disk and jobs are, out of 20.
-    slowness: u64,
-    /// What the client wants to say, and how much of it may be read.
-    to_say: VecDeque<u8>,
-    granted: u64,
-    /// What the gateway waits for, in no particular order.
-    under_way: Vec<Event>,
-    said: Vec<u8>,
-}
-
-impl Lonely {
-    fn new(seed: u64) -> Lonely {
-        let now = Now { instant: Instant(1_000_000_000), unix: UnixTime(1_700_000_000) };
-        let setup = GridSetup { servers: 1, segment: 128 * 1024, ..GridSetup::new(3, 10) };
-        let mut bytes = [0; 32];
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
-        let gateway = Gateway::new(Node::new(config(1, &setup), bytes, now), now);
-        let (disk, chance) = (MemoryDisk::default(), Entropy::new(bytes));
-        let (to_say, under_way, said) = (VecDeque::new(), Vec::new(), Vec::new());
-        let (slowness, granted) = (seed % 21, 0);
-        let mut lonely = Lonely { gateway, disk, chance, now, slowness, to_say, granted, under_way, said };
-        lonely.carry_out();
-        lonely.handle(Event::Accepted { conn: CONN, protocol: Protocol::Web, from: "here".into() });
-        lonely
-    }
-
-    fn handle(&mut self, event: Event) {
-        self.gateway.handle(event, self.now);
-        self.carry_out();
-    }
-
-    fn carry_out(&mut self) {
-        while let Some(action) = self.gateway.poll_action() {
-            let event = match action {
-                Action::Disk { id, steps } => Event::DiskDone { id, result: self.disk.run(steps) },
-                Action::Job { id, job } => Event::JobDone { id, output: job::run(job, &SoftRsa) },
-                Action::SendBytes { conn, data } => {
-                    self.said.extend_from_slice(data.bytes().expect("real bytes"));
-                    Event::Sent { conn, bytes: data.len() }
-                }
-                Action::Grant { bytes, .. } => {
-                    self.granted += bytes;
-                    continue;
-                }
-                _ => continue,
-            };
-            self.under_way.push(event);
-        }
-    }
-
-    /// Lets one thing happen that can; `false` if only time can help.
-    fn step(&mut self) -> bool {
-        let may_read = self.granted.min(self.to_say.len() as u64);
-        if self.under_way.is_empty() && may_read == 0 {
-            return false;
-        }
-        let pick = self.chance.below(self.under_way.len() as u64 + 1) as usize;
-        // The slower the disk, the more often the client is quicker.
-        let reads = may_read > 0 && (pick == self.under_way.len() || self.chance.below(20) < self.slowness);
-        if !reads && !self.under_way.is_empty() {
-            let event = self.under_way.swap_remove(pick.min(self.under_way.len() - 1));
-            self.handle(event);
-        } else {
-            let len = 1 + self.chance.below(may_read);
-            self.granted -= len;
-            let data: Vec<u8> = self.to_say.drain(..len as usize).collect();
-            self.handle(Event::Received { conn: CONN, data: data.into() });
-        }
-        true
-    }
-
-    /// Runs until there is an answer, for a minute of the gateway's time at most.
-    fn answer(&mut self) -> String {
-        let end = self.now.instant + Duration::from_secs(60);
-        loop {
-            while self.step() {}
-            if !self.said.is_empty() {
-                return String::from_utf8_lossy(&std::mem::take(&mut self.said)).into_owned();
-            }
-            let due = self.gateway.deadline().filter(|due| *due <= end);
-            let due = due.unwrap_or_else(|| panic!("no answer; {} bytes were not read", self.to_say.len()));
-            self.now.instant = self.now.instant.max(due) + Duration::from_millis(1);
-            self.handle(Event::Wake);
-        }
-    }
-}
+use tallac_tests::lonely::Lonely;
+use tallac_tests::memory_grid::Fault;
 
 /// The whole body is taken in, however it is cut and however late the disk is: only then can it be
 /// said that nobody is there to store it.
@@ -115,16 +14,16 @@ fn a_body_is_read_to_its_end() {
     for seed in 0..40 {
         for len in [0, 55, 56, 1_000_000, 1_048_577, 4_300_000 + seed as usize * 30_000] {
             let mut lonely = Lonely::new(seed);
-            lonely
-                .to_say
-                .extend(format!("PUT /uri HTTP/1.1\r\nHost: here\r\nContent-Length: {len}\r\n\r\n").bytes());
-            lonely.to_say.extend(content(seed, len));
-            let answer = lonely.answer();
+            let conn = lonely.connect();
+            let head = format!("PUT /uri HTTP/1.1\r\nHost: here\r\nContent-Length: {len}\r\n\r\n");
+            lonely.say(conn, head.as_bytes());
+            lonely.say(conn, &content(seed, len));
+            let answer = lonely.answer(conn);
             let expected = if len <= 55 { "HTTP/1.1 200" } else { "HTTP/1.1 503" };
             assert!(answer.starts_with(expected), "seed {seed}, {len} bytes: {answer}");
-            assert_eq!(lonely.to_say.len(), 0, "seed {seed}, {len} bytes: {answer}");
+            assert_eq!(lonely.client(conn).to_say.len(), 0, "seed {seed}, {len} bytes: {answer}");
             let spools = lonely.disk.files.len();
-            while lonely.step() {}
+            lonely.settle();
             assert!(lonely.disk.files.is_empty(), "{spools} spools after seed {seed}, {len} bytes");
         }
     }
@@ -135,26 +34,25 @@ fn a_body_is_read_to_its_end() {
 fn who_leaves_in_the_middle_leaves_nothing() {
     for seed in 0..60 {
         let mut lonely = Lonely::new(seed);
-        lonely.to_say.extend(b"PUT /uri HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n");
+        let conn = lonely.connect();
+        lonely.say(conn, b"PUT /uri HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n");
         for chunk in 0..30 {
-            lonely.to_say.extend(b"30000\r\n");
-            lonely.to_say.extend(content(chunk, 0x30000));
-            lonely.to_say.extend(b"\r\n");
+            lonely.say(conn, b"30000\r\n");
+            lonely.say(conn, &content(chunk, 0x30000));
+            lonely.say(conn, b"\r\n");
         }
         for _ in 0..seed * 3 {
             lonely.step();
         }
-        lonely.to_say.clear();
-        lonely.handle(Event::ReceivedEnd { conn: CONN });
-        while lonely.step() {}
+        lonely.hang_up(conn, false);
+        lonely.settle();
         assert!(lonely.disk.files.is_empty(), "seed {seed} leaves {:?}", lonely.disk.files.keys());
     }
 }
 
-/// Every kind of request that has a body, and what is answered when no server can be reached. One after
-/// the other on one connection, in pieces of any length: the answers are the same.
-#[test]
-fn requests_in_any_pieces() {
+/// Every kind of request that has a body, and what is answered when no server can be reached: its status
+/// and some words of it.
+fn exchanges() -> Vec<(String, &'static str, &'static str)> {
     let directory = format!("URI%3ADIR2%3A{}%3A{}", "a".repeat(26), "a".repeat(52));
     let immutable = "URI%3ADIR2-LIT%3A";
     let request = |method: &str, target: &str, kind: &str, body: &str| {
@@ -170,11 +68,13 @@ fn requests_in_any_pieces() {
     let small = format!("{}{}--bb--\r\n", part("t", "", "upload"), part("file", "; filename=\"f\"", "short"));
     let large = part("file", "; filename=\"f\"", &"long\r\n--b".repeat(20_000)) + "--bb--\r\n";
     let children = r#"{"x": ["filenode", {"ro_uri": "URI:LIT:me"}]}"#;
-    let exchanges = [
+    let chunked = "PUT /uri HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n2;x=y\r\nsh\r\n3\r\nort\r\n0\r\nX: y\r\n\r\n";
+    vec![
         (request("POST", "/uri?t=mkdir-immutable", "", children), "200", "URI:DIR2-LIT:"),
         (request("POST", "/uri", form, "t=mkdir-immutable"), "400", "JSON"),
         (request("POST", "/uri?t=mkdir", "", ""), "503", "servers"),
         (request("PUT", "/uri?format=sdmf", "", "content"), "503", "not stored"),
+        (chunked.into(), "200", "URI:LIT:"),
         (request("POST", "/uri", parts, &small), "200", "URI:LIT:"),
         (request("POST", "/uri?t=upload", parts, &large), "503", "not stored"),
         (request("PUT", &format!("/uri/{directory}/x"), "", &"x".repeat(1_000)), "410", "server"),
@@ -185,22 +85,54 @@ fn requests_in_any_pieces() {
         (request("POST", &format!("/uri/{directory}?t=set_children"), "", children), "410", "server"),
         (request("POST", &format!("/uri/{directory}"), form, "t=unlink&name=x"), "410", "server"),
         (request("POST", &format!("/uri/{directory}?t=set_children"), form, "[[["), "400", "children"),
-    ];
+    ]
+}
+
+#[track_caller]
+fn is_answered(lonely: &mut Lonely, conn: ConnId, exchange: &(String, &str, &str), how: &str) {
+    let (request, status, words) = exchange;
+    let mut answer = lonely.answer(conn);
+    // The head may come before the body.
+    lonely.settle();
+    answer.push_str(&String::from_utf8_lossy(&std::mem::take(&mut lonely.client(conn).said)));
+    let line = format!("HTTP/1.1 {status}");
+    assert!(answer.starts_with(&line) && answer.contains(words), "{how}, {request:.80}: {answer}");
+}
+
+/// One after the other on one connection, in pieces of any length: the answers are the same.
+#[test]
+fn requests_in_any_pieces() {
     for seed in 0..30 {
         let mut lonely = Lonely::new(seed);
-        for (request, status, words) in &exchanges {
-            lonely.to_say.extend(request.bytes());
-            let mut answer = lonely.answer();
-            // The head may come before the body.
-            while lonely.step() {}
-            answer.push_str(&String::from_utf8_lossy(&std::mem::take(&mut lonely.said)));
-            let line = format!("HTTP/1.1 {status}");
-            assert!(
-                answer.starts_with(&line) && answer.contains(words),
-                "seed {seed}, {request:.80}: {answer}"
-            );
+        let conn = lonely.connect();
+        for exchange in &exchanges() {
+            lonely.say(conn, exchange.0.as_bytes());
+            is_answered(&mut lonely, conn, exchange, &format!("seed {seed}"));
         }
         assert!(lonely.disk.files.is_empty(), "seed {seed}");
+    }
+}
+
+/// Cut in two at every byte, and in single bytes.
+#[test]
+fn requests_split_at_every_byte() {
+    for exchange in &exchanges() {
+        let request = exchange.0.as_bytes();
+        let (head, _) = exchange.0.split_once("\r\n\r\n").expect("a head");
+        // A long body is all the same from some byte on.
+        for at in (1..request.len()).filter(|at| *at < head.len() + 300 || *at > request.len() - 20) {
+            let mut lonely = Lonely::new(at as u64 % 7);
+            let conn = lonely.connect();
+            lonely.say(conn, &request[..at]);
+            lonely.settle();
+            lonely.say(conn, &request[at..]);
+            is_answered(&mut lonely, conn, exchange, &format!("cut at {at}"));
+        }
+        let mut lonely = Lonely::new(20);
+        lonely.piece_max = 1;
+        let conn = lonely.connect();
+        lonely.say(conn, request);
+        is_answered(&mut lonely, conn, exchange, "byte by byte");
     }
 }
 
@@ -222,21 +154,52 @@ fn hanging_up_anywhere() {
     ] {
         for seed in 0..40 {
             let mut lonely = Lonely::new(seed);
-            lonely.to_say.extend(head.bytes());
-            lonely.to_say.extend(content(seed, 150_000));
+            let conn = lonely.connect();
+            lonely.say(conn, head.as_bytes());
+            lonely.say(conn, &content(seed, 150_000));
             for _ in 0..seed {
                 lonely.step();
             }
-            lonely.to_say.clear();
-            lonely.handle(if seed % 2 == 0 {
-                Event::ReceivedEnd { conn: CONN }
-            } else {
-                Event::Closed { conn: CONN, reason: CloseReason::Ended }
-            });
-            while lonely.step() {}
+            lonely.hang_up(conn, seed % 2 == 1);
+            lonely.settle();
             assert!(lonely.disk.files.is_empty(), "seed {seed}, {head:.40}");
-            let under_way = lonely.gateway.node().status(0, lonely.now.unix).operations;
-            assert_eq!(under_way, (0, 0), "seed {seed}, {head:.40}");
+            assert_eq!(lonely.operations(), (0, 0), "seed {seed}, {head:.40}");
         }
+    }
+}
+
+/// A disk that fills under the spool is told as such, whatever the client is at, and what was written is
+/// removed. So is one that says that it has no room for what was announced.
+#[test]
+fn a_disk_that_fills_under_the_spool() {
+    let chunked = "PUT /uri HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n";
+    let long = "PUT /uri HTTP/1.1\r\nHost: here\r\nContent-Length: 5000000\r\n\r\n";
+    for (head, seed) in [long, chunked].iter().flat_map(|head| (0..30).map(move |seed| (head, seed))) {
+        let mut lonely = Lonely::new(seed);
+        let conn = lonely.connect();
+        lonely.say(conn, head.as_bytes());
+        lonely.say(conn, &content(seed, 5_000_000));
+        lonely.say(conn, b"\r\n0\r\n\r\n");
+        let spooled = |lonely: &Lonely| {
+            let spools = lonely.disk.files.iter().filter(|(path, _)| matches!(path, StorePath::Spool(_)));
+            spools.map(|(_, file)| file.len()).sum::<usize>()
+        };
+        while spooled(&lonely) < seed as usize * 100_000 && lonely.step() {}
+        if seed % 2 == 0 {
+            lonely.disk.fault = Some(Fault::Full);
+        } else {
+            lonely.disk.free = 1_000_000;
+        }
+        let answer = lonely.answer(conn);
+        assert!(answer.starts_with("HTTP/1.1 507 "), "seed {seed}: {answer}");
+        lonely.settle();
+        assert!(lonely.disk.files.is_empty(), "seed {seed} leaves {:?}", lonely.disk.files.keys());
+        assert_eq!(lonely.operations(), (0, 0), "seed {seed}");
+        // Once there is room again, files are spooled as before: only the servers are still missing.
+        (lonely.disk.fault, lonely.disk.free) = (None, 1 << 40);
+        let conn = lonely.connect();
+        lonely.say(conn, b"PUT /uri HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n");
+        lonely.say(conn, &content(seed, 100));
+        assert!(lonely.answer(conn).starts_with("HTTP/1.1 503 "), "seed {seed}");
     }
 }

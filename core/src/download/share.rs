@@ -152,10 +152,8 @@ impl ShareReader {
         let second_time = !pieces.is_empty();
         pieces.extend(asked.iter().map(|range| range.start).zip(read));
         let header = pieces.iter().find(|(start, _)| *start == 0).ok_or("it has no header")?;
-        // A block that is a stand-in may follow at once: a shorter header was there than was read.
-        let header = header.1.pieces().first().and_then(Payload::bytes);
-        let header = header.ok_or("its header makes no sense")?;
-        let layout = ShareLayout::parse(header).map_err(|_| "its header makes no sense")?;
+        // A shorter header may be there than was asked for, and a block behind it that is a stand-in.
+        let layout = ShareLayout::parse(header.1.front_bytes()).map_err(|_| "its header makes no sense")?;
         let share_hashes_range = layout.share_hashes_range();
         if share_hashes_range.end - share_hashes_range.start > SHARE_HASHES_MAX {
             return Err("its share hash chain is too long");

@@ -34,6 +34,7 @@ use crate::serving::{Access, Inquiry, Serving};
 use crate::storage::{RequestKey, StorageAction, StorageEvent, StorageServer};
 use crate::time::{Instant, Now};
 use crate::vdrive::{RootRights, VdriveClient, VdriveEvent, VdriveServer};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
@@ -75,8 +76,8 @@ pub struct Node {
     storage: Option<StorageServer>,
     introducer: Option<IntroducerServer>,
     introducers: IntroducerClient,
-    vdrive: Option<VdriveServer>,
-    shared_root: Option<VdriveClient>,
+    vdrive: Option<Box<VdriveServer>>,
+    shared_root: Option<Box<VdriveClient>>,
     peers: Peers,
     operations: Operations,
     drive: Drive,
@@ -158,8 +159,8 @@ impl Machine for Node {
             self.serving.deadline(),
             self.peers.deadline(),
             self.introducers.deadline(),
-            self.vdrive.as_ref().and_then(Machine::deadline),
-            self.shared_root.as_ref().and_then(VdriveClient::deadline),
+            self.vdrive.as_deref().and_then(Machine::deadline),
+            self.shared_root.as_deref().and_then(VdriveClient::deadline),
             self.operations.deadline(),
             self.cache_due,
         ];
@@ -174,7 +175,10 @@ impl Node {
         let mut io = Io::new(Entropy::new(seed));
         let key = AnnouncementKey::from_bytes(config.announcement_key.expose());
         let storage = config.storage.as_ref();
-        let own = storage.map(|_| key.announce(config.sequence, &config.info, io.entropy.bytes()));
+        let nonce = storage.map(|_| io.entropy.bytes());
+        // Who tells nobody signs nothing.
+        let nonce = nonce.filter(|_| !config.introducers.is_empty());
+        let own = nonce.map(|nonce| key.announce(config.sequence, &config.info, nonce));
         let mut services = Vec::new();
         services.extend(storage.map(|storage| (Access::Storage, storage.swissnum.clone())));
         services.extend(config.introducer.iter().map(|swissnum| (Access::Introducer, swissnum.clone())));
@@ -190,8 +194,9 @@ impl Node {
             storage: storage.map(|storage| StorageServer::new(storage.config.clone(), config.info.tub_id)),
             introducer: config.introducer.as_ref().map(|_| IntroducerServer::new()),
             introducers: IntroducerClient::new(config.introducers.clone(), own, &config.program),
-            vdrive: config.vdrive.as_ref().map(|_| vdrive::server(&config, io.entropy.child())),
-            shared_root: config.vdrives.clone().map(|s| VdriveClient::new(s, &config.program, &mut io)),
+            vdrive: config.vdrive.as_ref().map(|_| vdrive::server(&config, io.entropy.child()).into()),
+            shared_root: (config.vdrives.clone())
+                .map(|services| VdriveClient::new(services, &config.program, &mut io).into()),
             peers: Peers::new(table, config.peers.clone()),
             operations: Operations::new(io.entropy.child()),
             drive: Drive::new(),
@@ -460,7 +465,7 @@ impl Node {
                 idle = false;
                 self.introducer_action(action, now);
             }
-            while let Some(action) = self.vdrive.as_mut().and_then(Machine::poll_action) {
+            while let Some(action) = self.vdrive.as_deref_mut().and_then(Machine::poll_action) {
                 idle = false;
                 self.vdrive_action(action, now);
             }

@@ -23,7 +23,7 @@ pub(super) fn server(config: &NodeConfig, entropy: Entropy) -> VdriveServer {
 impl Node {
     /// The shared root that the node keeps.
     pub fn shared_root(&self) -> Option<&SharedRoot> {
-        self.shared_root.as_ref().and_then(VdriveClient::root)
+        self.shared_root.as_deref().and_then(VdriveClient::root)
     }
 
     pub(super) fn vdrive_event(&mut self, event: VdriveEvent, now: Now) {

@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
 
@@ -143,6 +144,9 @@ pub(crate) struct Peers {
     next_ask: u64,
     answers: VecDeque<(AskToken, ServerId, Answer)>,
     stopped: bool,
+    /// The deadline, as long as nothing happens that may change it: it is asked for several times at each
+    /// event of the node, and there may be hundreds of connections.
+    due: Cell<Option<Option<Instant>>>,
 }
 
 impl Peers {
@@ -156,6 +160,7 @@ impl Peers {
             next_ask: 0,
             answers: VecDeque::new(),
             stopped: false,
+            due: Cell::new(None),
         }
     }
 
@@ -181,6 +186,7 @@ impl Peers {
         now: Now,
         io: &mut Io,
     ) {
+        self.due.set(None);
         let id = self.next_ask;
         self.next_ask += 1;
         if let Err(error) = self.ready(server, effort, now, io) {
@@ -254,6 +260,7 @@ impl Peers {
 
     pub(crate) fn handle(&mut self, conn: ConnId, event: ConnEvent, now: Now, io: &mut Io) {
         let Some(&server) = self.conns.get(&conn) else { return };
+        self.due.set(None);
         let closed = matches!(event, ConnEvent::Closed(_));
         if let Some(entry) = self.links.get_mut(&server) {
             match &event {
@@ -345,6 +352,7 @@ impl Peers {
     }
 
     pub(crate) fn wake(&mut self, now: Now, io: &mut Io) {
+        self.due.set(None);
         self.keep_connected(now, io);
         let servers: Vec<ServerId> = self.links.keys().copied().collect();
         for server in servers {
@@ -408,6 +416,7 @@ impl Peers {
 
     /// The table has changed: connects to new servers and to new addresses of known ones.
     pub(crate) fn table_changed(&mut self, now: Now, io: &mut Io) {
+        self.due.set(None);
         let moved: Vec<ServerId> = (self.links.iter())
             .filter(|(server, entry)| {
                 self.table.find(server).and_then(|r| r.info.service.as_ref()) != Some(entry.link.service())
@@ -427,6 +436,13 @@ impl Peers {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        let due = self.due.get().unwrap_or_else(|| self.first_due());
+        debug_assert_eq!(due, self.first_due(), "something changed the deadline unnoticed");
+        self.due.set(Some(due));
+        due
+    }
+
+    fn first_due(&self) -> Option<Instant> {
         let kept = self.table.len() <= self.config.connections_max && !self.stopped;
         let links = self.links.values().flat_map(|entry| {
             let retry = entry.link.is_down() && kept;
@@ -443,6 +459,7 @@ impl Peers {
 
     pub(crate) fn stop(&mut self, io: &mut Io) {
         self.stopped = true;
+        self.due.set(None);
         for entry in self.links.values_mut() {
             // What was just sent still goes out: shares in progress are being given up.
             entry.link.close(io);

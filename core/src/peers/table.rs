@@ -61,6 +61,8 @@ pub struct ServerTable {
     roster: Roster,
     /// Those heard of; and those of the configuration of which more is known than stands there.
     servers: BTreeMap<ServerId, ServerRecord>,
+    /// How many servers are known. Asked for at every event, so it is not counted each time.
+    known: usize,
     preferred: BTreeSet<ServerId>,
     refused: BTreeSet<ServerId>,
 }
@@ -69,7 +71,9 @@ impl ServerTable {
     /// A table of the servers of the configuration. `preferred` servers come first on every ring,
     /// `refused` ones never.
     pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
-        ServerTable { roster, servers: BTreeMap::new(), preferred, refused }
+        let mut table = ServerTable { roster, servers: BTreeMap::new(), known: 0, preferred, refused };
+        table.known = table.roster.len() - table.refused_of_roster().count();
+        table
     }
 
     /// What stands in the configuration about a server, unless it is refused.
@@ -119,6 +123,7 @@ impl ServerTable {
             read_only: false,
         };
         self.servers.insert(server, record);
+        self.known += 1;
         Learned::New
     }
 
@@ -136,7 +141,9 @@ impl ServerTable {
 
     /// Forgets announced servers that nobody has heard of for very long.
     pub fn forget_unheard(&mut self, now: UnixTime) {
+        let before = self.servers.len();
         self.servers.retain(|_, r| r.configured || r.last_heard.0.saturating_add(FORGOTTEN_SECONDS) >= now.0);
+        self.known -= before - self.servers.len();
     }
 
     /// One server.
@@ -163,8 +170,7 @@ impl ServerTable {
 
     /// How many servers are known.
     pub fn len(&self) -> usize {
-        let heard_of = self.servers.values().filter(|record| !record.configured).count();
-        self.roster.len() - self.refused_of_roster().count() + heard_of
+        self.known
     }
 
     /// Whether no server is known.
@@ -265,6 +271,13 @@ mod tests {
                     (1, Some((_, _, heard, full))) => (*heard, *full) = ((*heard).max(sequence), read_only),
                     _ => {}
                 }
+                if kind == 2 {
+                    let now = sequence * FORGOTTEN_SECONDS;
+                    table.forget_unheard(UnixTime(now));
+                    model.retain(|_, (configured, _, heard, _)| {
+                        *configured || *heard + FORGOTTEN_SECONDS >= now
+                    });
+                }
                 match kind {
                     0 => drop(table.learn(told(number, sequence), UnixTime(sequence))),
                     1 => table.heard(id(number), Some(read_only), UnixTime(sequence)),
@@ -281,11 +294,11 @@ mod tests {
                 prop_assert_eq!(table.find(&id(number)).is_some(), model.contains_key(&number));
             }
             let takes = |(number, (configured, _, heard, full)): (&u8, &(bool, u64, u64, bool))| {
-                number % 5 != 0 && !full && (*configured || heard + KNOWN_SECONDS >= now)
+                !number.is_multiple_of(5) && !full && (*configured || heard + KNOWN_SECONDS >= now)
             };
             prop_assert_eq!(table.writable(UnixTime(now)), model.iter().filter(|e| takes(*e)).count());
             let index = StorageIndex([9; 16]);
-            let there: Vec<u8> = model.keys().copied().filter(|number| number % 5 != 0).collect();
+            let there: Vec<u8> = model.keys().copied().filter(|number| !number.is_multiple_of(5)).collect();
             let whole = ring::permute(&index, there.iter().map(|n| (*n, [n / 2; 20], preferred.contains(n))));
             for limit in [0, 1, 3, 20] {
                 let found: Vec<u8> = table.ring(&index, limit).iter().map(|c| c.server.0[0]).collect();

@@ -207,11 +207,11 @@ impl Machine for StorageServer {
                 }
             }
             StorageEvent::DiskDone { id, result } => {
-                let running = self.running.remove(&id).expect("an action ends once, and was asked for");
+                let running = self.ended(id).expect("an action ends once, and was asked for");
                 self.handle_disk(running, result);
             }
             StorageEvent::JobDone { id, output } => {
-                let running = self.running.remove(&id).expect("a job ends once, and was asked for");
+                let running = self.ended(id).expect("a job ends once, and was asked for");
                 match (running, output) {
                     (Running::Compare { to, key, write }, JobOutput::Same(same)) => {
                         self.compared(to, key, write, same);
@@ -229,7 +229,12 @@ impl Machine for StorageServer {
     }
 
     fn poll_action(&mut self) -> Option<StorageAction> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // As in `Io`: who has nothing to do keeps no buffer.
+            self.actions = VecDeque::new();
+        }
+        action
     }
 
     /// When the share in progress that was silent for longest may have to go.
@@ -239,6 +244,16 @@ impl Machine for StorageServer {
 }
 
 impl StorageServer {
+    /// What an action was for that has ended.
+    fn ended(&mut self, id: ActionId) -> Option<Running> {
+        let running = self.running.remove(&id);
+        if self.running.is_empty() {
+            // An empty map keeps room for eleven.
+            self.running = BTreeMap::new();
+        }
+        running
+    }
+
     fn handle_disk(&mut self, running: Running, result: DiskResult) {
         match running {
             Running::Version { to } => self.version(to, result),

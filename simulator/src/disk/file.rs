@@ -1,8 +1,7 @@
 //! The content of one file, and what of it would survive a power cut.
 
-use super::Damage;
-use super::rope::Rope;
-use crate::chance::Chance;
+use super::rope::{Rope, zeros};
+use super::{BlockFate, Damage, Fate};
 use crate::stand_in;
 use core::ops::Range;
 use std::borrow::Cow;
@@ -11,6 +10,7 @@ use tallac_core::payload::Payload;
 
 const BLOCK: u64 = 4096;
 const SECTOR: u64 = 512;
+pub(super) const SECTORS: u64 = BLOCK / SECTOR;
 
 /// Content, and for each block written since the last sync what was there before.
 #[derive(Clone, Debug, Default)]
@@ -97,24 +97,23 @@ impl File {
         }
     }
 
-    pub(super) fn power_cut(&mut self, chance: &mut Chance, damage: &mut Damage) {
+    pub(super) fn power_cut(&mut self, fate: &mut impl Fate, damage: &mut Damage) {
         let grown = self.len();
-        let kept_len = if chance.one_in(2) { self.len_before } else { grown };
+        let kept_len = if fate.keeps_length(grown != self.len_before) { grown } else { self.len_before };
         for (block, before) in core::mem::take(&mut self.never) {
             damage.blocks_lost += 1;
             self.restore(block, before, 0);
         }
         for (block, before) in core::mem::take(&mut self.before) {
-            match chance.below(8) {
-                0..=3 => {}
-                4..=6 => {
+            match fate.block() {
+                BlockFate::Kept => {}
+                BlockFate::Lost => {
                     damage.blocks_lost += 1;
                     self.restore(block, before, 0);
                 }
-                _ => {
+                BlockFate::Torn(sectors) => {
                     damage.blocks_torn += 1;
-                    let kept = chance.below(BLOCK / SECTOR) * SECTOR;
-                    self.restore(block, before, kept);
+                    self.restore(block, before, sectors.min(SECTORS) * SECTOR);
                 }
             }
         }
@@ -129,7 +128,7 @@ impl File {
         let from = (start + kept).min(end);
         self.now.resize(self.len().max(end));
         let old = before.slice((from - start).min(before.len())..before.len().min(end - start));
-        let zeros = Payload::from(vec![0; (end - from - old.len()) as usize]);
+        let zeros = zeros(end - from - old.len());
         self.now.write(from, Payload::join([old, zeros]));
     }
 

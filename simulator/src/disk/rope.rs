@@ -1,6 +1,7 @@
 //! The bytes of a file, as pieces that were written: real bytes, stand-ins and holes.
 
 use crate::stand_in;
+use bytes::Bytes;
 use core::ops::Range;
 use std::borrow::Cow;
 use tallac_core::payload::Payload;
@@ -47,11 +48,16 @@ impl Rope {
         let mut at = range.start;
         let first = self.pieces.partition_point(|(end, _)| *end <= at);
         let mut start = self.end_before(first);
+        if let (piece_end, Some(piece)) = &self.pieces[first]
+            && end <= *piece_end
+        {
+            return piece.slice(at - start..end - start);
+        }
         let parts = self.pieces[first..].iter().map_while(|(piece_end, piece)| {
             let (from, to) = (at, end.min(*piece_end));
             let part = (from < to).then(|| match piece {
                 Some(piece) => piece.slice(from - start..to - start),
-                None => Payload::from(vec![0; (to - from) as usize]),
+                None => zeros(to - from),
             });
             (at, start) = (to, *piece_end);
             part
@@ -130,6 +136,15 @@ impl Rope {
             }
             (_, piece) => self.pieces.push((end, piece)),
         }
+    }
+}
+
+/// Real zeros, which cost nothing up to the length of a block.
+pub(super) fn zeros(len: u64) -> Payload {
+    static ZEROS: [u8; SMALL as usize] = [0; SMALL as usize];
+    match ZEROS.get(..len as usize) {
+        Some(zeros) => Bytes::from_static(zeros).into(),
+        None => vec![0; len as usize].into(),
     }
 }
 

@@ -2,9 +2,11 @@
 
 use super::{Profile, STORM, Step, Who};
 use crate::chance::Chance;
+use crate::changes::{Alteration, Thing};
 use crate::faults::{Fault, Faults};
 use crate::hostile::{Attack, Hostility};
 use core::time::Duration;
+use tallac_core::capability::MutableFormat;
 
 /// Who is struck: mostly a server.
 pub(super) fn who(chance: &mut Chance, profile: &Profile) -> Who {
@@ -40,6 +42,7 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
                 | Deaf
                 | Silent
                 | Unasked
+                | OldVersions
                 | Twins
         );
         !(is_elsewhere || fault.costs_shares() && fallible == 0)
@@ -89,6 +92,56 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
     })
 }
 
+/// Directories and mutable files that are made, changed by several at once, and read.
+pub(super) fn changes(chance: &mut Chance, profile: &Profile) -> Vec<(Duration, Step)> {
+    let mut steps = Vec::new();
+    if profile.changes == 0 {
+        return steps;
+    }
+    let client = |chance: &mut Chance| chance.below(profile.clients.into()) as u16;
+    let len = |chance: &mut Chance| {
+        let longest = *chance.pick(&[0, 50, 2_000, 2_000, 10_000, 60_000]);
+        chance.below(longest + 1)
+    };
+    let things: &[Thing] = match chance.below(3) {
+        0 => &[Thing::Directory, Thing::Directory],
+        1 => &[Thing::Directory],
+        _ => &[Thing::Directory, Thing::File],
+    };
+    for thing in things.iter().copied() {
+        let at = chance.duration(Duration::from_secs(1)..STORM / 6);
+        let format = if chance.one_in(3) { MutableFormat::Mdmf } else { MutableFormat::Sdmf };
+        let (client, seed, len) = (client(chance), chance.draw(), len(chance));
+        steps.push((at, Step::Make { client, thing, format, seed, len }));
+    }
+    let mut at = STORM / 10;
+    let pause = STORM * 3 / 4 / profile.changes as u32;
+    for _ in 0..profile.changes {
+        use Alteration::*;
+        at += chance.duration(Duration::ZERO..pause * 2);
+        if chance.one_in(5) {
+            steps.push((at, Step::Look { client: client(chance), pick: chance.draw() }));
+            continue;
+        }
+        // Mostly somebody else changes the same at the same time, more or less.
+        let pick = chance.draw();
+        let first = client(chance);
+        for other in 0..1 + chance.below(profile.clients.into()) as u16 {
+            let client = (first + other) % profile.clients;
+            let how = if things.contains(&Thing::File) && pick & 4 == 4 {
+                Overwrite
+            } else {
+                *chance.pick(&[Add, Add, Add, Replace, Replace, Rename, Unlink])
+            };
+            let spread = *chance.pick(&[1, 50, 500]);
+            let at = at + Duration::from_millis(chance.below(spread));
+            let (seed, len) = (chance.draw(), len(chance));
+            steps.push((at, Step::Alter { client, pick, how, seed, len }));
+        }
+    }
+    steps
+}
+
 /// What is so from some point on: hostile servers, twins, false introducers, later versions.
 pub(super) fn beginnings(
     chance: &mut Chance,
@@ -103,6 +156,7 @@ pub(super) fn beginnings(
         (Fault::Deaf, Hostility::Deaf),
         (Fault::Silent, Hostility::Silent),
         (Fault::Unasked, Hostility::Unasked),
+        (Fault::OldVersions, Hostility::OldVersions),
     ];
     let hows: Vec<Hostility> =
         hostilities.iter().filter(|(fault, _)| faults.has(*fault)).map(|(_, how)| *how).collect();

@@ -116,8 +116,12 @@ impl Harm {
 
     fn attack(&mut self, pick: u64, kind: Attack, grid: &mut Grid) -> Option<Probe> {
         let attacker = self.attacker?;
-        let known: Vec<StorageIndex> =
+        let mut known: Vec<StorageIndex> =
             grid.operations.files().iter().filter_map(|file| file.cap.storage_index()).collect();
+        if !matches!(kind, Attack::Squat | Attack::HalfOpen) {
+            // The slots of others, too.
+            known.extend(grid.changes.indexes());
+        }
         // Sometimes of no file at all.
         let index = match known.as_slice() {
             known if !known.is_empty() && pick & 3 != 0 => known[(pick >> 8) as usize % known.len()],

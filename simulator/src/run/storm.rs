@@ -130,6 +130,13 @@ impl Storm {
             settings.read_failures = 0;
             grid.world.drip(node, None);
             grid.world.resume(node);
+            let date = grid.world.clock(node).unix;
+            let storage = grid.world.machine(node).and_then(|machine| machine.status(0, date).storage);
+            if storage.is_some_and(|storage| storage.slots_shut > 0) {
+                // What a failing disk has shut opens with the next start.
+                self.count(Probe::SlotsShut);
+                grid.crash(node, Crash::Kill);
+            }
         }
         grid.start_all();
     }
@@ -165,6 +172,7 @@ impl Storm {
     fn perform(&mut self, step: &Step, grid: &mut Grid) {
         let kind = match step {
             Step::Put { .. } | Step::Get { .. } | Step::Cancel { .. } => MarkKind::Operation,
+            Step::Make { .. } | Step::Alter { .. } | Step::Look { .. } => MarkKind::Operation,
             _ => MarkKind::Fault,
         };
         grid.world.remark(kind, None, || format!("{step:?}"));
@@ -178,6 +186,25 @@ impl Storm {
                 grid.operations.put(&mut grid.world, client, content, *key, *tell_len);
             }
             Step::Get { client, pick, whole } => self.get(step, *client, *pick, *whole, grid),
+            Step::Make { client, .. } | Step::Alter { client, .. } | Step::Look { client, .. } => {
+                let client = grid.clients[usize::from(*client)];
+                let (world, changes) = (&mut grid.world, &mut grid.changes);
+                let begun = world.is_up(client)
+                    && match step {
+                        Step::Make { thing, format, seed, len, .. } => {
+                            changes.make(world, client, *thing, *format, (*seed, *len));
+                            true
+                        }
+                        Step::Alter { pick, how, seed, len, .. } => {
+                            changes.alter(world, client, *pick, *how, (*seed, *len)).is_some()
+                        }
+                        Step::Look { pick, .. } => changes.look(world, client, *pick).is_some(),
+                        _ => true,
+                    };
+                if !begun {
+                    self.later(Duration::from_secs(1), Aftermath::Again(step.clone()), grid);
+                }
+            }
             Step::Cancel { client, pick } => {
                 let client = grid.clients[usize::from(*client)];
                 let open: Vec<_> = grid.operations.open_on(client);

@@ -23,6 +23,7 @@ mod looking;
 mod node_json;
 mod node_pages;
 mod operating;
+mod patience;
 mod private;
 mod reading;
 mod redirect;
@@ -44,9 +45,9 @@ use drive_pages::{Face, Pages};
 use entering::Counted;
 use exchange::Exchange;
 use handles::Handles;
+use patience::{Patience, Turn};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
 use tallac_core::machine::{Action, ActionId, ConnId, Event, Machine, Protocol};
 use tallac_core::node::Node;
 use tallac_core::operation::{Command, OperationId, Report};
@@ -66,13 +67,11 @@ const OUTDATED: &str = "a newer version exists, but too few of its shares can be
 const READ_AHEAD: u64 = 256 * 1024;
 /// Bytes of a response that may lie unsent before no more of the file is asked for.
 const WRITE_AHEAD: u64 = 4 * 1024 * 1024;
-/// How long a client may be silent in the middle of a request, or idle between two.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(120);
-/// How long a client may leave a response unread.
-const READER_PATIENCE: Duration = Duration::from_secs(600);
+/// Bytes of responses that may lie unsent when the next request is looked at.
+const UNREAD_MAX: u64 = 256 * 1024;
 /// Bytes of bodies that are held in memory for all clients together.
 const HELD_MAX: u64 = 512 * 1024 * 1024;
-/// Most connections at once.
+/// Most connections at once. For one more, that which is idle for longest is cut.
 const CONNECTIONS_MAX: usize = 1_024;
 
 /// A node and its web port.
@@ -133,7 +132,7 @@ struct Connection {
     granted: u64,
     /// Given to be sent and not gone yet.
     unsent: u64,
-    last_progress: Instant,
+    patience: Patience,
     closing: bool,
     /// What is about to be answered was read in a version that is not the newest.
     outdated: bool,
@@ -147,8 +146,9 @@ impl Machine for Gateway {
         match event {
             Event::Accepted { conn, protocol: Protocol::Web, from } => self.accepted(conn, &from, now),
             Event::Received { conn, data } if self.connections.contains_key(&conn) => {
-                self.with_connection(conn, now, |connection| {
+                self.with_connection(conn, |connection| {
                     connection.granted = connection.granted.saturating_sub(data.len());
+                    connection.patience.earn(Turn::Sender, data.len(), now.instant);
                     if let Some(bytes) = data.into_bytes() {
                         connection.http.receive(bytes);
                     }
@@ -161,12 +161,13 @@ impl Machine for Gateway {
                     self.cancel_exchange(conn, now);
                     self.actions.push_back(Action::Abort { conn });
                 } else {
-                    self.with_connection(conn, now, |connection| connection.http.receive_eof());
+                    self.with_connection(conn, |connection| connection.http.receive_eof());
                 }
             }
             Event::Sent { conn, bytes } if self.connections.contains_key(&conn) => {
-                self.with_connection(conn, now, |connection| {
+                self.with_connection(conn, |connection| {
                     connection.unsent = connection.unsent.saturating_sub(bytes);
+                    connection.patience.earn(Turn::Reader, bytes, now.instant);
                 });
             }
             Event::Closed { conn, .. } if self.connections.contains_key(&conn) => self.closed(conn, now),
@@ -236,7 +237,7 @@ impl Gateway {
     }
 
     fn accepted(&mut self, conn: ConnId, from: &str, now: Now) {
-        if self.connections.len() >= CONNECTIONS_MAX {
+        if self.connections.len() >= CONNECTIONS_MAX && !self.make_room() {
             self.actions.push_back(Action::Abort { conn });
             return;
         }
@@ -249,12 +250,24 @@ impl Gateway {
             from: from.unwrap_or(Ipv4Addr::UNSPECIFIED.into()),
             granted: 0,
             unsent: 0,
-            last_progress: now.instant,
+            patience: Patience::new(now.instant),
             closing: false,
             outdated: false,
         };
         self.connections.insert(conn, connection);
         self.dirty.insert(conn);
+    }
+
+    /// Cuts the connection that has been idle for longest. Whoever is in the middle of a request, once all
+    /// of its head has come, stays. Returns whether there was one.
+    fn make_room(&mut self) -> bool {
+        let idle = self.connections.iter().filter(|(_, connection)| connection.is_idle());
+        let Some(conn) = idle.min_by_key(|(_, idle)| idle.patience.since()).map(|(conn, _)| *conn) else {
+            return false;
+        };
+        self.connections.remove(&conn);
+        self.actions.push_back(Action::Abort { conn });
+        true
     }
 
     fn closed(&mut self, conn: ConnId, now: Now) {
@@ -266,9 +279,8 @@ impl Gateway {
         }
     }
 
-    fn with_connection(&mut self, conn: ConnId, now: Now, change: impl FnOnce(&mut Connection)) {
+    fn with_connection(&mut self, conn: ConnId, change: impl FnOnce(&mut Connection)) {
         if let Some(connection) = self.connections.get_mut(&conn) {
-            connection.last_progress = now.instant;
             change(connection);
             self.dirty.insert(conn);
         }
@@ -280,11 +292,11 @@ impl Gateway {
             self.connections.iter().filter(|(_, c)| due(c)).map(|(conn, _)| *conn).collect();
         for conn in late {
             let connection = self.connections.get_mut(&conn).expect("just listed");
+            connection.patience.begin_anew(now.instant);
             if connection.unsent > 0 || connection.closing {
                 self.actions.push_back(Action::Abort { conn });
-                connection.last_progress = now.instant;
             } else {
-                self.with_connection(conn, now, |connection| connection.http.receive_timeout());
+                self.with_connection(conn, |connection| connection.http.receive_timeout());
             }
         }
     }
@@ -314,7 +326,7 @@ impl Gateway {
                 self.actions.push_back(Action::SendBytes { conn, data: bytes.into() });
                 moved = true;
             }
-            if connection.exchange.may_take_body()
+            if connection.may_take_more()
                 && let Some(event) = connection.http.poll_event()
             {
                 self.http_event(conn, event, now);
@@ -337,9 +349,15 @@ impl Gateway {
             connection.granted += bytes;
             self.actions.push_back(Action::Grant { conn, bytes });
         }
+        connection.patience.turn(connection.whose_turn(), now.instant);
     }
 
     fn http_event(&mut self, conn: ConnId, event: ServerEvent, now: Now) {
+        if matches!(event, ServerEvent::Request(_) | ServerEvent::BodyEnd)
+            && let Some(connection) = self.connections.get_mut(&conn)
+        {
+            connection.patience.renew_for_sender(now.instant);
+        }
         match event {
             ServerEvent::Request(head) => self.route(conn, head, now),
             ServerEvent::Body(bytes) => self.body(conn, Some(bytes), now),
@@ -504,10 +522,29 @@ impl Connection {
 
     /// When it has kept us waiting for too long. Waiting for the node does not count.
     fn deadline(&self) -> Option<Instant> {
+        self.patience.ends()
+    }
+
+    fn whose_turn(&self) -> Turn {
         if self.unsent > 0 {
-            return Some(self.last_progress + READER_PATIENCE);
+            Turn::Reader
+        } else if self.exchange.waits_for_client() {
+            Turn::Sender
+        } else {
+            Turn::Node
         }
-        self.exchange.waits_for_client().then(|| self.last_progress + CLIENT_PATIENCE)
+    }
+
+    /// Whether more of a request may be looked at. The next waits until most of what was answered before
+    /// is read: somebody who asks and never reads would fill the memory with answers.
+    fn may_take_more(&self) -> bool {
+        let between = matches!(self.exchange, Exchange::Idle);
+        self.exchange.may_take_body() && !(between && self.unsent > UNREAD_MAX)
+    }
+
+    /// Whether it is between two requests: nothing is lost with it.
+    fn is_idle(&self) -> bool {
+        self.unsent == 0 && !self.closing && self.http.awaits_request()
     }
 }
 

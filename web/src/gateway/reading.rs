@@ -127,8 +127,7 @@ impl Gateway {
 
     fn read_mutable(&mut self, conn: ConnId, cap: MutableReadCap, wanted: Wanted, now: Now) {
         // A part that counts from the end can be read only when the size is known.
-        let range = wanted.head.headers.get("Range");
-        let asked = match range.map(|value| RangeRequest::parse(value, u64::MAX)) {
+        let asked = match wanted.range(None).map(|value| RangeRequest::parse(value, u64::MAX)) {
             _ if wanted.head.method == Method::Head => Some(0..0),
             Some(RangeRequest::Part(part)) if part.first() > u64::MAX / 2 => Some(0..0),
             Some(RangeRequest::Part(part)) => Some(part.first()..part.last().saturating_add(1)),
@@ -256,7 +255,7 @@ impl Wanted {
         {
             return Some((not_modified(etag), 0..0));
         }
-        let range = self.head.headers.get("Range");
+        let range = self.range(etag.as_deref());
         let range = range.map_or(RangeRequest::Whole, |value| RangeRequest::parse(value, size));
         let content_type = self.content_type();
         let (frames, policy) = match self.shown {
@@ -288,6 +287,14 @@ impl Wanted {
             let _ = response.headers.push("Content-Disposition", disposition(self.name.as_deref()));
         }
         Some((response, range))
+    }
+
+    /// Which part is wanted of a file with this tag. Who has begun with another file, or with one that may
+    /// have changed since (`If-Range`), gets all of it.
+    fn range(&self, etag: Option<&str>) -> Option<&[u8]> {
+        let headers = &self.head.headers;
+        let continues = |begun: &[u8]| etag.is_some_and(|etag| begun.trim_ascii() == etag.as_bytes());
+        headers.get("Range").filter(|_| headers.get("If-Range").is_none_or(continues))
     }
 
     fn content_type(&self) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use tallac_core::directory::{EditError, EditProblem, NewTableError, PathError, TableError};
+use tallac_core::disk::DiskError;
 use tallac_core::download::DownloadError;
 use tallac_core::drive::DriveError;
 use tallac_core::mutable::{ChangeError, MakeError, ReadError};
@@ -113,7 +114,7 @@ fn of_upload(error: &UploadError) -> u16 {
     match error {
         UploadError::SourceTooShort { .. } | UploadError::SourceTooLong { .. } => 400,
         UploadError::TooLarge { .. } => 413,
-        UploadError::SpoolFull { .. } => 507,
+        UploadError::SpoolFull { .. } | UploadError::Spool(DiskError::Full) => 507,
         UploadError::Spool(_) | UploadError::SpoolDamaged => 500,
         UploadError::NoServers | UploadError::Unhappy { .. } | UploadError::Stopping => 503,
     }

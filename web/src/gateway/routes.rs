@@ -4,7 +4,7 @@ use super::node_json::CHILDREN_LEN_MAX;
 use super::refusal::Refusal;
 use super::request::Request;
 use super::{Face, Gateway, status, text};
-use crate::http::{Headers, Method, RequestHead};
+use crate::http::{Method, RequestHead};
 use bytes::Bytes;
 use std::net::Ipv4Addr;
 use tallac_core::capability::CAPABILITY_LEN_MAX;
@@ -21,7 +21,7 @@ impl Gateway {
                        names under [web] in its settings.";
             return self.answer_text(conn, 421, why);
         }
-        if let Err(why) = same_origin(&head.headers, &self.names) {
+        if let Err(why) = same_origin(&head, &self.names) {
             return self.answer_text(conn, 403, why);
         }
         let routed = Request::read(head).and_then(|request| match self.admit(conn, request, now)? {
@@ -138,12 +138,16 @@ impl Gateway {
     }
 }
 
-/// Refuses what a page of another site makes a browser send.
-fn same_origin(headers: &Headers, names: &[String]) -> Result<(), &'static str> {
+/// Refuses what a page of another site makes a browser send. Such a page may lead here, but with nothing
+/// that changes anything.
+fn same_origin(head: &RequestHead, names: &[String]) -> Result<(), &'static str> {
     const WHY: &str = "This request was made by a page of another site.";
+    let headers = &head.headers;
+    let leads_here = matches!(head.method, Method::Get | Method::Head)
+        && headers.get_str("Sec-Fetch-Mode") == Some("navigate");
     if let Some(site) = headers.get_str("Sec-Fetch-Site")
         && !["same-origin", "none"].contains(&site)
-        && headers.get_str("Sec-Fetch-Mode") != Some("navigate")
+        && !leads_here
     {
         return Err(WHY);
     }
@@ -184,6 +188,7 @@ fn is_anybodys(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Headers;
 
     #[test]
     fn a_site_that_leads_here_is_another_site() {
@@ -191,7 +196,7 @@ mod tests {
             let mut headers = Headers::new();
             headers.push("Host", host).expect("a host");
             headers.push("Origin", format!("http://{host}")).expect("an origin");
-            same_origin(&headers, &[]).is_ok()
+            same_origin(&post(headers), &[]).is_ok()
         };
         for own in ["127.0.0.1:3456", "[::1]:3456", "localhost:3456", "localhost", "nas", "nas.local:3456"] {
             assert!(origin(own), "{own}");
@@ -201,7 +206,35 @@ mod tests {
             assert!(!origin(foreign), "{foreign}");
         }
         // A program, or somebody who types the name, sends no origin.
-        assert!(same_origin(&Headers::new().with("Host", "grid.example:3456"), &[]).is_ok());
+        assert!(same_origin(&post(Headers::new().with("Host", "grid.example:3456")), &[]).is_ok());
+    }
+
+    fn post(headers: Headers) -> RequestHead {
+        let mut head = RequestHead::new(Method::Post, "/uri?t=mkdir");
+        head.headers = headers;
+        head
+    }
+
+    #[test]
+    fn other_sites_may_lead_here_and_no_more() {
+        let made = |method: Method, site: &str, mode: &str| {
+            let mut head = RequestHead::new(method, "/");
+            let headers = Headers::new().with("Host", "127.0.0.1:3456");
+            head.headers = headers;
+            head.headers.push("Sec-Fetch-Site", site).expect("a value");
+            head.headers.push("Sec-Fetch-Mode", mode).expect("a value");
+            same_origin(&head, &[]).is_ok()
+        };
+        for site in ["cross-site", "same-site"] {
+            assert!(made(Method::Get, site, "navigate"), "a link");
+            assert!(!made(Method::Get, site, "no-cors"), "a picture");
+            // A form whose browser hides where it comes from sends no origin.
+            assert!(!made(Method::Post, site, "navigate"), "a form");
+            assert!(!made(Method::Put, site, "cors"), "a script");
+        }
+        for site in ["same-origin", "none"] {
+            assert!(made(Method::Post, site, "navigate") && made(Method::Put, site, "cors"));
+        }
     }
 
     #[test]

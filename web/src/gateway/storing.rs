@@ -176,14 +176,18 @@ impl Gateway {
         }
     }
 
-    /// Passes on what came of a file, no more than the node takes. Returns whether that was anything:
-    /// there is room for more of it then.
+    /// Passes on what came of a file, no more than the node takes. Returns whether that was anything, or
+    /// left nothing of what had come: there is room for more of it then.
     pub(super) fn feed(&mut self, conn: ConnId, now: Now) -> bool {
+        let takes_body = |gateway: &Gateway| {
+            gateway.connections.get(&conn).is_some_and(|connection| connection.exchange.may_take_body())
+        };
+        let before = takes_body(self);
         let mut moved = false;
         loop {
             match self.feed_once(conn, now) {
                 Ok(true) => moved = true,
-                Ok(false) => return moved,
+                Ok(false) => return moved || (!before && takes_body(self)),
                 Err(refusal) => {
                     self.cancel_exchange(conn, now);
                     self.refuse(conn, &refusal);

@@ -245,6 +245,11 @@ impl ServerConnection {
         }
     }
 
+    /// Whether the head of a request is awaited, or some of it, and nothing else.
+    pub fn awaits_request(&self) -> bool {
+        matches!(self.stage, Stage::Head(_))
+    }
+
     /// Whether a request, or a bad one, is still without a response.
     pub fn awaits_response(&self) -> bool {
         matches!(&self.stage, Stage::Exchange(Exchange { response: Response::Awaited, .. }))

@@ -64,6 +64,21 @@ impl Map {
         self.readable().first().copied()
     }
 
+    /// Whether another version with the number of `best` would be the one to be read if those that are not
+    /// heard of yet had it: it may have been acknowledged, and `best` not.
+    pub(crate) fn has_rival(&self, best: &Version) -> bool {
+        if mutants::is_in(Mutant::RivalIgnored) {
+            return false;
+        }
+        let versions = self.versions();
+        let on = |version| versions.get(version).map_or(0, |seen: &Sighting| seen.servers().len());
+        let (unheard, on_best) = (self.unheard(), on(best));
+        versions.keys().any(|other| {
+            let is_sibling = other != best && other.sequence == best.sequence;
+            is_sibling && (on(other) + unheard, *other) > (on_best, *best)
+        })
+    }
+
     /// The highest sequence number of any signed version seen; 0 if there is none.
     pub(crate) fn highest_sequence(&self) -> u64 {
         self.good_shares().map(|(.., version)| version.sequence).max().unwrap_or(0)

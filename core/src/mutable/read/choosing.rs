@@ -39,13 +39,16 @@ impl Read {
     }
 
     /// Whether those that have not been heard of are not likely to have a newer version among
-    /// themselves: there are none; or too few, if shares are spread as writers spread them; or they are
-    /// slow, and less than half of all; or they are silent.
+    /// themselves: there are none; or too few, if shares are spread as writers spread them, and writers
+    /// did not compete for this number; or they are slow, and less than half of all; or they are silent.
     fn is_clear(&self, best: &Version) -> bool {
         let asked = self.asked().max(1);
         let shares_each = usize::from(best.total).div_ceil(asked);
         let heard = self.map.answered().count();
-        self.map.unheard() * shares_each < usize::from(best.needed)
+        let unheard = self.map.unheard();
+        let too_few = unheard * shares_each < usize::from(best.needed);
+        unheard == 0
+            || (too_few && !self.map.has_rival(best))
             || (2 * heard > asked && self.now >= self.asked_at + SLOW_AFTER)
             || self.now >= self.asked_at + GIVE_UP_AFTER
     }

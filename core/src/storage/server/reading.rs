@@ -122,8 +122,7 @@ impl StorageServer {
             Ok(_) if self.stats.advisories >= ADVISORIES_MAX => self.answer(to, Ok(StorageAnswer::Done)),
             Ok(outputs) => {
                 let header = Outputs::new(outputs).data();
-                let header = header.bytes().map_or(&[][..], |bytes| bytes);
-                let kind = match ContainerHeader::decode(header) {
+                let kind = match ContainerHeader::decode(header.front_bytes()) {
                     Err(ContainerError::Mutable) => "mutable",
                     _ => "immutable",
                 };
@@ -149,8 +148,7 @@ pub(super) fn container_layout(outputs: &mut Outputs) -> Result<ContainerLayout,
     let file_len = outputs.length();
     let header = outputs.data();
     // A stand-in is no header: nobody writes headers that are not real bytes.
-    let header = header.bytes().map_or(&[][..], |bytes| bytes);
-    ContainerHeader::decode(header).and_then(|header| header.layout(file_len))
+    ContainerHeader::decode(header.front_bytes()).and_then(|header| header.layout(file_len))
 }
 
 /// What was read, without a byte of what lies behind the data.

@@ -57,9 +57,8 @@ impl StorageServer {
         };
         for number in shares {
             let file_len = outputs.length();
-            let bytes = outputs.data();
             // A stand-in is no header: nobody writes headers that are not real bytes.
-            match SlotHeader::decode(bytes.bytes().map_or(&[][..], |bytes| bytes), file_len) {
+            match SlotHeader::decode(outputs.data().front_bytes(), file_len) {
                 Ok(header) => task.shares.push(SlotShare {
                     number,
                     header,
