@@ -215,6 +215,14 @@ impl MemoryDisk {
         self.fault = None;
     }
 
+    /// Removes shares in progress, as a host does when it starts.
+    fn remove_unfinished(&mut self) {
+        let unfinished = self.names.keys().filter(|path| matches!(path, StorePath::Incoming(..)));
+        for path in unfinished.cloned().collect::<Vec<_>>() {
+            self.change_name(NameChange::Removed(path));
+        }
+    }
+
     fn step(&mut self, step: &DiskStep, outputs: &mut Vec<DiskOutput>) -> Result<(), DiskError> {
         if self.fault.as_ref().is_some_and(|(hit, _)| hit(step)) {
             if let DiskStep::Sync(path) = step {
@@ -413,6 +421,7 @@ impl Rig {
     /// The server starts again after its process was killed: what was written is there, durable or not.
     pub(super) fn restart_killed(&mut self) {
         self.disk.power = u64::MAX;
+        self.disk.remove_unfinished();
         self.start();
     }
 

@@ -171,7 +171,7 @@ impl StorageServer {
     /// Everything that is to be written is known: what is ahead, the record, the change.
     pub(super) fn record_hashed(&mut self, task: Box<SlotTask>, stage: SlotStage, hash: Hash) {
         let SlotStage::Storing(storing) = stage else { unreachable!("only records are hashed") };
-        let Storing { plan, stage: Stage::Hashing { record, ahead, mut undo } } = *storing else {
+        let Storing { plan, stage: Stage::Hashing { record, ahead, undo } } = *storing else {
             unreachable!("it was being hashed")
         };
         let redo = StorePath::Redo(task.index);
@@ -195,7 +195,8 @@ impl StorageServer {
         steps.extend(carrying_out(task.index, &plan.changes));
         let durable_from = steps.len();
         steps.extend(removal(&redo));
-        undo.extend(removal(&redo));
+        // The record first: it may be whole though writing it failed, and it builds on what is ahead.
+        let undo = removal(&redo).into_iter().chain(undo).collect();
         self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
     }
 
