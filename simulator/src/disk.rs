@@ -98,7 +98,7 @@ pub struct Refused {
 
 type FileNumber = u64;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum NameChange {
     Made(StorePath, FileNumber),
     Moved(StorePath, StorePath, FileNumber),
@@ -506,6 +506,14 @@ impl Disk {
             .partition::<Vec<_>, _>(|change| change.concerns(directory));
         now.iter().for_each(|change| change.apply(&mut self.durable_names));
         self.name_changes = later;
+        // What has durably moved away is not under its first name any more, and need not be kept for it.
+        for change in &now {
+            if let NameChange::Moved(from, _, file) = change {
+                let made = NameChange::Made(from.clone(), *file);
+                let moved = self.name_changes.iter_mut().filter(|change| **change == made);
+                moved.for_each(|change| *change = NameChange::Removed(from.clone()));
+            }
+        }
         self.collect();
     }
 

@@ -151,7 +151,7 @@ impl Web {
         // The forms and scripts of pages.
         let (page, token) = (&self.page, &self.token);
         add("PUT", format!("{page}/{}", new()), &format!("X-Form-Token: {token}\r\n"), "content", 201, false);
-        add("POST", "/drive/personal".into(), FORM, &format!("token={token}"), 303, false);
+        add("POST", "/drive/personal".into(), FORM, &format!("token={token}"), 200, false);
         add("POST", "/logout".into(), FORM, &format!("token={token}"), 303, false);
         add("POST", "/open".into(), FORM, &format!("cap={LITERAL}&token={token}"), 303, false);
         let signed = part("token", "", token) + &upload;
