@@ -190,6 +190,8 @@ impl Browser {
     /// Clicks on what a selector finds, as a finger would.
     #[track_caller]
     pub fn click(&mut self, selector: &str) {
+        // A style that comes late moves what is to be clicked.
+        self.wait("document.readyState == 'complete'");
         let place = format!(
             "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{block: 'center'}}); \
              const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
