@@ -34,7 +34,9 @@ enum Line {
 enum Asked {
     /// To change the slot to this version.
     Write(u64),
-    Look,
+    Look {
+        last: bool,
+    },
 }
 
 /// Changes a slot from version to version, each change tested against the version before. A version
@@ -137,7 +139,7 @@ impl Writer {
         let (asked, request, bulk) = if self.must_look || self.finishing {
             let ranges = vec![(0, TO_THE_END)];
             let request = StorageRequest::ReadSlot { storage_index: INDEX, shares: ShareSet::EMPTY, ranges };
-            (Asked::Look, request, Vec::new())
+            (Asked::Look { last: self.finishing }, request, Vec::new())
         } else {
             self.latest += 1;
             let (shares, bulk) = change(self.base, self.latest);
@@ -196,17 +198,18 @@ impl Writer {
                 }
                 self.must_look = true;
             }
-            (Some(Asked::Look), StorageAnswer::Slot(shares)) => self.seen(&shares, message),
+            (Some(Asked::Look { last }), StorageAnswer::Slot(shares)) => self.seen(&shares, message, last),
             (asked, answer) => self.wrong(format!("{answer:?} is no answer to {asked:?}")),
         }
         self.pause(Duration::from_millis(300), now);
     }
 
-    /// The slot is as one of the versions that it may be of, in all its shares.
-    fn seen(&mut self, shares: &[(u16, Vec<u64>)], message: &Message) {
+    /// The slot is as one of the versions that it may be of, in all its shares. The last look is one that
+    /// was taken when disks did not fail any more.
+    fn seen(&mut self, shares: &[(u16, Vec<u64>)], message: &Message, last: bool) {
         // No version has an empty share: this one is there, but could not be read.
         if shares.iter().any(|(_, lens)| lens.iter().all(|len| *len == 0)) {
-            if self.finishing {
+            if last {
                 self.wrong("there is a share that cannot be read by a disk that does not fail".into());
                 self.finished = true;
             }
@@ -235,7 +238,7 @@ impl Writer {
             }
         }
         self.must_look = false;
-        self.finished = self.finishing;
+        self.finished = last;
     }
 
     fn failed(&mut self, error: StorageError, now: Now) {
