@@ -52,7 +52,7 @@ impl Fate for Chance {
 /// Goes through every combination of what can be left: each change of a name happened or not, each file
 /// has its old or its new length, each block is old, new, or new in its first sector only.
 ///
-/// After each power cut [`EveryFate::next`] says whether there is another combination to be tried, on
+/// After each power cut [`EveryFate::advance`] says whether there is another combination to be tried, on
 /// another copy of the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct EveryFate {
