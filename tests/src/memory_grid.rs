@@ -6,32 +6,30 @@
 
 mod disk;
 mod errands;
+mod files;
+mod strangers;
 
 pub use disk::{Fault, MemoryDisk};
+pub use files::{Got, GotMutable, Put};
+pub use strangers::{Stranger, hello};
 
 use disk::DiskRun;
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::time::Duration;
 use tallac_core::announcement::{AnnouncementKey, ServerInfo};
-use tallac_core::capability::{Capability, ChkCap, MutableReadCap};
-use tallac_core::download::DownloadError;
 use tallac_core::encoding::EncodingParams;
 use tallac_core::identity::{ServerId, TubId};
 use tallac_core::job;
 use tallac_core::machine::{Action, ActionId, CloseReason, ConnId, Event, Machine, Protocol};
-use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Found, ReadError, Subject};
 use tallac_core::node::{Node, NodeConfig, StorageSetup, VdriveSetup};
 use tallac_core::nurl::{Address, Pin, Service, Swissnum};
-use tallac_core::operation::{Command, KeyChoice, OperationId, Report};
-use tallac_core::payload::Payload;
+use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::peers::PeersConfig;
 use tallac_core::secret::Secret;
 use tallac_core::storage::StorageConfig;
 use tallac_core::storage::slot::container::{DATA_OFFSET, SlotHeader};
 use tallac_core::time::{Instant, Now, UnixTime};
-use tallac_core::upload::{UploadError, Uploaded};
-use tallac_core::wire::{Frame, Hello, Kind, Message};
+use tallac_core::wire::{Frame, Message};
 use tallac_soft_rsa::SoftRsa;
 
 /// How long a frame is under way.
@@ -105,69 +103,6 @@ impl GridSetup {
         GridSetup { servers, shares, segment: 64, happy: None, read_only: Vec::new(), vdrive: false }
     }
 }
-
-/// What came of an upload.
-#[derive(Debug)]
-pub struct Put {
-    /// Its result.
-    pub result: Result<Box<Uploaded>, Box<UploadError>>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl Put {
-    /// The capability.
-    ///
-    /// # Panics
-    /// If the upload failed.
-    #[track_caller]
-    pub fn cap(&self) -> ChkCap {
-        match &self.result {
-            Ok(uploaded) => match &uploaded.cap {
-                Capability::Chk(cap) => cap.clone(),
-                other => panic!("{other:?} is not stored on servers"),
-            },
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// Why it failed, in words.
-    ///
-    /// # Panics
-    /// If it did not.
-    #[track_caller]
-    pub fn error(&self) -> String {
-        self.result.as_ref().expect_err("it should have failed").to_string()
-    }
-}
-
-/// What came of a download.
-#[derive(Debug)]
-pub struct Got {
-    /// The bytes that came, even if it failed then.
-    pub content: Vec<u8>,
-    /// Its result.
-    pub result: Result<(), Box<DownloadError>>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// What came of reading a mutable file.
-#[derive(Debug)]
-pub struct GotMutable {
-    /// What was found, if anything was.
-    pub found: Option<Box<Found>>,
-    /// The bytes that came, even if it failed then.
-    pub content: Vec<u8>,
-    /// Its result.
-    pub result: Result<(), Box<ReadError>>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// A connection to a server that is made by hand.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stranger(ConnId);
 
 /// The whole grid.
 pub struct MemoryGrid<T> {
@@ -286,189 +221,6 @@ impl<T: Tamper> MemoryGrid<T> {
         }
     }
 
-    /// Stores a content under a convergent key.
-    pub fn put(&mut self, content: &[u8]) -> Put {
-        self.put_with(content, KeyChoice::Convergent)
-    }
-
-    /// Stores a content.
-    pub fn put_with(&mut self, content: &[u8], key: KeyChoice) -> Put {
-        let (id, begun) = (self.operation(), self.now.instant);
-        self.command(Command::Upload { id, len: Some(content.len() as u64), key });
-        let mut rest = Payload::from(content.to_vec());
-        loop {
-            match self.next_report(begun) {
-                Report::UploadGrant { id: of, bytes } if of == id => {
-                    let data = rest.take_front(bytes.min(rest.len()));
-                    self.command(Command::UploadData { id, data });
-                }
-                Report::Uploaded { id: of, result } if of == id => {
-                    return Put { result, took: self.now.instant.since(begun) };
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Fetches a whole file.
-    pub fn get(&mut self, cap: &ChkCap) -> Got {
-        self.get_range(cap, 0..cap.size)
-    }
-
-    /// Fetches a range of a file.
-    pub fn get_range(&mut self, cap: &ChkCap, range: Range<u64>) -> Got {
-        let (id, begun) = (self.operation(), self.now.instant);
-        self.command(Command::Download { id, cap: cap.clone(), range });
-        self.command(Command::DownloadGrant { id, bytes: u64::MAX });
-        let mut content = Vec::new();
-        loop {
-            match self.next_report(begun) {
-                Report::DownloadData { id: of, data } if of == id => {
-                    content.extend_from_slice(data.bytes().expect("real bytes"));
-                }
-                Report::Downloaded { id: of, result } if of == id => {
-                    return Got { content, result, took: self.now.instant.since(begun) };
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Reads a whole mutable file.
-    pub fn read(&mut self, cap: &MutableReadCap) -> GotMutable {
-        self.read_range(cap, None)
-    }
-
-    /// Reads a range of a mutable file.
-    pub fn read_range(&mut self, cap: &MutableReadCap, range: Option<Range<u64>>) -> GotMutable {
-        let id = self.begin_read(cap, range);
-        self.end_read(id)
-    }
-
-    /// Begins to read a mutable file.
-    pub fn begin_read(&mut self, cap: &MutableReadCap, range: Option<Range<u64>>) -> OperationId {
-        let id = self.operation();
-        self.command(Command::ReadMutable { id, cap: cap.clone(), range });
-        id
-    }
-
-    /// Lets a mutable file be read that was begun with.
-    pub fn end_read(&mut self, id: OperationId) -> GotMutable {
-        self.end_read_in_steps(id, u64::MAX)
-    }
-
-    /// As [`end_read`](Self::end_read), taking so many bytes at a time.
-    pub fn end_read_in_steps(&mut self, id: OperationId, step: u64) -> GotMutable {
-        let begun = self.now.instant;
-        let mut granted = step;
-        self.command(Command::DownloadGrant { id, bytes: step });
-        let (mut found, mut content) = (None, Vec::new());
-        loop {
-            match self.next_report(begun) {
-                Report::MutableFound { id: of, found: what } if of == id => {
-                    assert!(found.is_none(), "told once");
-                    found = Some(what);
-                }
-                Report::DownloadData { id: of, data } if of == id => {
-                    assert!(found.is_some(), "told before the first bytes");
-                    assert!(data.len() <= granted, "no more than was granted");
-                    granted -= data.len();
-                    if granted == 0 {
-                        granted = step;
-                        self.command(Command::DownloadGrant { id, bytes: step });
-                    }
-                    content.extend_from_slice(data.bytes().expect("real bytes"));
-                }
-                Report::MutableRead { id: of, result } if of == id => {
-                    return GotMutable { found, content, result, took: self.now.instant.since(begun) };
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// Changes a mutable file, or makes one.
-    pub fn change(
-        &mut self,
-        subject: Subject,
-        change: Change,
-        consent: Consent,
-    ) -> Result<Box<Changed>, Box<ChangeError>> {
-        let begun = self.now.instant;
-        let id = self.begin_change(subject, change, consent);
-        loop {
-            if let Report::Changed { id: of, result } = self.next_report(begun)
-                && of == id
-            {
-                return result;
-            }
-        }
-    }
-
-    /// Begins to change a mutable file, or to make one.
-    pub fn begin_change(&mut self, subject: Subject, change: Change, consent: Consent) -> OperationId {
-        let id = self.operation();
-        self.command(Command::Change { id, subject, change, consent });
-        id
-    }
-
-    /// Gives an operation up.
-    pub fn cancel(&mut self, id: OperationId) {
-        self.command(Command::Cancel { id });
-    }
-
-    /// Gives a read up, and gives what is reported of it after that.
-    pub fn cancel_read(&mut self, id: OperationId) -> usize {
-        self.reports.clear();
-        self.command(Command::Cancel { id });
-        self.run(Duration::from_secs(20));
-        self.reports.len()
-    }
-
-    /// Connects to a server by hand. Nothing is said.
-    pub fn connect(&mut self, server: usize) -> Stranger {
-        let conn = ConnId::Outbound(self.next_conn);
-        self.heard.insert(conn, Vec::new());
-        self.join(STRANGER, conn, server);
-        Stranger(conn)
-    }
-
-    /// Connects to a server by hand and greets it as a client should.
-    pub fn greet(&mut self, server: usize) -> Stranger {
-        let stranger = self.connect(server);
-        self.say(stranger, hello(server));
-        assert_eq!(self.answers(stranger).len(), 1, "a welcome");
-        stranger
-    }
-
-    /// Sends a frame by hand; nothing tampers with it.
-    pub fn say(&mut self, stranger: Stranger, frame: Frame) {
-        if let Some((server, conn)) = self.wires.get(&(STRANGER, stranger.0)).copied() {
-            self.at(LATENCY, server, Event::Frame { conn, frame });
-        }
-    }
-
-    /// Waits a moment and gives what was said to a stranger since it was last asked for.
-    pub fn answers(&mut self, stranger: Stranger) -> Vec<Message> {
-        self.run(Duration::from_millis(50));
-        self.heard.get_mut(&stranger.0).map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Whether a stranger is still connected.
-    pub fn is_connected(&self, stranger: Stranger) -> bool {
-        self.wires.contains_key(&(STRANGER, stranger.0))
-    }
-
-    /// From now on a stranger reads nothing.
-    pub fn become_deaf(&mut self, stranger: Stranger) {
-        self.deaf.insert(stranger.0, 0);
-    }
-
-    /// Bytes that wait to be sent to a deaf stranger.
-    pub fn unread(&self, stranger: Stranger) -> u64 {
-        self.deaf.get(&stranger.0).copied().unwrap_or(0)
-    }
-
     /// Lets time pass.
     pub fn run(&mut self, time: Duration) {
         let end = self.now.instant + time;
@@ -533,13 +285,6 @@ impl<T: Tamper> MemoryGrid<T> {
             self.carry_out_all(index);
         }
         true
-    }
-
-    fn stranger(&mut self, event: Event) {
-        if let Event::Frame { conn, frame } = event {
-            let message = Message::open(frame).expect("servers send messages");
-            self.heard.entry(conn).or_default().push(message);
-        }
     }
 
     fn carry_out_all(&mut self, index: usize) {
@@ -671,13 +416,6 @@ pub fn slot_container(data: &[u8]) -> Vec<u8> {
     header.data_len = data.len() as u64;
     header.extra_offset = DATA_OFFSET + header.data_len;
     [&header.encode(), data, &[0; 4]].concat()
-}
-
-/// What a client says first to a server.
-pub fn hello(server: usize) -> Frame {
-    let (proof, program) = (Vec::new(), "by hand".into());
-    let hello = Hello { versions: (1, 1), swissnum: swissnum(server), proof, program };
-    Message::seal(Kind::Hello, 0, &hello, Vec::new())
 }
 
 fn pin_of(index: usize) -> Pin {
