@@ -79,11 +79,12 @@ pub enum DiskStep {
     Remove(StorePath),
     /// The numbers of the whole shares of a storage index. Yields [`DiskOutput::Shares`].
     ListShares(StorageIndex),
-    /// The slots that have a [`StorePath::Redo`]. Yields [`DiskOutput::Slots`].
+    /// The slots that have a [`StorePath::Redo`]; which have one is durable then, so that none that was
+    /// removed comes back. Yields [`DiskOutput::Slots`].
     ListRedo,
     /// Bytes free for the node's user. Yields [`DiskOutput::Free`].
     FreeSpace,
-    /// Replace the whole content of a small file atomically and durably (written beside, synced,
+    /// Replace the whole content of a file that fits into memory atomically and durably (written beside, synced,
     /// renamed, directory synced), mode 0600.
     Replace(StorePath, Payload),
     /// Make a small file with all of its content, atomically and durably, mode 0600. Fails with

@@ -69,6 +69,7 @@ impl Disk {
             (&self.layout.node, is_temp_name),
             (&self.layout.private, is_temp_name),
             (&self.layout.advisories, is_temp_name),
+            (&self.layout.redo, is_temp_name),
         ] {
             let Some(entries) = missing_is_fine(fs::read_dir(directory).map(Some), None)? else { continue };
             for entry in entries {
@@ -267,6 +268,8 @@ impl Action<'_> {
                 self.outputs.push(DiskOutput::Shares(shares));
             }
             DiskStep::ListRedo => {
+                // A process that was killed may have removed one, and not durably.
+                self.disk.sync_name(&layout.redo.join("any"))?;
                 let slots = list_redo(&layout.redo)?;
                 self.outputs.push(DiskOutput::Slots(slots));
             }

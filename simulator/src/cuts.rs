@@ -287,11 +287,7 @@ impl Rig {
         for (step, what) in steps.into_iter().enumerate() {
             let changes = !matches!(
                 what,
-                DiskStep::Read { .. }
-                    | DiskStep::Length(_)
-                    | DiskStep::ListShares(_)
-                    | DiskStep::ListRedo
-                    | DiskStep::FreeSpace
+                DiskStep::Read { .. } | DiskStep::Length(_) | DiskStep::ListShares(_) | DiskStep::FreeSpace
             );
             if changes {
                 watch(&self.disk);

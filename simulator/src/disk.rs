@@ -412,6 +412,9 @@ impl Disk {
                 Ok(Some(DiskOutput::Shares(shares.collect())))
             }
             DiskStep::ListRedo => {
+                if matches!(self.settings.lie, Lie::None | Lie::NoContentSync) {
+                    self.sync_directory(&Directory::Redo);
+                }
                 let slots = self.names.keys().filter_map(|path| match path {
                     StorePath::Redo(index) => Some(*index),
                     _ => None,

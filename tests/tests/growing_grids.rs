@@ -162,3 +162,26 @@ fn servers_that_are_down_are_no_strangers() {
         }
     }
 }
+
+/// A server takes no more shares of a large file than go into one request, so that with few servers there is
+/// no room for all. Those that were never placed are with nobody.
+#[test]
+fn shares_that_found_no_room_are_not_with_strangers() {
+    for (servers, len) in [(1, 6_000_000), (2, 14_000_000), (3, 26_000_000), (5, 26_000_000)] {
+        let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+        let subject = Subject::New { format: MutableFormat::Mdmf, key: Some(test_key(1)) };
+        let (before, after) = (content(1, len), content(2, len));
+        let made = grid.change(subject, overwrite(&before), Consent::Majority).expect("it is made");
+        assert!(made.shares_placed() < 10, "{len} bytes fit {servers} servers");
+        let changed = change(&mut grid, &made.cap, overwrite(&after));
+        let changed = changed.unwrap_or_else(|error| panic!("{servers} servers, {len} bytes: {error}"));
+        assert_eq!(changed.voters, servers);
+        // One that is down is none either, as long as more than half are there.
+        if servers > 3 {
+            grid.switch_off(servers - 1);
+            let changed = change(&mut grid, &made.cap, overwrite(&before));
+            changed.unwrap_or_else(|error| panic!("{servers} servers, one down: {error}"));
+            holds(&mut grid, &made.cap, &before);
+        }
+    }
+}

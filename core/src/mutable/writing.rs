@@ -93,13 +93,13 @@ fn in_place(targets: &[Target], total: u16) -> BTreeMap<ServerId, BTreeSet<u16>>
 
 /// Whether each server can take what is made of the shares that it has in one request.
 pub(super) fn fits(made: &Made, targets: &[Target]) -> bool {
-    let room = room(made);
+    let room = room(made.most_bytes());
     in_place(targets, made.version.total.into()).values().all(|shares| shares.len() <= room)
 }
 
-/// The most shares that one server can take in a request.
-fn room(made: &Made) -> usize {
-    (BULK_LEN_MAX as u64 / made.most_bytes().max(1)).max(1) as usize
+/// The most shares of so many bytes that one server can take in a request.
+pub(super) fn room(share_len: u64) -> usize {
+    (BULK_LEN_MAX as u64 / share_len.max(1)).max(1) as usize
 }
 
 /// The share to make another copy of: one of those with the fewest, at the server that has the most.
@@ -143,7 +143,7 @@ impl Writing {
     ) -> Writing {
         let total = u16::from(made.version.total);
         let homes = match made.content {
-            Some(_) => assign(targets, total, room(&made)),
+            Some(_) => assign(targets, total, room(made.most_bytes())),
             None => in_place(targets, total),
         };
         let mut queue = VecDeque::new();

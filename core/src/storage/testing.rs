@@ -282,6 +282,14 @@ impl MemoryDisk {
                 outputs.push(DiskOutput::Shares(shares.collect()));
             }
             DiskStep::ListRedo => {
+                if self.lie != Lie::SyncName {
+                    let changed = self.pending_names.iter().filter_map(|change| match change {
+                        NameChange::Made(path @ StorePath::Redo(_), _)
+                        | NameChange::Removed(path @ StorePath::Redo(_)) => Some(path.clone()),
+                        _ => None,
+                    });
+                    changed.collect::<Vec<_>>().iter().for_each(|path| self.sync_name(path));
+                }
                 let slots = self.names.keys().filter_map(|path| match path {
                     StorePath::Redo(index) => Some(*index),
                     _ => None,

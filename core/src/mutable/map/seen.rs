@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{HeldShare, Map, ServerView, ShareState, Version};
 use crate::identity::ServerId;
+use crate::mutable::writing;
 use crate::mutants::{self, Mutant};
 use crate::peers::Candidate;
 use crate::task::{ServerTrouble, Trouble};
@@ -125,9 +126,16 @@ impl Map {
     /// A share of the `total` there are to be that no server has shown is with a server that is silent,
     /// or was meant for one that shows nothing; what neither explains is with strangers, each of which
     /// holds as many as servers here do. `voters` are the servers that something may be meant for.
+    ///
+    /// Of a large file not all shares are there if its servers are few: each takes as many as go into one
+    /// request. They are placed from the first on, so the last ones are those that found no room.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
-        let missing = (0..total).filter(|number| !shown.contains(number)).count();
+        let placed = match self.answered().all(|(_, shares)| is_full(shares)) {
+            true => shown.last().map_or(0, |last| last + 1).min(total),
+            false => total,
+        };
+        let missing = (0..placed).filter(|number| !shown.contains(number)).count();
         let loads = || self.answered().map(|(_, shares)| shares.len());
         let most = loads().max().unwrap_or(0).max(1);
         // With fewer servers than shares, those that are silent must have several.
@@ -220,4 +228,10 @@ impl Map {
     fn good_shares(&self) -> impl Iterator<Item = (ServerId, u16, &Version)> {
         self.shares().filter_map(|(server, number, share)| Some((server, number, share.good()?.0)))
     }
+}
+
+/// Whether a server has as many shares of the file as it is sent in one request.
+fn is_full(shares: &BTreeMap<u16, HeldShare>) -> bool {
+    let lens = shares.values().filter_map(HeldShare::good).map(|(_, layout)| layout.share_len());
+    lens.max().is_some_and(|longest| shares.len() >= writing::room(longest))
 }

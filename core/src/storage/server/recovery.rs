@@ -155,8 +155,9 @@ impl StorageServer {
         match found.changes(hash) {
             Some(changes) if !mutants::is_in(Mutant::RecordIgnored) => {
                 // After the end of a process, unlike that of a machine, a record may be there that is not
-                // durable yet. It must be before anything is changed in its name.
-                let mut steps = vec![DiskStep::Sync(path.clone()), DiskStep::SyncName(path.clone())];
+                // durable, and after a sync that failed never will be. It must be before anything is
+                // changed in its name.
+                let mut steps = vec![DiskStep::Replace(path.clone(), found.file().clone())];
                 steps.extend(replay(index, &changes));
                 steps.extend(removal(&path));
                 self.redo(index, RedoStage::CarryingOut, steps);

@@ -102,6 +102,7 @@ impl Record {
 /// A record as it was found, to be believed once its hash is right.
 #[derive(Debug)]
 pub(in crate::storage) struct Found {
+    file: Payload,
     expected: Hash,
     list: Payload,
     bytes: Payload,
@@ -120,7 +121,13 @@ impl Found {
             return None;
         }
         let expected = Hash(*hash.first_chunk()?);
-        Some(Found { expected, list: file.slice(HEAD_LEN..list_end), bytes: file.slice(list_end..end) })
+        let (list, bytes) = (file.slice(HEAD_LEN..list_end), file.slice(list_end..end));
+        Some(Found { file: file.clone(), expected, list, bytes })
+    }
+
+    /// The record as it was found.
+    pub(in crate::storage) fn file(&self) -> &Payload {
+        &self.file
     }
 
     /// What a job has to feed to which hash.
@@ -269,7 +276,7 @@ mod tests {
         let list = postcard::to_allocvec(&vec![(0u16, entry)]).expect("a buffer that grows");
         let record = Record { list: list.into(), bytes: vec![small()], bytes_len: 1 };
         let hash = hash(record.to_hash(&INDEX));
-        let found = Found { expected: hash, list: record.list, bytes: small() };
+        let found = Found { file: small(), expected: hash, list: record.list, bytes: small() };
         assert_eq!(found.changes(hash), None);
     }
 

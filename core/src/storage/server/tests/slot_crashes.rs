@@ -153,3 +153,68 @@ fn the_search_notices_a_disk_that_lies() {
         assert!(search(lie, None).is_err(), "{lie:?} went unnoticed");
     }
 }
+
+/// A process is killed when it has removed a record, and not durably yet. The next one finds none.
+#[test]
+fn a_record_removed_by_a_process_that_was_killed_does_not_come_back() {
+    let (_, several) = changes().pop().expect("the last of them changes several shares");
+    let (request, bulk) = slot_write_as(1, &several, &[]);
+    for power in 1.. {
+        let mut ended = false;
+        for seed in 0..6 {
+            let mut rig = with_a_slot();
+            rig.disk.power = power;
+            rig.send(request.clone(), &bulk);
+            rig.settle();
+            ended = rig.disk.power > 0;
+            rig.restart_killed();
+            rig.settle();
+            assert!(matches!(rig.slot_write(&[share(0, &[(0, b"later")])], &[]), Ok((true, _))));
+            let expected = state(&mut rig);
+            rig.restart(&mut Dice::new(seed));
+            rig.settle();
+            assert!(state(&mut rig) == expected, "power {power}, seed {seed}");
+        }
+        if ended {
+            break;
+        }
+    }
+}
+
+/// A record that could not be synced is whole for who reads it, until the power fails.
+#[test]
+fn a_record_that_was_not_synced_is_not_trusted() {
+    for (what, change) in changes() {
+        let (request, bulk) = slot_write_as(1, &change, &[]);
+        let old = state(&mut with_a_slot());
+        let mut rig = with_a_slot();
+        rig.send(request.clone(), &bulk);
+        rig.settle();
+        let new = state(&mut rig);
+        for power in 1.. {
+            let mut ended = false;
+            // How far the next process gets before the power fails, too.
+            for again in (0..4).map(|n| 1 + (power * 5 + n * 7) % 29) {
+                let mut rig = with_a_slot();
+                let fault: Fault = (
+                    |step| matches!(step, DiskStep::Sync(StorePath::Redo(_))),
+                    DiskError::Failed(String::new()),
+                );
+                (rig.disk.fault, rig.disk.power) = (Some(fault), power);
+                rig.send(request.clone(), &bulk);
+                rig.settle();
+                ended = rig.disk.power > 0;
+                rig.restart_killed();
+                (rig.disk.fault, rig.disk.power) = (None, again);
+                rig.settle();
+                rig.restart(&mut Dice::new(power * 100 + again));
+                rig.settle();
+                let found = state(&mut rig);
+                assert!(found == new || found == old, "{what}, power {power}, then {again}");
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+}
