@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use core::fmt;
 use core::num::NonZeroUsize;
 use core::ops::Range;
+use core::time::Duration;
 use std::path::PathBuf;
 use tallac_core::mutable::Consent;
 use tallac_simulator::Fidelity;
@@ -71,6 +72,10 @@ pub(crate) enum Command {
         /// Write what is left to a file instead of printing it
         #[arg(long, value_name = "FILE")]
         save: Option<PathBuf>,
+        /// Of the runs in which this defect is hunted, with it in the core
+        #[cfg(feature = "mutants")]
+        #[arg(long, value_name = "NAME")]
+        mutant: Option<String>,
     },
     /// Run a script
     Replay {
@@ -262,6 +267,9 @@ impl SizeOptions {
 /// Who writes to one directory, and how.
 #[derive(Args)]
 pub(crate) struct Hands {
+    /// How many servers there are; ten have shares
+    #[arg(long, default_value_t = Writers::default().servers, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    servers: u16,
     /// How many write
     #[arg(long, default_value_t = Writers::default().writers)]
     writers: u16,
@@ -271,6 +279,9 @@ pub(crate) struct Hands {
     /// How many faults strike meanwhile
     #[arg(long, default_value_t = Writers::default().faults)]
     faults: u32,
+    /// How many seconds a fault lasts at most
+    #[arg(long, value_name = "SECONDS", default_value_t = Writers::default().lasting.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    lasting: u64,
     /// How many servers must accept a change, instead of more than half
     #[arg(long)]
     accept: Option<usize>,
@@ -285,18 +296,20 @@ impl Hands {
             Consent::Majority => None,
             Consent::Servers(servers) => Some(servers),
         };
-        let (writers, names, faults) = (spec.writers, spec.names, spec.faults);
-        Hands { writers, names, faults, accept, stale: !spec.applies_again }
+        let Writers { servers, writers, names, faults, .. } = *spec;
+        let (lasting, stale) = (spec.lasting.as_secs(), !spec.applies_again);
+        Hands { servers, writers, names, faults, lasting, accept, stale }
     }
 
     pub(crate) fn writers(&self) -> Writers {
         Writers {
+            servers: self.servers,
             writers: self.writers,
             names: self.names,
             faults: self.faults,
+            lasting: Duration::from_secs(self.lasting),
             consent: self.accept.map_or(Consent::Majority, Consent::Servers),
             applies_again: !self.stale,
-            ..Writers::default()
         }
     }
 }
@@ -304,8 +317,9 @@ impl Hands {
 /// As they were given, for a command that repeats a run.
 impl fmt::Display for Hands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Hands { writers, names, faults, accept, stale } = self;
-        write!(f, " --writers {writers} --names {names} --faults {faults}")?;
+        let Hands { servers, writers, names, faults, lasting, accept, stale } = self;
+        write!(f, " --servers {servers} --writers {writers} --names {names}")?;
+        write!(f, " --faults {faults} --lasting {lasting}")?;
         if let Some(accept) = accept {
             write!(f, " --accept {accept}")?;
         }

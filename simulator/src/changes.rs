@@ -17,7 +17,7 @@ use register::{Register, WriteNumber};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tallac_core::capability::{DirectoryCap, MutableCap, MutableFormat};
-use tallac_core::directory::{Edit, Name, Only, Replace, Seen, Table};
+use tallac_core::directory::{Edit, Name, Only, Outcome, Replace, Seen, Table};
 use tallac_core::drive::{Done, Errand, Keep, NewDirectory};
 use tallac_core::mutable::{Change, Consent, Subject};
 use tallac_core::node::Node;
@@ -84,7 +84,7 @@ struct Operation {
     node: NodeId,
     kind: Kind,
     ended: bool,
-    /// How: 0 for no end, 1 for a good one, 2 for another.
+    /// How: 0 for no end, 1 for a good one, 2 for another, 3 if it was given up.
     end: u8,
     began: Duration,
 }
@@ -125,6 +125,25 @@ impl Changes {
     /// How many operations have not ended.
     pub fn under_way(&self) -> usize {
         self.under_way
+    }
+
+    /// The operations under way on a node.
+    pub fn open_on(&self, node: NodeId) -> Vec<OperationId> {
+        let open = |operation: &Operation| operation.node == node && !operation.ended;
+        self.operations.iter().filter(|(_, of)| open(of)).map(|(id, _)| OperationId(*id)).collect()
+    }
+
+    /// Gives an operation up. What it was to write may take effect all the same, at any time.
+    pub fn cancel(&mut self, world: &mut World<Node>, id: OperationId) {
+        if let Some(operation) = self.operations.get_mut(&id.0).filter(|operation| !operation.ended) {
+            operation.ended = true;
+            operation.end = 3;
+            let (node, is_read) =
+                (operation.node, matches!(operation.kind, Kind::Look(_) | Kind::Read { .. }));
+            self.under_way -= 1;
+            self.count(if is_read { Probe::LooksCancelled } else { Probe::ChangesCancelled });
+            world.command(node, Command::Cancel { id });
+        }
     }
 
     /// The operations that have not ended: what they are, and since when.
@@ -423,7 +442,12 @@ impl Changes {
             (Kind::Make(thing, seed, len), Report::Changed { result: Ok(changed), .. }) => {
                 self.was_made(thing, changed.cap.clone(), (seed, len), now);
             }
-            (Kind::Write(written), Report::Errand { result: Ok(_), .. }) => self.was_written(written, now),
+            (Kind::Write(written), Report::Errand { result: Ok(done), .. }) => {
+                if let Done::Edited { outcomes, .. } = &**done {
+                    self.judge_outcomes(&written, outcomes);
+                }
+                self.was_written(written, now);
+            }
             (Kind::Write(written), Report::Changed { result: Ok(changed), .. }) => {
                 if !changed.trouble.is_empty() {
                     self.count(Probe::ChangesInSpite);
@@ -494,6 +518,17 @@ impl Changes {
                     }
                 }
             }
+        }
+    }
+
+    /// A program is told how its own edit went, and not how another's did.
+    fn judge_outcomes(&mut self, written: &[Written], outcomes: &[Outcome]) {
+        let ([outcome], Some(Written::Name(of, name, _))) = (outcomes, written.last()) else {
+            let text = format!("told: {} outcomes of an edit of one", outcomes.len());
+            return self.violations.push(text);
+        };
+        if let Some(wrong) = self.made[*of].judge_outcome(name, outcome) {
+            self.violations.push(format!("told: {wrong}, of directory {of}"));
         }
     }
 

@@ -258,6 +258,8 @@ pub enum Attack {
     Nonsense,
     /// Reports of damage that is not there.
     FalseAlarms,
+    /// Sends more at once than a server lets one client have unanswered.
+    Flood,
 }
 
 /// The frames of an attack on one server, about one file.
@@ -343,6 +345,11 @@ pub fn attack(kind: Attack, index: StorageIndex, chance: &mut Chance) -> Vec<Fra
                 frames.push(Frame::new(garbage));
             }
             frames
+        }
+        Attack::Flood => {
+            // Each is written to the disk before it is answered, and brings along what nobody needs.
+            let alarm = StorageRequest::AdviseCorrupt { storage_index, share, reason: "again".into() };
+            (0..14).map(|_| request(chance, &alarm, vec![0; 400_000])).collect()
         }
         Attack::FalseAlarms => {
             let alarm = |reason: String| StorageRequest::AdviseCorrupt { storage_index, share, reason };

@@ -44,7 +44,13 @@ fn main() -> ExitCode {
             print!("{}", Script { shows: "nothing; it was drawn".into(), mutant: None, plan }.write());
             Ok(ExitCode::SUCCESS)
         }
-        Command::Shrink { seed, options, save } => make_short(seed, &options.profile(), save.as_deref()),
+        #[cfg(feature = "mutants")]
+        Command::Shrink { seed, save, mutant: Some(name), .. } => {
+            make_mutant_short(seed, &name, save.as_deref())
+        }
+        Command::Shrink { seed, options, save, .. } => {
+            make_short(&Plan::draw(seed, &options.profile()), None, save.as_deref())
+        }
         Command::Replay { file, trace, timeline } => replay(&file, trace, timeline.as_deref()),
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds, only } => hunt(seeds, only.as_deref()),
@@ -159,14 +165,23 @@ fn verdict(outcome: &Outcome) -> ExitCode {
     if outcome.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn make_short(seed: u64, profile: &Profile, save: Option<&Path>) -> Done {
-    let plan = Plan::draw(seed, profile);
-    let Some(plan) = shrink(&plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) else {
+/// Of a run in which a defect is hunted.
+#[cfg(feature = "mutants")]
+fn make_mutant_short(seed: u64, name: &str, save: Option<&Path>) -> Done {
+    let mutant = mutants::named(name).ok_or_else(|| format!("there is no mutant {name}"))?;
+    let Some(plan) = mutants::plan(mutant, seed) else {
+        return Err(format!("{name} is hunted in runs that do not follow a plan"));
+    };
+    with_mutant(name, || make_short(&plan, Some(name), save))
+}
+
+fn make_short(plan: &Plan, mutant: Option<&str>, save: Option<&Path>) -> Done {
+    let Some(plan) = shrink(plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) else {
         println!("nothing goes wrong");
         return Ok(ExitCode::SUCCESS);
     };
     let shows = run_plan(&plan).wrong.into_iter().next().unwrap_or_default();
-    let text = Script { shows, mutant: None, plan }.write();
+    let text = Script { shows, mutant: mutant.map(str::to_owned), plan }.write();
     match save {
         Some(file) => {
             write(file, &text)?;

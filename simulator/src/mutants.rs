@@ -79,7 +79,13 @@ pub fn hunting(mutant: Mutant) -> Hunting {
             let lasting = Duration::from_secs(90);
             Hunting::Writers(Writers { faults: 16, names: 20, lasting, ..Writers::default() })
         }
-        Mutant::PatchedInPlace
+        Mutant::OutsidersCounted => {
+            let always = vec![Fault::Partitions];
+            Hunting::Grid(Profile { operations: 4, changes: 60, crashes: 0, faults: 16, always, ..files })
+        }
+        Mutant::WrittenForgotten => Hunting::Grid(Profile { operations: 4, changes: 40, ..files }),
+        Mutant::RecordsForgotten
+        | Mutant::PatchedInPlace
         | Mutant::BesideUnsynced
         | Mutant::RecordUnsynced
         | Mutant::RecordRemovalUnsynced
@@ -105,11 +111,23 @@ pub fn with<T>(mutant: Mutant, done: impl FnOnce() -> T) -> T {
     done()
 }
 
+/// What happens in the run of a seed in which a defect is hunted, where a plan says so.
+pub fn plan(mutant: Mutant, seed: u64) -> Option<Plan> {
+    match hunting(mutant) {
+        Hunting::Grid(profile) => Some(Plan::draw(seed, &profile)),
+        Hunting::Slots => {
+            // Nothing needs to happen beside.
+            Some(Plan { steps: Vec::new(), ..Plan::draw(seed, &Profile::default()) })
+        }
+        Hunting::Writers(_) | Hunting::Exhaust(_) => None,
+    }
+}
+
 /// What a seed shows of a defect, if anything, and not without it.
 pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
     let wrong = match hunting(mutant) {
-        Hunting::Grid(profile) => {
-            let plan = Plan::draw(seed, &profile);
+        Hunting::Grid(_) => {
+            let plan = plan(mutant, seed)?;
             let wrong = with(mutant, || run_plan(&plan)).wrong;
             if !wrong.is_empty() && !run_plan(&plan).is_good() {
                 return None;
@@ -117,7 +135,7 @@ pub fn caught(mutant: Mutant, seed: u64) -> Option<String> {
             wrong
         }
         Hunting::Slots => {
-            let plan = Plan::draw(seed, &Profile::default());
+            let plan = plan(mutant, seed)?;
             shown(mutant, || slots::run(&plan, None, false).wrong)
         }
         Hunting::Writers(spec) => shown(mutant, || writers::run(seed, &spec).wrong),

@@ -1,4 +1,4 @@
-//! Mutable slots under fire: each of a few servers has a [`Writer`] that changes one slot of it again
+//! Mutable slots under fire: each of a few servers has [`Writer`]s that change a slot of it each, again
 //! and again, while servers lose power, disks fail and connections break.
 //!
 //! That is a small world of its own beside the [`Grid`](crate::Grid), whose clients do not write to
@@ -22,9 +22,11 @@ use tallac_core::machine::{Action, Event, Machine};
 use tallac_core::node::{Node, NodeConfig};
 use tallac_core::operation::Command;
 use tallac_core::time::{Instant, Now};
-use writer::Writer;
+use writer::{Style, Writer};
 
 const SERVERS: u16 = 3;
+/// Slots of a server that has several, so that the power fails while more than one is being changed.
+const SLOTS: u8 = 3;
 /// Things that go wrong.
 const FAULTS: usize = 16;
 /// How long writers go on after the last fault.
@@ -172,14 +174,18 @@ impl Storm {
                 disk: Disk::new(plan.grid.disk.clone(), Chance::named(seed, &identity.name)),
                 make: Box::new(make),
             }));
-            let identity = Identity::new(seed, format!("writer{number}"));
-            let slot = Chance::named(seed, &identity.name);
-            writers.push(world.add(NodeSetup {
-                name: identity.name.clone(),
-                pin: identity.pin(),
-                disk: Disk::new(DiskSettings::default(), slot.clone()),
-                make: Box::new(move |_| Party::Writer(Writer::new(service.clone(), slot.clone()).into())),
-            }));
+            // One of them has slots of which parts are changed, several at once.
+            let (style, slots) = if number == 1 { (Style::Patched, SLOTS) } else { (Style::Whole, 1) };
+            for slot in 0..slots {
+                let name = format!("writer{number}{}", ["", "b", "c"][usize::from(slot)]);
+                let identity = Identity::new(seed, name);
+                let (chance, service) = (Chance::named(seed, &identity.name), service.clone());
+                let disk = Disk::new(DiskSettings::default(), chance.clone());
+                let make =
+                    move |_| Party::Writer(Writer::new(service.clone(), slot, style, chance.clone()).into());
+                let (name, pin) = (identity.name.clone(), identity.pin());
+                writers.push(world.add(NodeSetup { name, pin, disk, make: Box::new(make) }));
+            }
         }
         Storm { world, servers, writers }
     }

@@ -21,6 +21,9 @@ use tallac_core::time::UnixTime;
 /// What is simulated.
 #[derive(Clone, Debug)]
 pub struct Writers {
+    /// How many servers there are. The directory has ten shares; with more servers some have none, and
+    /// do not vote.
+    pub servers: u16,
     /// How many people write.
     pub writers: u16,
     /// How many names each adds.
@@ -39,6 +42,7 @@ pub struct Writers {
 impl Default for Writers {
     fn default() -> Writers {
         Writers {
+            servers: 10,
             writers: 2,
             names: 10,
             consent: Consent::Majority,
@@ -91,12 +95,17 @@ struct Run {
 }
 
 const FAULT: u64 = 1;
-const AGAIN: u64 = 1_000;
+const HEAL: u64 = 2;
+/// From here on, a server starts, a writer's node starts, a writer tries again.
+const SERVER: u64 = 1 << 20;
+const WRITER: u64 = 2 << 20;
+const AGAIN: u64 = 3 << 20;
 
 /// Runs a seed.
 pub fn run(seed: u64, spec: &Writers) -> Written {
     let encoding = EncodingParams::new(3, 10, 128 * 1024).expect("good parameters");
-    let grid_spec = GridSpec { servers: 10, clients: spec.writers.into(), encoding, ..GridSpec::default() };
+    let (servers, clients) = (spec.servers.into(), spec.writers.into());
+    let grid_spec = GridSpec { servers, clients, encoding, ..GridSpec::default() };
     let mut run = Run {
         grid: Grid::running(seed, &grid_spec),
         chance: Chance::named(seed, "writers"),
@@ -333,7 +342,7 @@ impl Run {
                     self.grid.world.crash(node, Crash::Kill);
                     self.under_way.retain(|_, (of, _)| *of != writer);
                     self.written.crashes += 1;
-                    self.grid.world.set_timer(later, 100 + writer as u64);
+                    self.grid.world.set_timer(later, WRITER + writer as u64);
                 }
             }
             1 | 2 => {
@@ -342,7 +351,7 @@ impl Run {
                 if self.grid.world.is_up(self.grid.servers[server]) {
                     self.grid.world.crash(self.grid.servers[server], crash);
                     self.written.crashes += 1;
-                    self.grid.world.set_timer(later, 10 + server as u64);
+                    self.grid.world.set_timer(later, SERVER + server as u64);
                 }
             }
             3 => {
@@ -356,7 +365,7 @@ impl Run {
                 };
                 apart.push(*self.chance.pick(&self.grid.clients));
                 self.grid.world.partition(&apart);
-                self.grid.world.set_timer(later, 2);
+                self.grid.world.set_timer(later, HEAL);
             }
             _ => {
                 let pick = self.chance.draw();
@@ -367,10 +376,10 @@ impl Run {
 
     fn mend(&mut self, timer: u64) {
         match timer {
-            2 => self.grid.world.heal(),
-            10..100 => self.grid.world.start(self.grid.servers[timer as usize - 10]),
-            100..AGAIN => {
-                let writer = timer as usize - 100;
+            HEAL => self.grid.world.heal(),
+            SERVER..WRITER => self.grid.world.start(self.grid.servers[(timer - SERVER) as usize]),
+            WRITER..AGAIN => {
+                let writer = (timer - WRITER) as usize;
                 self.grid.world.start(self.grid.clients[writer]);
                 let pause = self.chance.duration(Duration::ZERO..Duration::from_millis(500));
                 self.grid.world.set_timer(pause, AGAIN + writer as u64);

@@ -4,6 +4,7 @@ use super::step::ErrandId;
 use crate::capability::MutableCap;
 use crate::directory::{Edit, EditError, Outcome};
 use crate::mutable::{ChangeError, Changed};
+use crate::mutants::{self, Mutant};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -46,6 +47,9 @@ impl Batch {
 
     /// Forgets the edits of an errand, if they are not being written.
     pub(super) fn forget(&mut self, errand: ErrandId) {
+        if mutants::is_in(Mutant::WrittenForgotten) {
+            self.written.retain(|part| part.errand != errand);
+        }
         self.waiting.retain(|part| part.errand != errand);
     }
 

@@ -440,8 +440,10 @@ impl ChangeFile {
             return false;
         }
         let (voters, strangers) = (self.voters(), self.strangers());
+        let has_a_say =
+            |server: &ServerId| voters.contains(server) || mutants::is_in(Mutant::OutsidersCounted);
         let answers: BTreeMap<_, _> =
-            map.answers().into_iter().filter(|(server, _)| voters.contains(server)).collect();
+            map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
         let readable: BTreeSet<Version> =
             map.readable().into_iter().chain(self.own.keys().copied()).collect();
         let highest = map.highest_sequence();

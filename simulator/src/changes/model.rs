@@ -4,7 +4,7 @@ use super::register::Register;
 use crate::chance::content;
 use std::collections::BTreeMap;
 use tallac_core::capability::{Capability, DirectoryCap, LiteralCap, MutableCap};
-use tallac_core::directory::{Child, DirectoryKind, Name, Path, Table};
+use tallac_core::directory::{Child, DirectoryKind, Name, Outcome, Path, Table};
 use tallac_core::drive::Place;
 
 /// A directory or a file that was made, and what may be in it.
@@ -78,6 +78,22 @@ impl Made {
             }
         }
         wrong
+    }
+
+    /// What is wrong with how an edit of a name went, as its writer was told: what was there before was
+    /// linked under that name, by whoever it was.
+    pub(super) fn judge_outcome(&self, name: &str, outcome: &Outcome) -> Option<&'static str> {
+        let Holds::Names(names) = &self.what else { return Some("an edit of what has no names") };
+        let Outcome::Done { before: Some(before) } = outcome else { return None };
+        let child = before.child.as_ref().ok().and_then(number_of);
+        // By a rename anything that the directory had may come under a name.
+        let held = |register: &Register<_>| register.values().any(|held| *held == child);
+        let may_be = |register: &Register<_>| match register.holds_unknown() {
+            true => names.values().any(held),
+            false => held(register),
+        };
+        let known = child.is_some() && names.get(name).is_some_and(may_be);
+        (!known).then_some("an edit replaced what nobody linked under its name")
     }
 
     /// What is wrong with the content of a file as it was read: it is that of one write, whole, and none

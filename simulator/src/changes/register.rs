@@ -49,6 +49,11 @@ impl<V: PartialEq> Register<V> {
         self.0.iter().enumerate().any(|write| may_be(write.1) && is_last(&write))
     }
 
+    /// Whether something was written to it of which nobody knows what it was.
+    pub(super) fn holds_unknown(&self) -> bool {
+        self.0.iter().any(|write| write.value.is_none())
+    }
+
     /// Everything that was ever written, or was to be.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
         self.0.iter().filter_map(|write| write.value.as_ref())

@@ -57,7 +57,12 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
     Some(match chance.pick(&kinds) {
         Fault::Breaks => Step::Break { count: 1 + chance.below(6), pick: chance.draw() },
         Fault::Pauses => Step::Pause { who: who(chance, profile), pause },
-        Fault::Partitions => Step::Partition { sides: chance.draw() & chance.draw(), one_way: false, pause },
+        Fault::Partitions => {
+            // Some are cut off; or the grid falls into halves, and long enough for both to give the other up.
+            let few = chance.one_in(2);
+            let sides = if few { chance.draw() & chance.draw() } else { chance.draw() };
+            Step::Partition { sides, one_way: false, pause: if few { pause } else { pause * 2 } }
+        }
         Fault::OneWay => Step::Partition { sides: chance.draw() & chance.draw(), one_way: true, pause },
         Fault::Swizzle => {
             let gap = chance.duration(Duration::from_millis(10)..Duration::from_secs(3));
@@ -86,7 +91,7 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
         }
         _ => {
             use Attack::*;
-            let kind = *chance.pick(&[ForeignWrites, Squat, HalfOpen, Nonsense, FalseAlarms]);
+            let kind = *chance.pick(&[ForeignWrites, Squat, HalfOpen, Nonsense, FalseAlarms, Flood]);
             Step::Attack { pick: chance.draw(), kind }
         }
     })
@@ -123,11 +128,14 @@ pub(super) fn changes(chance: &mut Chance, profile: &Profile) -> Vec<(Duration, 
             steps.push((at, Step::Look { client: client(chance), pick: chance.draw() }));
             continue;
         }
-        // Mostly somebody else changes the same at the same time, more or less.
+        // Mostly somebody else changes the same at the same time, more or less; sometimes one client does
+        // so several times, and writes the edits of a directory together.
         let pick = chance.draw();
         let first = client(chance);
-        for other in 0..1 + chance.below(profile.clients.into()) as u16 {
-            let client = (first + other) % profile.clients;
+        let together = chance.one_in(4);
+        let others = if together { 4 } else { u64::from(profile.clients) };
+        for other in 0..1 + chance.below(others) as u16 {
+            let client = if together { first } else { (first + other) % profile.clients };
             let how = if things.contains(&Thing::File) && pick & 4 == 4 {
                 Overwrite
             } else {
@@ -137,6 +145,11 @@ pub(super) fn changes(chance: &mut Chance, profile: &Profile) -> Vec<(Duration, 
             let at = at + Duration::from_millis(chance.below(spread));
             let (seed, len) = (chance.draw(), len(chance));
             steps.push((at, Step::Alter { client, pick, how, seed, len }));
+        }
+        if chance.one_in(6) {
+            // Which may be one of several that wait for each other.
+            let at = at + Duration::from_millis(chance.below(700));
+            steps.push((at, Step::Cancel { client: first, pick: chance.draw() }));
         }
     }
     steps

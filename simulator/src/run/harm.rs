@@ -134,7 +134,10 @@ impl Harm {
         if matches!(kind, Attack::Squat | Attack::HalfOpen) {
             self.squatted.insert(index);
         }
-        for (conn, _) in standing {
+        // A flood is of one server: it costs what it sends.
+        let victims = if kind == Attack::Flood { 1 } else { standing.len() };
+        let first = (pick >> 32) as usize % standing.len();
+        for (conn, _) in standing.into_iter().cycle().skip(first).take(victims) {
             for frame in hostile::attack(kind, index, &mut self.chance) {
                 grid.world.inject(attacker, conn, &frame);
             }
@@ -145,6 +148,7 @@ impl Harm {
             Attack::HalfOpen => Probe::HalfOpen,
             Attack::Nonsense => Probe::Nonsense,
             Attack::FalseAlarms => Probe::FalseAlarms,
+            Attack::Flood => Probe::Floods,
         })
     }
 }

@@ -207,9 +207,12 @@ impl Storm {
             }
             Step::Cancel { client, pick } => {
                 let client = grid.clients[usize::from(*client)];
-                let open: Vec<_> = grid.operations.open_on(client);
+                let mut open = grid.operations.open_on(client);
+                open.extend(grid.changes.open_on(client));
                 if !open.is_empty() {
-                    grid.operations.cancel(&mut grid.world, open[(*pick % open.len() as u64) as usize]);
+                    let id = open[(*pick % open.len() as u64) as usize];
+                    grid.operations.cancel(&mut grid.world, id);
+                    grid.changes.cancel(&mut grid.world, id);
                 }
             }
             Step::Crash { who, how, down } => {

@@ -15,7 +15,6 @@ use tallac_core::storage_index::StorageIndex;
 use tallac_core::time::{Instant, Now};
 use tallac_core::wire::{Frame, Hello, Kind, Message};
 
-const INDEX: StorageIndex = StorageIndex([0x51; 16]);
 const SHARES: u16 = 4;
 /// More than any share holds.
 const TO_THE_END: u64 = 2_000_000;
@@ -39,10 +38,21 @@ enum Asked {
     },
 }
 
+/// What a slot holds from version to version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Style {
+    /// Every version has shares of its own, mostly short ones.
+    Whole,
+    /// One long share, of which each version changes a small part: every change has a redo record.
+    Patched,
+}
+
 /// Changes a slot from version to version, each change tested against the version before. A version
 /// follows from its number: which shares there are and what they hold. Version 0 is an empty slot.
 pub(super) struct Writer {
     service: Service,
+    index: StorageIndex,
+    style: Style,
     chance: Chance,
     actions: VecDeque<Action>,
     conns: u64,
@@ -64,9 +74,12 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(service: Service, chance: Chance) -> Writer {
+    /// Writes to the slot of this number; a server has several.
+    pub(super) fn new(service: Service, slot: u8, style: Style, chance: Chance) -> Writer {
         Writer {
             service,
+            index: StorageIndex([0x51 + slot; 16]),
+            style,
             chance,
             actions: VecDeque::new(),
             conns: 0,
@@ -138,13 +151,14 @@ impl Writer {
     fn ask(&mut self, conn: ConnId) {
         let (asked, request, bulk) = if self.must_look || self.finishing {
             let ranges = vec![(0, TO_THE_END)];
-            let request = StorageRequest::ReadSlot { storage_index: INDEX, shares: ShareSet::EMPTY, ranges };
+            let request =
+                StorageRequest::ReadSlot { storage_index: self.index, shares: ShareSet::EMPTY, ranges };
             (Asked::Look { last: self.finishing }, request, Vec::new())
         } else {
             self.latest += 1;
-            let (shares, bulk) = change(self.base, self.latest);
+            let (shares, bulk) = self.style.change(self.base, self.latest);
             let request = StorageRequest::ReadTestWrite {
-                storage_index: INDEX,
+                storage_index: self.index,
                 write_enabler: Secret::from_bytes([1; 32]),
                 renew_secret: Secret::from_bytes([2; 32]),
                 cancel_secret: Secret::from_bytes([3; 32]),
@@ -190,7 +204,11 @@ impl Writer {
                 self.count(Probe::SlotWrites);
                 self.base = version;
                 self.ghosts.clear();
-                self.must_look = self.chance.one_in(10);
+                self.must_look = self.chance.one_in(match self.style {
+                    Style::Whole => 10,
+                    // It takes longer, and is meant for what is done between two starts of a server.
+                    Style::Patched => 40,
+                });
             }
             (Some(Asked::Write(_)), StorageAnswer::Tested { success: false, .. }) => {
                 if self.ghosts.is_empty() {
@@ -225,7 +243,7 @@ impl Writer {
             })
             .collect();
         let possible = [&[self.base], &self.ghosts[..]].concat();
-        match possible.into_iter().find(|version| found == shares_of(*version)) {
+        match possible.into_iter().find(|version| found == self.style.shares_of(*version)) {
             Some(version) if version == self.base => self.count(Probe::SlotsAsAcknowledged),
             Some(version) => {
                 self.count(Probe::SlotsAsCutOff);
@@ -301,15 +319,57 @@ impl fmt::Debug for Writer {
     }
 }
 
-/// The shares of a version. The first is always there, and long enough to tell versions apart.
-fn shares_of(version: u64) -> BTreeMap<u16, Vec<u8>> {
+/// Past a mebibyte a container is not copied to be changed.
+const LONG: core::ops::Range<u64> = 1_048_000..1_100_000;
+const PATCH_MAX: u64 = 9_000;
+
+impl Style {
+    /// The shares of a version. The first is always there, and long enough to tell versions apart.
+    fn shares_of(self, version: u64) -> BTreeMap<u16, Vec<u8>> {
+        if version == 0 {
+            return BTreeMap::new();
+        }
+        match self {
+            Style::Whole => whole_shares(version),
+            Style::Patched => {
+                let mut data = unpatched();
+                for (at, part) in patch(version) {
+                    data[at as usize..][..part.len()].copy_from_slice(&part);
+                }
+                BTreeMap::from([(0, data)])
+            }
+        }
+    }
+
+    /// What makes one version of another, and its bulk.
+    fn change(self, from: u64, to: u64) -> (Vec<ShareVectors>, Vec<u8>) {
+        if self == Style::Patched && from > 0 {
+            return change_part(from, to);
+        }
+        let (old, new) = (self.shares_of(from), self.shares_of(to));
+        let mut bulk = Vec::new();
+        let vectors = (0..SHARES).map(|share| {
+            let expected = old.get(&share).map_or(Vec::new(), |data| data[..TESTED].to_vec());
+            let tests = vec![SlotTest { offset: 0, len: TESTED as u64, expected }];
+            let data = new.get(&share).map_or(&[][..], |data| data);
+            bulk.extend_from_slice(data);
+            let len = data.len() as u64;
+            ShareVectors { share, tests, writes: vec![(0, len)], new_length: Some(len) }
+        });
+        let vectors = vectors.collect();
+        (vectors, bulk)
+    }
+}
+
+/// Bytes at the beginning of a share that tell versions apart.
+const TESTED: usize = 32;
+
+fn whole_shares(version: u64) -> BTreeMap<u16, Vec<u8>> {
     let mut chance = Chance::new(version);
-    let numbers = (0..SHARES).filter(|_| version > 0);
     let mut shares = BTreeMap::new();
-    for share in numbers {
+    for share in 0..SHARES {
         let len = match chance.below(24) {
-            // Past a mebibyte a container is not copied to be changed.
-            0 => chance.within(1_048_000..1_100_000),
+            0 => chance.within(LONG),
             1..=6 => chance.within(4_000..50_000),
             _ => chance.within(64..4_000),
         };
@@ -320,18 +380,27 @@ fn shares_of(version: u64) -> BTreeMap<u16, Vec<u8>> {
     shares
 }
 
-/// What makes one version of another, and its bulk.
-fn change(from: u64, to: u64) -> (Vec<ShareVectors>, Vec<u8>) {
-    let (old, new) = (shares_of(from), shares_of(to));
-    let mut bulk = Vec::new();
-    let vectors = (0..SHARES).map(|share| {
-        let expected = old.get(&share).map_or(Vec::new(), |data| data[..32].to_vec());
-        let tests = vec![SlotTest { offset: 0, len: 32, expected }];
-        let data = new.get(&share).map_or(&[][..], |data| data);
-        bulk.extend_from_slice(data);
-        let len = data.len() as u64;
-        ShareVectors { share, tests, writes: vec![(0, len)], new_length: Some(len) }
-    });
-    let vectors = vectors.collect();
-    (vectors, bulk)
+/// A share before any version has changed a part of it.
+fn unpatched() -> Vec<u8> {
+    content(0x9a7c, LONG.end)
+}
+
+/// The parts of a long share that are a version's own: its beginning, and one more.
+fn patch(version: u64) -> [(u64, Vec<u8>); 2] {
+    let mut chance = Chance::new(version);
+    let len = chance.within(1..PATCH_MAX);
+    let at = chance.within(TESTED as u64..LONG.end - len);
+    [(0, content(chance.draw(), TESTED as u64)), (at, content(chance.draw(), len))]
+}
+
+/// What makes one version of a long share of another: its own parts, and those of the old one as they
+/// were before.
+fn change_part(from: u64, to: u64) -> (Vec<ShareVectors>, Vec<u8>) {
+    let ([(_, expected), (old_at, old)], [(_, beginning), (at, part)]) = (patch(from), patch(to));
+    let before = unpatched()[old_at as usize..][..old.len()].to_vec();
+    let tests = vec![SlotTest { offset: 0, len: TESTED as u64, expected }];
+    let writes = [(0, beginning), (old_at, before), (at, part)];
+    let vectors = writes.iter().map(|(at, data)| (*at, data.len() as u64)).collect();
+    let bulk = writes.into_iter().flat_map(|(_, data)| data).collect();
+    (vec![ShareVectors { share: 0, tests, writes: vectors, new_length: None }], bulk)
 }

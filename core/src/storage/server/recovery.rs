@@ -145,6 +145,7 @@ impl StorageServer {
                 self.stats.slot_writes_completed += 1;
                 self.redo_over(index);
             }
+            RedoStage::Removing if mutants::is_in(Mutant::RecordsForgotten) => self.leave_alone(index),
             RedoStage::Removing => self.redo_over(index),
         }
     }
