@@ -1,10 +1,10 @@
 //! What happened, as one hash and, on request, as lines to read.
 
-use crate::{Fidelity, NodeId};
+use crate::NodeId;
 use core::fmt::Debug;
 use core::hash::{Hash, Hasher};
 use core::time::Duration;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest, Sha256};
 use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use tallac_core::wire::{Frame, Kind, Message};
 
@@ -19,19 +19,11 @@ type Lines = Box<dyn FnMut(String)>;
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace::new(Fidelity::Bytes)
+        Trace { hasher: Portable([1, 2]), entries: 0, lines: None }
     }
 }
 
 impl Trace {
-    pub(crate) fn new(fidelity: Fidelity) -> Trace {
-        let digest = match fidelity {
-            Fidelity::Bytes => Digest::Sha(Sha256::new()),
-            Fidelity::Protocol => Digest::Quick([1, 2]),
-        };
-        Trace { hasher: Portable(digest), entries: 0, lines: None }
-    }
-
     /// Hands every entry to `lines`, too, as a line of text.
     pub fn tell(&mut self, lines: impl FnMut(String) + 'static) {
         self.lines = Some(Box::new(lines));
@@ -77,43 +69,20 @@ impl Trace {
 
     /// The hash over everything so far.
     pub fn hash(&self) -> TraceHash {
-        TraceHash(match &self.hasher.0 {
-            Digest::Sha(digest) => digest.clone().finalize().into(),
-            Digest::Quick([a, b]) => {
-                Sha256::new().chain_update(a.to_le_bytes()).chain_update(b.to_le_bytes()).finalize().into()
-            }
-        })
-    }
-}
-
-/// What takes in the bytes. Nobody tries to make two runs look the same, so where millions of events
-/// are told one that is quick will do.
-enum Digest {
-    Sha(Sha256),
-    Quick([u64; 2]),
-}
-
-impl Digest {
-    fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Digest::Sha(digest) => digest.update(bytes),
-            Digest::Quick(state) => {
-                let (words, rest) = bytes.as_chunks::<8>();
-                words.iter().for_each(|word| absorb(state, u64::from_le_bytes(*word)));
-                if !rest.is_empty() {
-                    let mut word = [0; 8];
-                    word[..rest.len()].copy_from_slice(rest);
-                    absorb(state, u64::from_le_bytes(word) ^ (rest.len() as u64) << 56);
-                }
-            }
-        }
+        let [a, b] = self.hasher.0.map(u64::to_le_bytes);
+        TraceHash(Sha256::new().chain_update(a).chain_update(b).finalize().into())
     }
 }
 
 /// Both halves depend on all that came, in order.
 fn absorb([a, b]: &mut [u64; 2], word: u64) {
-    let product = u128::from(*a ^ word) * 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
-    (*a, *b) = ((product >> 64) as u64 ^ *b, (product as u64).rotate_left(23) ^ word);
+    (*a, *b) = (fold(*a ^ word, 0x9e37_79b9_7f4a_7c15) ^ *b, a.rotate_left(23) ^ word);
+}
+
+/// The halves of a product, which depend on all bits of its factors.
+fn fold(word: u64, factor: u64) -> u64 {
+    let product = u128::from(word) * u128::from(factor);
+    (product >> 64) as u64 ^ product as u64
 }
 
 /// Two runs with the same hash did the same.
@@ -139,49 +108,68 @@ impl Debug for TraceHash {
     }
 }
 
-/// A digest behind the interface of derived hashes, with the same width and order of every number
-/// on every machine.
-struct Portable(Digest);
+/// Behind the interface of derived hashes, with the same width and order of every number on every machine.
+/// Nobody tries to make two runs look the same, so that what is quick will do.
+struct Portable([u64; 2]);
+
+impl Portable {
+    fn update(&mut self, bytes: &[u8]) {
+        // Long bytes are taken by both halves at the same time.
+        let (pairs, rest) = bytes.as_chunks::<16>();
+        for pair in pairs {
+            let word = |at: usize| u64::from_le_bytes(core::array::from_fn(|byte| pair[at + byte]));
+            let [a, b] = &mut self.0;
+            (*a, *b) = (fold(*a ^ word(0), 0xd6e8_feb8_6659_fd93), fold(*b ^ word(8), 0xa076_1d64_78bd_642f));
+        }
+        let (words, rest) = rest.as_chunks::<8>();
+        words.iter().for_each(|word| absorb(&mut self.0, u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
+            let mut word = [0; 8];
+            word[..rest.len()].copy_from_slice(rest);
+            absorb(&mut self.0, u64::from_le_bytes(word) ^ (rest.len() as u64) << 56);
+        }
+    }
+}
 
 impl Hasher for Portable {
     fn finish(&self) -> u64 {
         unreachable!("the whole hash is taken, never 64 bits of it")
     }
     fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        self.update(bytes);
     }
     fn write_u8(&mut self, number: u8) {
-        self.0.update(&[number]);
+        self.update(&[number]);
     }
     fn write_u16(&mut self, number: u16) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_u32(&mut self, number: u32) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_u64(&mut self, number: u64) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_u128(&mut self, number: u128) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
     }
     fn write_i8(&mut self, number: i8) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_i16(&mut self, number: i16) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_i32(&mut self, number: i32) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_i64(&mut self, number: i64) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_i128(&mut self, number: i128) {
-        self.0.update(&number.to_le_bytes());
+        self.update(&number.to_le_bytes());
     }
     fn write_isize(&mut self, number: isize) {
         self.write_i64(number as i64);

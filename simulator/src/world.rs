@@ -159,7 +159,7 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             dormitory: None,
             names: BTreeMap::new(),
             network: Network::new(network, fidelity, seed),
-            trace: Trace::new(fidelity),
+            trace: Trace::default(),
             executor,
             reports: VecDeque::new(),
             damage: Damage::default(),

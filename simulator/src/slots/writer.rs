@@ -5,6 +5,7 @@ use crate::probes::{Counts, Probe};
 use core::fmt;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
 use tallac_core::machine::{Action, ConnId, Event, Machine};
 use tallac_core::nurl::Service;
 use tallac_core::operation::Command;
@@ -332,7 +333,7 @@ impl Style {
         match self {
             Style::Whole => whole_shares(version),
             Style::Patched => {
-                let mut data = unpatched();
+                let mut data = UNPATCHED.clone();
                 for (at, part) in patch(version) {
                     data[at as usize..][..part.len()].copy_from_slice(&part);
                 }
@@ -381,9 +382,7 @@ fn whole_shares(version: u64) -> BTreeMap<u16, Vec<u8>> {
 }
 
 /// A share before any version has changed a part of it.
-fn unpatched() -> Vec<u8> {
-    content(0x9a7c, LONG.end)
-}
+static UNPATCHED: LazyLock<Vec<u8>> = LazyLock::new(|| content(0x9a7c, LONG.end));
 
 /// The parts of a long share that are a version's own: its beginning, and one more.
 fn patch(version: u64) -> [(u64, Vec<u8>); 2] {
@@ -397,7 +396,7 @@ fn patch(version: u64) -> [(u64, Vec<u8>); 2] {
 /// were before.
 fn change_part(from: u64, to: u64) -> (Vec<ShareVectors>, Vec<u8>) {
     let ([(_, expected), (old_at, old)], [(_, beginning), (at, part)]) = (patch(from), patch(to));
-    let before = unpatched()[old_at as usize..][..old.len()].to_vec();
+    let before = UNPATCHED[old_at as usize..][..old.len()].to_vec();
     let tests = vec![SlotTest { offset: 0, len: TESTED as u64, expected }];
     let writes = [(0, beginning), (old_at, before), (at, part)];
     let vectors = writes.iter().map(|(at, data)| (*at, data.len() as u64)).collect();
