@@ -32,7 +32,7 @@ const FAULTS: usize = 16;
 /// How long writers go on after the last fault.
 const AFTER: Duration = Duration::from_secs(5);
 /// How long a writer may take to look at its slot once everything is healed.
-const CALM: Duration = Duration::from_secs(5 * 60);
+const CALM: Duration = Duration::from_secs(15 * 60);
 
 /// Something that goes wrong in this world.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]

@@ -19,8 +19,6 @@ use tallac_core::wire::{Frame, Hello, Kind, Message};
 const SHARES: u16 = 4;
 /// More than any share holds.
 const TO_THE_END: u64 = 2_000_000;
-/// Who is not answered for so long tries another connection.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Line {
@@ -119,7 +117,7 @@ impl Writer {
         if self.due.is_none_or(|due| now.instant < due) {
             return;
         }
-        self.due = Some(now.instant + PATIENCE);
+        self.due = Some(now.instant + self.style.patience());
         match (self.line, self.asked) {
             (Line::Down, _) => self.call(),
             (Line::Ready(conn), None) if !self.finished => self.ask(conn),
@@ -325,6 +323,11 @@ const LONG: core::ops::Range<u64> = 1_048_000..1_100_000;
 const PATCH_MAX: u64 = 9_000;
 
 impl Style {
+    /// Who is not answered for so long tries another connection. A long share takes long on a slow one.
+    fn patience(self) -> Duration {
+        Duration::from_secs(if self == Style::Patched { 100 } else { 20 })
+    }
+
     /// The shares of a version. The first is always there, and long enough to tell versions apart.
     fn shares_of(self, version: u64) -> BTreeMap<u16, Vec<u8>> {
         if version == 0 {
