@@ -179,10 +179,13 @@ impl Storm {
             for slot in 0..slots {
                 let name = format!("writer{number}{}", ["", "b", "c"][usize::from(slot)]);
                 let identity = Identity::new(seed, name);
-                let (chance, service) = (Chance::named(seed, &identity.name), service.clone());
+                let chance = Chance::named(seed, &identity.name);
+                let (service, network) = (service.clone(), plan.grid.network.clone());
                 let disk = Disk::new(DiskSettings::default(), chance.clone());
-                let make =
-                    move |_| Party::Writer(Writer::new(service.clone(), slot, style, chance.clone()).into());
+                let make = move |_| {
+                    let writer = Writer::new(service.clone(), slot, style, &network, chance.clone());
+                    Party::Writer(writer.into())
+                };
                 let (name, pin) = (identity.name.clone(), identity.pin());
                 writers.push(world.add(NodeSetup { name, pin, disk, make: Box::new(make) }));
             }

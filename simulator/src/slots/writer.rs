@@ -1,5 +1,6 @@
 //! Somebody who writes to one slot and knows what must be in it.
 
+use crate::NetworkSettings;
 use crate::chance::{Chance, content};
 use crate::probes::{Counts, Probe};
 use core::fmt;
@@ -37,6 +38,14 @@ enum Asked {
     },
 }
 
+/// How long to wait for an answer: several times as long as the longest share takes, if the network is slow.
+fn patience(network: &NetworkSettings) -> Duration {
+    let NetworkSettings { latency_max, jitter, bandwidth, buffer, .. } = network;
+    let trips = (latency_max.saturating_add(*jitter) * 2).as_secs_f64() * LONG.end as f64 / *buffer as f64;
+    let longest = Duration::from_secs_f64(trips + LONG.end as f64 / *bandwidth as f64);
+    Duration::from_secs(15) + longest * 3
+}
+
 /// What a slot holds from version to version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Style {
@@ -52,6 +61,8 @@ pub(super) struct Writer {
     service: Service,
     index: StorageIndex,
     style: Style,
+    /// Who is not answered for so long tries another connection.
+    patience: Duration,
     chance: Chance,
     actions: VecDeque<Action>,
     conns: u64,
@@ -73,12 +84,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes to the slot of this number; a server has several.
-    pub(super) fn new(service: Service, slot: u8, style: Style, chance: Chance) -> Writer {
+    /// Writes to the slot of this number, of which a server has several, over such a network.
+    pub(super) fn new(
+        service: Service,
+        slot: u8,
+        style: Style,
+        network: &NetworkSettings,
+        chance: Chance,
+    ) -> Writer {
         Writer {
             service,
             index: StorageIndex([0x51 + slot; 16]),
             style,
+            patience: patience(network),
             chance,
             actions: VecDeque::new(),
             conns: 0,
@@ -117,7 +135,7 @@ impl Writer {
         if self.due.is_none_or(|due| now.instant < due) {
             return;
         }
-        self.due = Some(now.instant + self.style.patience());
+        self.due = Some(now.instant + self.patience);
         match (self.line, self.asked) {
             (Line::Down, _) => self.call(),
             (Line::Ready(conn), None) if !self.finished => self.ask(conn),
@@ -323,11 +341,6 @@ const LONG: core::ops::Range<u64> = 1_048_000..1_100_000;
 const PATCH_MAX: u64 = 9_000;
 
 impl Style {
-    /// Who is not answered for so long tries another connection. A long share takes long on a slow one.
-    fn patience(self) -> Duration {
-        Duration::from_secs(if self == Style::Patched { 100 } else { 20 })
-    }
-
     /// The shares of a version. The first is always there, and long enough to tell versions apart.
     fn shares_of(self, version: u64) -> BTreeMap<u16, Vec<u8>> {
         if version == 0 {
