@@ -75,6 +75,8 @@ pub const SURVEY_WAITING_MAX: usize = 64 * 1024 * 1024;
 pub const LOCATE_SERVERS_MAX: usize = 128;
 /// Operations that are over and still told of.
 pub const JOURNAL_RECENT_MAX: usize = 200;
+/// Stages of one operation that are told of: a change that is beaten again and again has many.
+pub const JOURNAL_STAGES_MAX: usize = 64;
 /// Operations under way that are told of; more are not noted.
 pub const JOURNAL_ACTIVE_MAX: usize = 10_000;
 /// Names in one path.

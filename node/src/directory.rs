@@ -281,12 +281,12 @@ fn nickname(given: Option<&str>, directory: &Path) -> String {
     name.or_else(from_directory).unwrap_or_else(|| "node".into())
 }
 
-/// `HOST:PORT` with an IP address for a host; a port of 0, or no text at all, finds a free one.
 /// Whether others than this machine can connect to an address: they are asked to log in, then.
 fn reaches_beyond(listen: &str) -> bool {
     listen.parse().is_ok_and(|address: SocketAddr| !address.ip().to_canonical().is_loopback())
 }
 
+/// `HOST:PORT` with an IP address for a host; a port of 0, or no text at all, finds a free one.
 fn listen(text: Option<&str>, default: Ipv4Addr) -> Result<String> {
     let address: SocketAddr = match text {
         Some(text) => text.parse().map_err(|_| {

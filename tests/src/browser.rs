@@ -205,6 +205,14 @@ impl Browser {
         }
     }
 
+    /// Follows a link, and waits for the page that it leads to.
+    #[track_caller]
+    pub fn follow(&mut self, link: &str) {
+        self.value("window.old = true; 0");
+        self.click(link);
+        self.wait("!window.old && document.readyState == 'complete'");
+    }
+
     /// Whether what is wider than a telephone makes the page scroll sideways.
     pub fn overflows(&mut self) -> bool {
         self.value("document.documentElement.scrollWidth > document.documentElement.clientWidth") == true

@@ -141,6 +141,13 @@ fn a_browser_is_asked_once() {
     browser.submit("form[action='/logout'] input", &[]);
     browser.go(&format!("{url}/status"));
     assert_eq!(browser.text("document.querySelector('h1').textContent"), "Log in");
+    // A link to share has its capability after the #: it is still there after the login.
+    browser.go(&format!("{url}/open#URI%3ALIT%3Akrugkidfnzsc4"));
+    assert!(!browser.text("location.href").contains("URI"), "the address does not keep it");
+    browser.submit("#login", &[("#login", &token)]);
+    assert_eq!(browser.text("document.querySelector('#cap').value"), "URI:LIT:krugkidfnzsc4");
+    browser.go(&format!("{url}/"));
+    browser.submit("form[action='/logout'] input", &[]);
     // As `tallac webopen` does it: the command prints the address where there is no browser.
     let printed = web.0.command("gw", &["webopen"], b"").line();
     assert!(printed.contains("/login?ticket=") && !printed.contains(&token), "{printed}");

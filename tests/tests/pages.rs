@@ -1,5 +1,6 @@
 //! The pages without a browser: who is refused, and what stays good.
 
+use std::time::{Duration, Instant};
 use tallac_tests::web::{Answer, ask_with};
 use tallac_tests::{Grid, Options};
 
@@ -26,11 +27,11 @@ impl Web {
         rest.split('"').next().expect("its end").to_owned()
     }
 
-    /// The address of the personal drive's page.
+    /// The address of the personal drive's page, without the slash at its end.
     fn drive(&self) -> String {
         let answer = self.ask("GET", "/drive/personal", HTML, "");
         assert_eq!(answer.status, 303, "{}", answer.text());
-        answer.header("Location").expect("an address").to_owned()
+        answer.header("Location").and_then(|to| to.strip_suffix('/')).expect("an address").to_owned()
     }
 }
 
@@ -65,7 +66,8 @@ fn changes_need_the_token_and_the_origin_of_this_node() {
 
     let own = format!("{FORM}Origin: http://{authority}\r\nSec-Fetch-Site: same-origin\r\n");
     let made = web.ask("POST", &drive, &own, &format!("t=mkdir&name=NEW&token={token}"));
-    assert_eq!((made.status, made.header("Location"), made.text().as_str()), (303, Some(&*drive), ""));
+    let back = format!("{drive}/");
+    assert_eq!((made.status, made.header("Location"), made.text().as_str()), (303, Some(&*back), ""));
     let stored =
         web.ask("PUT", &format!("{drive}/NEW/a/b"), &format!("X-Form-Token: {token}\r\n"), "content");
     assert_eq!((stored.status, stored.text().as_str()), (201, ""), "and no capability");
@@ -117,4 +119,122 @@ fn pages_are_for_nobody_elses_name_and_content_for_nobody_elses_page() {
     web.0.run("gw");
     web.0.wait_connected("gw", 3);
     assert!(web.ask("GET", &drive, HTML, "").good().contains("page.html"));
+}
+
+/// A folder with so many entries has a page that is small, and quickly made: links in it are short.
+#[test]
+fn the_page_of_3000_children() {
+    const CHILDREN: usize = 3_000;
+    let web = Web::start();
+    let child = serde_json::json!(["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }]);
+    let all: serde_json::Map<String, serde_json::Value> =
+        (0..CHILDREN).map(|number| (format!("child {number:05}"), child.clone())).collect();
+    let all = serde_json::Value::Object(all).to_string();
+    let directory = web.ask("POST", "/uri?t=mkdir-with-children", "", &all).good();
+    let to = format!("/uri/{}", tallac_tests::web::escaped(&directory));
+    let sent = web.ask("GET", &to, &format!("{HTML}Sec-Fetch-Mode: navigate\r\n"), "");
+    let address = sent.header("Location").expect("its page").to_owned();
+    assert!(address.ends_with('/'), "{address}");
+    let begun = Instant::now();
+    let page = web.ask("GET", &address, HTML, "").good();
+    let took = begun.elapsed();
+    assert_eq!(page.matches("<tr><td class=\"name\">").count(), CHILDREN);
+    let handle = address.trim_end_matches('/').rsplit('/').next().expect("a handle");
+    assert!(page.matches(handle).count() < 20, "no row repeats the handle");
+    assert!(page.len() < CHILDREN * 420, "{} bytes", page.len());
+    println!("the page of {CHILDREN} children has {} bytes and takes {took:.1?}", page.len());
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    // The same without the slash at its end: the links are longer, and lead to the same.
+    let long = web.ask("GET", address.trim_end_matches('/'), HTML, "").good();
+    assert!(
+        long.contains(&format!("href=\"{address}child%2000007\"")) && page.contains("href=\"child%2000007\"")
+    );
+}
+
+/// Something is moved by a form that a page of the chosen folder has.
+#[test]
+fn moved_to_a_chosen_folder() {
+    let web = Web::start();
+    for path in ["letters/old", "photos/2026", "odd"] {
+        web.0.command("gw", &["mkdir", path], b"").good();
+    }
+    web.0.command("gw", &["put", "--quiet", "-", "notes.txt"], b"Buy milk.").good();
+    let (drive, token) = (web.drive(), web.token());
+    let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
+    let read = |path: &str| web.ask("GET", &format!("{drive}/{path}?t=raw"), "", "");
+    let choose = |path: &str, rest: &str| web.ask("GET", &format!("{drive}/{path}?t=move{rest}"), HTML, "");
+    let send = |directory: &str, fields: &str| {
+        let own = format!("{FORM}Sec-Fetch-Site: same-origin\r\n");
+        web.ask("POST", &format!("{drive}/{directory}"), &own, &format!("t=relink&{fields}"))
+    };
+
+    // It begins where it is now, and lists folders only.
+    let page = choose("notes.txt", "").good();
+    assert!(page.contains("It is in this folder now") && !page.contains("Move here"), "{page}");
+    for folder in ["letters", "odd", "photos"] {
+        assert!(page.contains(&format!("<a href=\"?t=move&#38;at={folder}\">")), "{folder} in {page}");
+    }
+    assert!(!page.contains("at=notes.txt") && !page.contains("URI:"), "{page}");
+    let page = choose("notes.txt", "&at=letters/old").good();
+    assert!(page.contains("Move here") && page.contains("There is no folder in this one"), "{page}");
+    let field = |name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
+        format!("{name}={}", tallac_tests::web::escaped(rest.split('"').next().expect("its end")))
+    };
+    let fields = ["from_name", "to_drive", "to_way"].map(field).join("&");
+    // The form is one of this node, or nothing is done.
+    assert_eq!(send("", &format!("{fields}&token=nonsense")).status, 403);
+    assert_eq!(send("", &fields).status, 403);
+    let foreign = format!("{FORM}Sec-Fetch-Site: cross-site\r\n");
+    let body = format!("t=relink&{fields}&token={token}");
+    assert_eq!(web.ask("POST", &format!("{drive}/"), &foreign, &body).status, 403);
+    assert_eq!(read("notes.txt").good(), "Buy milk.", "nothing was moved yet");
+    let moved = send("", &format!("{fields}&token={token}"));
+    assert_eq!(
+        (moved.status, moved.header("Location")),
+        (303, Some(&*format!("{drive}/"))),
+        "{}",
+        moved.text()
+    );
+    assert_eq!(read("letters/old/notes.txt").good(), "Buy milk.");
+    assert_eq!(read("notes.txt").status, 404);
+
+    // What is in the way stays.
+    web.0.command("gw", &["put", "--quiet", "-", "notes.txt"], b"Buy bread.").good();
+    let taken = send("", &format!("{fields}&token={token}"));
+    assert_eq!(taken.status, 409, "{}", taken.text());
+    assert_eq!(read("letters/old/notes.txt").good(), "Buy milk.");
+
+    // A folder is not moved into itself: its page says so, the form, and whoever goes round by another link.
+    let page = choose("letters", "").good();
+    assert!(page.contains("is what is moved") && !page.contains("at=letters\""), "{page}");
+    for way in ["letters", "letters/old"] {
+        let refused = choose("letters", &format!("&at={way}"));
+        assert_eq!(refused.status, 409);
+        assert!(refused.text().contains("A folder cannot be moved into itself"), "{}", refused.text());
+        let to =
+            format!("from_name=letters&to_drive={}&to_way={way}&token={token}", &drive["/drive/".len()..]);
+        let refused = send("", &to);
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        assert!(refused.text().contains("cannot be moved into itself"), "{}", refused.text());
+    }
+    // Nor is anything moved where one can only read, or to what is no folder.
+    let shared = web.0.command("gw", &["share", "photos"], b"").line();
+    let open =
+        web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", tallac_tests::web::escaped(&shared)));
+    let foreign = open.header("Location").expect("its page").to_owned();
+    let handle = foreign.trim_matches('/').rsplit('/').next().expect("a handle");
+    let page = choose("notes.txt", &format!("&in={handle}&at=")).good();
+    assert!(page.contains("can only be read") && !page.contains("Move here"), "{page}");
+    assert!(page.contains("My drive"), "and the way back is offered");
+    let to = format!("from_name=notes.txt&to_drive={handle}&to_way=&token={token}");
+    assert_eq!(send("", &to).status, 400);
+    assert_eq!(choose("notes.txt", "&at=notes.txt").status, 400);
+    for (rest, status) in [("&at=nowhere", 404), ("&at=%25zz", 400), ("&in=nonsense&at=", 404)] {
+        assert_eq!(choose("notes.txt", rest).status, status, "{rest}");
+    }
+    assert_eq!(web.ask("GET", &format!("{drive}/?t=move"), HTML, "").status, 400, "the top is nowhere");
+    assert_eq!(read("notes.txt").good(), "Buy bread.");
+    let log = web.0.log("gw");
+    assert!(!log.contains(cap.trim().split(':').nth(2).expect("a key")), "no capability is in the log");
 }

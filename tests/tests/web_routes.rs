@@ -230,7 +230,8 @@ fn watching_and_readiness() {
     assert_eq!(web.get("/operations/up").status, 404, "it is over");
 
     assert_eq!(web.get("/health").good(), "The node is running.\n");
-    assert_eq!(web.get("/ready").good(), "Ready: 3 servers are connected, 2 are needed.\n");
+    let ready = "Ready: 3 servers that take files are connected; storing a file needs 2.\n";
+    assert_eq!(web.get("/ready").good(), ready);
     web.grid.kill("s0");
     web.grid.kill("s1");
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -240,7 +241,7 @@ fn watching_and_readiness() {
     }
     assert_eq!(web.get("/health").status, 200);
     let not = web.get("/ready").text();
-    assert!(not.contains("1 servers are connected, storing a file needs 2"), "{not}");
+    assert!(not.contains("1 server that takes files is connected; storing a file needs 2"), "{not}");
     web.grid.run("s1");
     web.grid.wait_connected("gw", 2);
     assert_eq!(web.get("/ready").status, 200);

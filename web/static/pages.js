@@ -46,6 +46,13 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   });
 }
 
+// Whoever has to log in first takes what stands after the # along: a link to share has its capability there.
+const loginForm = document.getElementById("login-form");
+if (loginForm && location.hash.length > 1) {
+  loginForm.action = "/login" + location.hash;
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
 // A link holds its capability after the #, which no server is sent; the history need not keep it.
 const openForm = document.getElementById("open-form");
 if (openForm && location.hash.length > 1) {

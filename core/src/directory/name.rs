@@ -87,10 +87,15 @@ impl Name {
     }
 }
 
-/// As a quoted string, so that a strange name cannot disturb the line it is shown in.
+/// As a quoted string, so that a strange name cannot disturb the line it is shown in. Of a name that is
+/// longer than anybody reads, only the beginning.
 impl fmt::Display for Name {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self.as_str(), out)
+        const CHARS_MAX: usize = 100;
+        match self.as_str().char_indices().nth(CHARS_MAX) {
+            None => fmt::Debug::fmt(self.as_str(), out),
+            Some((end, _)) => write!(out, "{:?}…", &self.as_str()[..end]),
+        }
     }
 }
 

@@ -112,7 +112,9 @@ impl fmt::Display for DriveError {
             DriveError::NoName => f.write_str("a name is missing at the end of the path"),
             DriveError::Exists { name } => write!(f, "there is a {name} already"),
             DriveError::Capability(error) => error.fmt(f),
-            DriveError::IntoItself => f.write_str("a directory cannot be moved into itself"),
+            DriveError::IntoItself => {
+                f.write_str("a directory cannot be moved into itself, or into one that is in it")
+            }
             DriveError::Children(error) => error.fmt(f),
             DriveError::Read(error) => error.fmt(f),
             DriveError::Download(error) => error.fmt(f),

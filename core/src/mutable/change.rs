@@ -13,15 +13,17 @@
 
 mod content;
 mod outcome;
+mod stage;
 mod wanted;
 
 pub use outcome::{ChangeError, Changed, Placed};
+pub(crate) use stage::ChangeStage;
+use stage::{Plan, Stage};
 pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 
-use super::gather::Gather;
-use super::making::{Made, MakeTask, Making};
+use super::making::{Made, MakeTask};
 use super::map::{FIRST_RANGE, Map, MapTask};
-use super::patching::{PatchTask, Patching, Retreat};
+use super::patching::{PatchTask, Retreat};
 use super::quorum::{self, Decision};
 use super::read::FetchTask;
 use super::writing::{self, Target, Verdict, WriteRights, Writing};
@@ -44,7 +46,6 @@ use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::time::Duration;
 
 /// How often a change is tried when others are faster each time.
@@ -77,6 +78,8 @@ pub(crate) enum ChangeAction {
     Task(u64, Box<Task>),
     /// The servers for this storage index.
     WantServers(StorageIndex),
+    /// It has come to this.
+    Stage(ChangeStage),
     /// It is over.
     Done(Result<Box<Changed>, Box<ChangeError>>),
 }
@@ -121,55 +124,6 @@ impl From<ServerId> for Purpose {
     }
 }
 
-/// What is to be written, and where.
-#[derive(Clone, Debug)]
-struct Plan {
-    sequence: u64,
-    bases: Vec<Version>,
-    targets: BTreeSet<ServerId>,
-}
-
-#[derive(Debug)]
-enum Stage {
-    /// The keys of a new file are being made.
-    Keys,
-    /// The servers are not known yet.
-    Awaiting,
-    /// Servers are being asked what they have: the highest sequence number known before they were, and
-    /// until when all of them are waited for.
-    Asking {
-        known: u64,
-        until: Option<Instant>,
-    },
-    /// The bases of the new version are being read, one after the other; the contents so far.
-    Gathering {
-        plan: Plan,
-        gather: Option<Box<Gather>>,
-        contents: Vec<Bytes>,
-    },
-    /// The new version is being made.
-    Making {
-        plan: Plan,
-        making: Box<Making>,
-    },
-    /// It is being made from the parts that change.
-    Patching {
-        plan: Plan,
-        patching: Box<Patching>,
-    },
-    /// It is being written; only to those who are behind, if others already have a version with its
-    /// number.
-    Writing {
-        writing: Box<Writing>,
-        competes: bool,
-    },
-    /// Somebody else was faster.
-    Pausing {
-        until: Instant,
-    },
-    Done,
-}
-
 /// Changes one mutable file, once.
 pub(crate) struct ChangeFile {
     setup: ChangeSetup,
@@ -178,6 +132,8 @@ pub(crate) struct ChangeFile {
     cap: Option<MutableCap>,
     map: Option<Map>,
     stage: Stage,
+    /// What was told of the stage last.
+    told: Option<ChangeStage>,
     attempts: u32,
     /// How often it was waited for somebody who is writing.
     waits: u32,
@@ -214,6 +170,11 @@ impl Machine for ChangeFile {
             ChangeEvent::Finished(id, outcome) => self.finished(id, outcome, now),
         }
         while self.advance(now) {}
+        let stage = self.stage.told();
+        if stage != self.told {
+            self.told = stage;
+            self.actions.extend(stage.map(ChangeAction::Stage));
+        }
     }
 
     fn poll_action(&mut self) -> Option<ChangeAction> {
@@ -227,7 +188,7 @@ impl Machine for ChangeFile {
         match &self.stage {
             // Once it has come only answers help.
             Stage::Asking { until, .. } => *until,
-            Stage::Pausing { until } => Some(*until),
+            Stage::Pausing { until, .. } => Some(*until),
             Stage::Gathering { gather: Some(gather), .. } => gather.deadline(),
             Stage::Patching { patching, .. } => patching.deadline(),
             _ => None,
@@ -264,6 +225,7 @@ impl ChangeFile {
             key,
             cap,
             map,
+            told: stage.told(),
             stage,
             attempts,
             waits,
@@ -392,7 +354,7 @@ impl ChangeFile {
                 self.weigh(now);
                 true
             }
-            Stage::Pausing { until } if now.instant >= *until => {
+            Stage::Pausing { until, .. } if now.instant >= *until => {
                 if let Some(map) = &mut self.map {
                     map.ask_again(&mut self.tasks, now.instant);
                 }
@@ -466,7 +428,7 @@ impl ChangeFile {
                 // Somebody has begun to write this version; better let him finish than compete.
                 self.waits += 1;
                 let pause = self.entropy.jitter(PAUSE_FIRST * 2);
-                self.stage = Stage::Pausing { until: now.instant + pause };
+                self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
             }
             Decision::Write { sequence, bases, mut targets } => {
                 if sequence > highest {
@@ -575,7 +537,7 @@ impl ChangeFile {
             return self.fail(error);
         }
         let pause = PAUSE_FIRST.saturating_mul(1 << self.attempts.min(10)).min(PAUSE_LONGEST);
-        self.stage = Stage::Pausing { until: now.instant + self.entropy.jitter(pause) };
+        self.stage = Stage::Pausing { until: now.instant + self.entropy.jitter(pause), beaten: true };
     }
 
     fn fail(&mut self, error: ChangeError) {

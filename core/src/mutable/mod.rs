@@ -32,7 +32,7 @@ mod version;
 mod writing;
 
 pub use change::{Change, ChangeError, ChangeSetup, Changed, Children, Consent, Edits, Placed, Subject};
-pub(crate) use change::{ChangeAction, ChangeEvent, ChangeFile};
+pub(crate) use change::{ChangeAction, ChangeEvent, ChangeFile, ChangeStage};
 pub use check::{
     block_tree, check_public_key, check_share, check_share_hashes, decrypt_private_key, encrypt_private_key,
     share_tree,

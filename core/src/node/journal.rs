@@ -4,8 +4,8 @@
 
 use crate::capability::Capability;
 use crate::identity::ServerId;
-use crate::limits::{JOURNAL_ACTIVE_MAX, JOURNAL_RECENT_MAX};
-use crate::mutable::Subject;
+use crate::limits::{JOURNAL_ACTIVE_MAX, JOURNAL_RECENT_MAX, JOURNAL_STAGES_MAX};
+use crate::mutable::{ChangeStage, Subject};
 use crate::operation::{Command, OperationId, Report};
 use crate::storage_index::StorageIndex;
 use crate::time::{Instant, Now, UnixTime};
@@ -70,11 +70,16 @@ pub enum Standing {
     Cancelled,
 }
 
-/// What an operation is about, in the order in which it comes to it.
+/// What an operation is about, in the order in which it comes to it. A change of a mutable file may come
+/// to some more than once.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Stage {
     /// The content of an upload comes in, and is hashed.
     Receiving,
+    /// The keys of a mutable file are made.
+    Keys,
+    /// It waits for the servers to be known, or for another change of the file to be over.
+    Queued,
     /// Servers are asked what they have, or would take.
     Asking,
     /// Segments are encoded, and their blocks sent.
@@ -83,8 +88,14 @@ pub enum Stage {
     Closing,
     /// Content is fetched, checked and delivered.
     Fetching,
-    /// A new version is made and written.
+    /// A new version of a mutable file is encrypted, encoded, hashed and signed.
+    Making,
+    /// A new version is written.
     Writing,
+    /// Another writer, who has begun, is let finish.
+    Yielding,
+    /// Another writer was faster: after a moment, the change is applied to what that one has made.
+    Beaten,
 }
 
 /// An operation, as people see it.
@@ -151,8 +162,12 @@ impl Journal {
 
     /// Notes what is asked for.
     pub(super) fn command(&mut self, command: &Command, now: Now) {
+        let mut first = Stage::Asking;
         let (id, activity, storage_index, size) = match command {
-            Command::Upload { id, len, .. } => (*id, Activity::Upload, None, *len),
+            Command::Upload { id, len, .. } => {
+                first = Stage::Receiving;
+                (*id, Activity::Upload, None, *len)
+            }
             Command::Download { id, cap, range } => {
                 let size = range.end.saturating_sub(range.start);
                 (*id, Activity::Download, Some(cap.storage_index()), Some(size))
@@ -163,9 +178,11 @@ impl Journal {
                 (*id, activity, Some(cap.storage_index()), None)
             }
             Command::Change { id, subject, .. } => {
-                let index = match subject {
-                    Subject::Existing(cap) => Some(cap.storage_index()),
-                    Subject::New { .. } => None,
+                let index;
+                (first, index) = match subject {
+                    Subject::Existing(cap) => (Stage::Queued, Some(cap.storage_index())),
+                    Subject::New { key: Some(_), .. } => (Stage::Queued, None),
+                    Subject::New { key: None, .. } => (Stage::Keys, None),
                 };
                 (*id, Activity::Publish, index, None)
             }
@@ -195,7 +212,7 @@ impl Journal {
             begun: now.unix,
             begun_at: now.instant,
             prepared: None,
-            stages: Vec::from([(first_stage(activity), Duration::ZERO)]),
+            stages: Vec::from([(first, Duration::ZERO)]),
             took: None,
             remark: String::new(),
             standing: Standing::Active,
@@ -267,6 +284,7 @@ impl Journal {
                     entry.storage_index = Some(changed.cap.storage_index());
                     entry.size = Some(changed.version.size);
                     entry.done = changed.version.size;
+                    entry.remark = changed.to_string();
                     self.totals.files_published += 1;
                     self.totals.bytes_published += changed.version.size;
                 }
@@ -274,6 +292,15 @@ impl Journal {
             }
             _ => {}
         }
+    }
+
+    /// A change has come to a stage.
+    pub(super) fn stage(&mut self, id: OperationId, stage: ChangeStage, now: Now) {
+        let Some(entry) = self.active.get_mut(&id) else { return };
+        if stage == ChangeStage::Writing {
+            entry.prepared.get_or_insert(now.instant.since(entry.begun_at));
+        }
+        entry.come_to(Stage::from(stage), now);
     }
 
     /// An operation is over. What failed says why: in errors, there is no capability.
@@ -314,13 +341,30 @@ impl Entry {
             self.stages.push((stage, began));
         }
     }
+
+    /// A stage begins, perhaps one that there was already. What took no time is left out.
+    fn come_to(&mut self, stage: Stage, now: Now) {
+        let began = now.instant.since(self.begun_at);
+        self.stages.pop_if(|(_, last)| *last == began);
+        let goes_on = self.stages.last().is_some_and(|(last, _)| *last == stage);
+        if !goes_on && self.stages.len() < JOURNAL_STAGES_MAX {
+            self.stages.push((stage, began));
+        }
+    }
 }
 
-fn first_stage(activity: Activity) -> Stage {
-    match activity {
-        Activity::Upload => Stage::Receiving,
-        Activity::Download | Activity::Retrieve | Activity::Mapupdate => Stage::Asking,
-        Activity::Publish => Stage::Writing,
+impl From<ChangeStage> for Stage {
+    fn from(stage: ChangeStage) -> Stage {
+        match stage {
+            ChangeStage::Keys => Stage::Keys,
+            ChangeStage::Queued => Stage::Queued,
+            ChangeStage::Asking => Stage::Asking,
+            ChangeStage::Reading => Stage::Fetching,
+            ChangeStage::Making => Stage::Making,
+            ChangeStage::Writing => Stage::Writing,
+            ChangeStage::Yielding => Stage::Yielding,
+            ChangeStage::Beaten => Stage::Beaten,
+        }
     }
 }
 
@@ -386,6 +430,40 @@ mod tests {
         assert_eq!(stages(true), [receiving, (Stage::Asking, 2), sending, (Stage::Closing, 5)]);
         // With a random key it is sent while it comes in.
         assert_eq!(stages(false), [receiving, sending, (Stage::Closing, 5)]);
+    }
+
+    /// Each time somebody else was faster, a change goes through its stages again.
+    #[test]
+    fn the_stages_of_a_change() {
+        use crate::mutable::{Change, Consent};
+        use ChangeStage::{Asking, Beaten, Making, Queued, Reading, Writing};
+        let (id, mut journal) = (OperationId(1), Journal::default());
+        let subject = Subject::New { format: crate::capability::MutableFormat::Sdmf, key: None };
+        let change = Change::Overwrite(bytes::Bytes::new().into());
+        journal.command(&Command::Change { id, subject, change, consent: Consent::Majority }, now(0));
+        let told =
+            [(Queued, 1), (Asking, 1), (Reading, 2), (Making, 2), (Writing, 3), (Beaten, 5), (Asking, 6)];
+        for (stage, at) in told.into_iter().chain([(Reading, 8), (Asking, 8), (Writing, 9)]) {
+            journal.stage(id, stage, now(at));
+        }
+        let entry = journal.active().next().expect("it is under way");
+        let stages: Vec<_> = entry.stages.iter().map(|(stage, began)| (*stage, began.as_secs())).collect();
+        // What took no time is left out.
+        let expected = [
+            (Stage::Keys, 0),
+            (Stage::Asking, 1),
+            (Stage::Making, 2),
+            (Stage::Writing, 3),
+            (Stage::Beaten, 5),
+            (Stage::Asking, 6),
+            (Stage::Writing, 9),
+        ];
+        assert_eq!(stages, expected);
+        assert_eq!(entry.prepared, Some(Duration::from_secs(3)), "until it was written first");
+        for round in 10..500 {
+            journal.stage(id, [Asking, Beaten][round as usize % 2], now(round));
+        }
+        assert_eq!(journal.active().map(|entry| entry.stages.len()).max(), Some(JOURNAL_STAGES_MAX));
     }
 
     #[test]

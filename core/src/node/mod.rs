@@ -558,6 +558,7 @@ impl Node {
                 let id = self.io.job(job);
                 self.owners.insert(id, Owner::Operation(owner));
             }
+            Wish::Stage(id, stage) => self.journal.stage(id, stage, now),
             Wish::Report(report) => self.operation_report(report, now),
         }
     }

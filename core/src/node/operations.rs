@@ -11,7 +11,7 @@ use crate::identity::ServerId;
 use crate::io::Io;
 use crate::job::Job;
 use crate::machine::Machine;
-use crate::mutable::{ChangeAction, ChangeError, ChangeEvent, ChangeFile, ChangeSetup};
+use crate::mutable::{ChangeAction, ChangeError, ChangeEvent, ChangeFile, ChangeSetup, ChangeStage};
 use crate::mutable::{Read, ReadAction, ReadError, ReadEvent, ReadSetup};
 use crate::mutants::{self, Mutant};
 use crate::operation::{Command, OperationId, Report};
@@ -55,6 +55,8 @@ pub(super) enum Wish {
     ForgetAsker(Asker),
     Disk(TaskOwner, Vec<DiskStep>),
     Job(TaskOwner, Job),
+    /// A change has come to a stage, for the journal.
+    Stage(OperationId, ChangeStage),
     Report(Report),
 }
 
@@ -482,6 +484,7 @@ impl Operations {
             match action {
                 ChangeAction::Task(task_id, task) => self.wish_for(Asker::Change(id), task_id, *task),
                 ChangeAction::WantServers(storage_index) => self.waiting.push((id, storage_index)),
+                ChangeAction::Stage(stage) => self.wishes.push_back(Wish::Stage(id, stage)),
                 ChangeAction::Done(result) => {
                     over = true;
                     self.wishes.push_back(Wish::Report(Report::Changed { id, result }));

@@ -1,6 +1,7 @@
 //! Changes of directories: every verb becomes an errand, and its outcome an answer.
 
 use super::Gateway;
+use super::choosing::Choosing;
 use super::drive_pages::PageRequest;
 use super::exchange::Exchange;
 use super::information::Informing;
@@ -34,6 +35,8 @@ pub(super) enum Then {
     Measure(Measured),
     /// It is shown in a page.
     Page(Box<PageRequest>),
+    /// It is a folder that something may be moved to.
+    Choose(Box<Choosing>),
     /// Its shares are being looked for, to be shown in a page.
     Inform(Box<Informing>),
     /// It becomes the personal drive.
@@ -240,6 +243,10 @@ impl Gateway {
             }
         }
         let to = match args.get("to_dir") {
+            _ if let Some(to) = &request.to => {
+                let names = to.path.names().iter().map(Name::as_str);
+                place(to.start.clone(), names.chain([to_name]))?
+            }
             None => request.place_of(to_name)?,
             Some(_) if renames => {
                 return Err(Refusal::bad("t=rename stays in the directory; t=relink takes to_dir=."));
@@ -295,6 +302,7 @@ impl Gateway {
         match (then, result) {
             (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(*sight), now),
             (Then::Page(page), Ok(Done::Seen(sight))) => self.show_page(conn, *page, *sight, now),
+            (Then::Choose(choosing), Ok(Done::Seen(sight))) => self.show_choice(conn, &choosing, &sight),
             (Then::Personal, Ok(Done::Made { cap, .. })) => {
                 self.personal_made(conn, Capability::Directory(cap));
                 Ok(())

@@ -51,12 +51,14 @@ pub(super) enum Face {
 /// A page that is wanted.
 pub(super) struct PageRequest {
     head: RequestHead,
-    start: Capability,
+    pub(super) start: Capability,
     /// The address of the start.
-    base: String,
-    names: Vec<String>,
+    pub(super) base: String,
+    pub(super) names: Vec<String>,
     view: View,
     order: Order,
+    /// Whether the address ends with a slash, so that links into a directory can be short.
+    within: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +74,8 @@ enum View {
     Share {
         writable: bool,
     },
+    /// The folders that it could be moved to.
+    Move,
     /// The content: to be kept, or to be shown in a page.
     Save,
     Raw,
@@ -130,7 +134,7 @@ impl Gateway {
                 let Some(Ok(cap @ Capability::Directory(_))) = Some(parse_cap(cap)) else {
                     return Ok(Some(request));
                 };
-                let to = address(&self.page_of(&cap).unwrap_or_default(), request.names());
+                let to = way_to(&self.page_of(&cap).unwrap_or_default(), request.names());
                 self.send_to(conn, &to);
             }
             (["open"], _) if reads => {
@@ -176,9 +180,7 @@ impl Gateway {
             }
             return self.enter(conn, handle == "personal", names);
         }
-        let start = self.pages.as_ref().and_then(|pages| pages.keys.open(handle)).ok_or_else(|| {
-            Refusal::new(404, "This address leads nowhere at this node. A page's address is good only at the node that gave it.")
-        })?;
+        let start = self.start_of(handle)?;
         let base = format!("/drive/{handle}");
         let here = address(&base, &names);
         let as_api = |request: Request, page: WhenDone| {
@@ -190,13 +192,18 @@ impl Gateway {
             Method::Get | Method::Head => {
                 let (view, order) = (View::of(&request)?, request.args.get("sort").unwrap_or_default());
                 let head = request.head.clone();
-                let page = PageRequest { head, start, base, names, view, order: Order::parse(order) };
+                let within = request.segments.last().is_some_and(String::is_empty);
+                let order = Order::parse(order);
+                let page = PageRequest { head, start, base, names, view, order, within };
+                if view == View::Move {
+                    self.be_page(conn, &here);
+                    return self.choose_folder(conn, page, &request.args, now);
+                }
                 self.look_at_page(conn, page, now)
             }
             Method::Post => {
-                if let Some(connection) = self.connections.get_mut(&conn) {
-                    connection.face = Face::Page { back: here.clone() };
-                }
+                let here = folder_address(&base, &names);
+                self.be_page(conn, &here);
                 let request = as_api(request, WhenDone::Page(here));
                 self.gather_form(conn, request)
             }
@@ -214,6 +221,14 @@ impl Gateway {
             }
             _ => Err(Refusal::new(405, "A page is read, or sent a form.")),
         }
+    }
+
+    /// What a handle stands for.
+    pub(super) fn start_of(&self, handle: &str) -> Result<Capability, Refusal> {
+        const WHY: &str = "This address leads nowhere at this node. A page's address is good only at the node \
+                           that gave it.";
+        let opened = self.pages.as_ref().and_then(|pages| pages.keys.open(handle));
+        opened.ok_or_else(|| Refusal::new(404, WHY))
     }
 
     fn look_at_page(&mut self, conn: ConnId, page: PageRequest, now: Now) -> Result<(), Refusal> {
@@ -261,8 +276,9 @@ impl Gateway {
         let writable = cap.is_some_and(Capability::is_writable);
         let html = match (page.view, cap) {
             (View::Page, Some(cap)) if cap.is_directory() && table.is_some() => {
-                let entries = table.as_ref().map(|table| entries(&here, table, page.order));
-                let columns = columns(&here, page.order);
+                let prefix = if page.within { String::new() } else { format!("{here}/") };
+                let entries = table.as_ref().map(|table| entries(&prefix, table, page.order));
+                let columns = columns(page.order);
                 let entries = entries.unwrap_or_default();
                 render(&Directory { frame, crumbs, here, writable, outdated, columns, entries })
             }
@@ -291,7 +307,7 @@ impl Gateway {
                 render(&Share { frame, crumbs, here, name, cap, link, code, writes, writable })
             }
             // The rest was seen to above.
-            (View::Page | View::Information { .. } | View::Manifest, _) => {
+            (View::Page | View::Information { .. } | View::Manifest | View::Move, _) => {
                 let metadata = found.as_ref().and_then(|link| link.entry.metadata.as_ref().ok());
                 let is_file = cap.is_some_and(|cap| !cap.is_directory());
                 let preview = cap.filter(|_| is_file).map_or("", |cap| preview(&title, cap));
@@ -310,12 +326,7 @@ impl Gateway {
         }
         self.check_token(request.args.get("token").unwrap_or_default())?;
         request.args.extend([("replace".into(), "false".into())]);
-        if let Some(path) = request.args.get("to_path") {
-            let path = path.trim_matches('/');
-            let start = request.segments.get(1).cloned().unwrap_or_default();
-            let to = format!("{start}/{path}");
-            request.args.extend([("to_dir".into(), to)]);
-        }
+        request.to = self.moves_to(request)?;
         Ok(())
     }
 
@@ -334,7 +345,8 @@ impl Gateway {
         let text = request.args.need("cap")?.trim();
         let cap = parse_cap(text)?;
         let to = self.page_of(&cap).unwrap_or_default();
-        self.send_to(conn, &to);
+        let within = if cap.is_directory() { "/" } else { "" };
+        self.send_to(conn, &format!("{to}{within}"));
         Ok(())
     }
 
@@ -372,7 +384,7 @@ impl Gateway {
     }
 
     /// What the start of a way is called.
-    fn title_of(&self, start: &Capability) -> String {
+    pub(super) fn title_of(&self, start: &Capability) -> String {
         let shared = self.node.shared_root().map(|root| Capability::Directory(root.directory()));
         let personal = self.pages.as_ref().and_then(|pages| pages.personal.as_ref());
         let title = match start {
@@ -385,10 +397,13 @@ impl Gateway {
     }
 
     pub(super) fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
-        let start = Crumb { name: self.title_of(&page.start), href: page.base.clone() };
+        let start = Crumb { name: self.title_of(&page.start), href: way_to(&page.base, &[]) };
         let rest = (1..=page.names.len()).map(|len| {
             let names = &page.names[..len];
-            Crumb { name: shown(&names[len - 1]), href: address(&page.base, names) }
+            // All but the last are folders.
+            let last = len == page.names.len();
+            let href = if last { page.here() } else { folder_address(&page.base, names) };
+            Crumb { name: shown(&names[len - 1]), href }
         });
         std::iter::once(start).chain(rest).collect()
     }
@@ -398,6 +413,11 @@ impl PageRequest {
     /// Its address.
     pub(super) fn here(&self) -> String {
         address(&self.base, &self.names)
+    }
+
+    /// The handle of the start.
+    pub(super) fn handle(&self) -> &str {
+        self.base.rsplit('/').next().unwrap_or_default()
     }
 
     /// The place that it is about.
@@ -412,7 +432,7 @@ impl PageRequest {
             return None;
         }
         let (name, above) = self.names.split_last()?;
-        Some(Linked { directory: address(&self.base, above), name: name.clone(), path: above.join("/") })
+        Some(Linked { directory: folder_address(&self.base, above), name: name.clone() })
     }
 }
 
@@ -425,6 +445,7 @@ impl View {
             "manifest" => View::Manifest,
             "share" => View::Share { writable: false },
             "share-writable" => View::Share { writable: true },
+            "move" => View::Move,
             "save" => View::Save,
             "raw" => View::Raw,
             "text" => View::Text,
@@ -454,6 +475,16 @@ pub(super) fn page_head(status: u16) -> crate::http::ResponseHead {
 /// The address of a place.
 pub(super) fn address(base: &str, names: &[String]) -> String {
     names.iter().fold(base.to_owned(), |address, name| format!("{address}/{}", encode_segment(name)))
+}
+
+/// The address of a folder: its links to what is in it can be short, since it ends with a slash.
+pub(super) fn folder_address(base: &str, names: &[String]) -> String {
+    address(base, names) + "/"
+}
+
+/// The address to be sent to on a way of which nobody knows yet whether it leads to a folder. Its start does.
+pub(super) fn way_to(base: &str, names: &[String]) -> String {
+    if names.is_empty() { folder_address(base, names) } else { address(base, names) }
 }
 
 pub(super) fn wants_html(head: &RequestHead) -> bool {

@@ -3,7 +3,7 @@
 
 use super::Gateway;
 use super::changing::Then;
-use super::drive_pages::address;
+use super::drive_pages::way_to;
 use super::exchange::Exchange;
 use super::refusal::Refusal;
 use crate::pages::details::code;
@@ -66,7 +66,7 @@ impl Gateway {
             )
         })?;
         let base = self.page_of(&Capability::Directory(root.directory())).unwrap_or_default();
-        self.send_to(conn, &address(&base, &names));
+        self.send_to(conn, &way_to(&base, &names));
         Ok(())
     }
 
@@ -85,7 +85,7 @@ impl Gateway {
     }
 
     /// Only for who sits at this machine, or has logged in: there is no capability to show.
-    fn check_owner(&self, conn: ConnId) -> Result<(), Refusal> {
+    pub(super) fn check_owner(&self, conn: ConnId) -> Result<(), Refusal> {
         let from_here = self.connections.get(&conn).is_some_and(|connection| connection.from_here);
         if from_here || self.login.is_some() {
             return Ok(());
@@ -169,7 +169,7 @@ impl Gateway {
                 if let Some(pages) = &mut self.pages {
                     pages.personal = Some(cap);
                 }
-                self.send_to(conn, &address(&base, names));
+                self.send_to(conn, &way_to(&base, names));
                 Ok(())
             }
             Err(failure) if failure.error == DiskError::NotFound => {

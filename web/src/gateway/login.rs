@@ -114,7 +114,11 @@ impl LoginToken {
         let remembered = |attempts: &&Attempts| now < attempts.since + WINDOW;
         match self.attempts.get(&network(from)).filter(remembered) {
             Some(attempts) => attempts.count < ATTEMPTS_MAX,
-            None => self.attempts.values().filter(remembered).count() < ADDRESSES_MAX,
+            // However many strangers guess, who is at this machine is heard.
+            None => {
+                from.to_canonical().is_loopback()
+                    || self.attempts.values().filter(remembered).count() < ADDRESSES_MAX
+            }
         }
     }
 
@@ -357,5 +361,9 @@ mod tests {
         }
         assert_eq!(login.attempts.len(), ADDRESSES_MAX);
         assert_eq!(login.attempts[&IpAddr::from((7_u128 << 64).to_be_bytes())].count, ATTEMPTS_MAX);
+        assert!(!login.listens_to(one, at(71)), "too many guess, so a new address waits");
+        for own in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert!(login.listens_to(own.parse().unwrap(), at(71)), "but the owner's commands do not: {own}");
+        }
     }
 }

@@ -10,6 +10,7 @@
 //! each kind in its own file.
 
 mod changing;
+mod choosing;
 mod content;
 mod drive_pages;
 mod entering;

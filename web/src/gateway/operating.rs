@@ -39,14 +39,19 @@ impl Gateway {
         let status = self.node.status(SERVERS_MAX, now.unix);
         let takes = |server: &&ServerView| matches!(server.link, LinkStatus::Up { .. }) && !server.read_only;
         let (takers, happy) = (status.servers.iter().filter(takes).count(), status.happy);
+        let connected = match takers {
+            0 => "no server that takes files is".to_owned(),
+            1 => "1 server that takes files is".to_owned(),
+            count => format!("{count} servers that take files are"),
+        };
         if takers >= happy {
             self.answer_text(
                 conn,
                 200,
-                &format!("Ready: {takers} servers are connected, {happy} are needed."),
+                &format!("Ready: {connected} connected; storing a file needs {happy}."),
             );
         } else {
-            let why = format!("Not ready: {takers} servers are connected, storing a file needs {happy}.");
+            let why = format!("Not ready: {connected} connected; storing a file needs {happy}.");
             self.answer_text(conn, 503, &why);
         }
     }

@@ -20,6 +20,8 @@ pub(super) struct Request {
     pub(super) args: Args,
     /// If a page of this node has sent it: what becomes of the answer.
     pub(super) page: Option<WhenDone>,
+    /// The directory that a form of a page moves something to.
+    pub(super) to: Option<Place>,
 }
 
 /// The arguments of a request: those of its address first, then those of a form.
@@ -41,7 +43,7 @@ impl Request {
                 "The address has a % that is not followed by two hex digits, or is not UTF-8.",
             ));
         };
-        Ok(Request { head, segments, args: Args(pairs), page: None })
+        Ok(Request { head, segments, args: Args(pairs), page: None, to: None })
     }
 
     /// What becomes of the answer to a change.

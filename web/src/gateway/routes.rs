@@ -176,13 +176,16 @@ fn bare_name(host: &str) -> &str {
 /// address while it is shown has the same origin as this node. Addresses, the names of this machine, and
 /// names that only a local network knows cannot be used for that.
 fn is_anybodys(host: &str) -> bool {
-    const LOCAL: [&str; 5] = ["localhost", "local", "lan", "internal", "arpa"];
+    const LOCAL: [&str; 4] = ["localhost", "local", "lan", "internal"];
     let name = bare_name(host);
     if name.starts_with('[') || name.parse::<Ipv4Addr>().is_ok() {
         return false;
     }
     let name = name.to_ascii_lowercase();
-    name.rsplit_once('.').is_some_and(|(_, last)| !LOCAL.contains(&last))
+    // Of what ends in arpa, only home.arpa is a local network's (RFC 8375): whoever has addresses has the
+    // names below in-addr.arpa and ip6.arpa that belong to them, and can lead these here.
+    let at_home = name == "home.arpa" || name.ends_with(".home.arpa");
+    !at_home && name.rsplit_once('.').is_some_and(|(_, last)| !LOCAL.contains(&last))
 }
 
 #[cfg(test)]
@@ -201,8 +204,18 @@ mod tests {
         for own in ["127.0.0.1:3456", "[::1]:3456", "localhost:3456", "localhost", "nas", "nas.local:3456"] {
             assert!(origin(own), "{own}");
         }
-        for foreign in ["evil.example:3456", "evil.example", "evil.example.:3456", "127.0.0.1.evil.example:1"]
-        {
+        for own in ["nas.home.arpa:3456", "nas.lan", "NAS.internal."] {
+            assert!(origin(own), "{own}");
+        }
+        for foreign in [
+            "evil.example:3456",
+            "evil.example",
+            "evil.example.:3456",
+            "127.0.0.1.evil.example:1",
+            "1.2.0.192.in-addr.arpa:3456",
+            "evil.8.b.d.0.1.0.0.2.ip6.arpa",
+            "evilhome.arpa",
+        ] {
             assert!(!origin(foreign), "{foreign}");
         }
         // A program, or somebody who types the name, sends no origin.

@@ -101,7 +101,12 @@ fn name(stage: Stage) -> &'static str {
         Stage::Sending => "sending",
         Stage::Closing => "making it durable",
         Stage::Fetching => "fetching",
+        Stage::Keys => "making keys",
+        Stage::Queued => "waiting for its turn",
+        Stage::Making => "encoding and sealing",
         Stage::Writing => "writing",
+        Stage::Yielding => "letting another writer finish",
+        Stage::Beaten => "another writer was faster",
     }
 }
 

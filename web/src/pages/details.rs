@@ -35,8 +35,6 @@ pub(crate) struct Linked {
     pub(crate) directory: String,
     /// The name, as it is.
     pub(crate) name: String,
-    /// The way to the directory.
-    pub(crate) path: String,
 }
 
 /// How something is shared.

@@ -34,6 +34,8 @@ pub(crate) struct Column {
 /// Something in the directory.
 pub(crate) struct Entry {
     name: String,
+    /// The name as it is sorted.
+    key: String,
     /// Empty, if no address leads there.
     href: String,
     kind: &'static str,
@@ -84,7 +86,7 @@ impl Order {
             By::Size => a.bytes.cmp(&b.bytes),
             By::Time => a.seconds.total_cmp(&b.seconds),
         };
-        let by_name = || a.name.to_lowercase().cmp(&b.name.to_lowercase());
+        let by_name = || a.key.cmp(&b.key);
         if self.by == By::Name {
             // Folders stay before files.
             return ordering.then_with(|| if self.descending { by_name().reverse() } else { by_name() });
@@ -94,7 +96,7 @@ impl Order {
 }
 
 /// The heads of the columns.
-pub(crate) fn columns(here: &str, order: Order) -> Vec<Column> {
+pub(crate) fn columns(order: Order) -> Vec<Column> {
     COLUMNS
         .iter()
         .map(|(by, name, key, class)| {
@@ -105,13 +107,13 @@ pub(crate) fn columns(here: &str, order: Order) -> Vec<Column> {
                 (true, false) => "ascending",
                 (true, true) => "descending",
             };
-            Column { name, class, href: format!("{here}?sort={minus}{key}"), order: sorted }
+            Column { name, class, href: format!("?sort={minus}{key}"), order: sorted }
         })
         .collect()
 }
 
-/// The entries of a table, for a page at the address `here`.
-pub(crate) fn entries(here: &str, table: &Table, order: Order) -> Vec<Entry> {
+/// The entries of a table. `prefix` leads from the page's address to what is in it.
+pub(crate) fn entries(prefix: &str, table: &Table, order: Order) -> Vec<Entry> {
     let mut entries: Vec<Entry> = table
         .iter()
         .map(|(name, entry)| {
@@ -133,10 +135,12 @@ pub(crate) fn entries(here: &str, table: &Table, order: Order) -> Vec<Entry> {
             };
             Entry {
                 href: if reachable {
-                    format!("{here}/{}", encode_segment(name.as_str()))
+                    let within = if is_file { "" } else { "/" };
+                    format!("{prefix}{}{within}", encode_segment(name.as_str()))
                 } else {
                     String::new()
                 },
+                key: name.as_str().to_lowercase(),
                 name: shown(name.as_str()),
                 kind,
                 class,
@@ -175,8 +179,8 @@ mod tests {
             crumbs: Vec::new(),
             writable: true,
             outdated: false,
-            columns: columns(&here, order),
-            entries: entries(&here, table, order),
+            columns: columns(order),
+            entries: entries("", table, order),
             here,
         })
     }
@@ -187,10 +191,10 @@ mod tests {
         let names = ["<script>alert(1)", "javascript:alert(1)", "\"><img src=x>", "a\u{202e}gnp.exe", "?#"];
         let page = page(&table(&names), Order::default());
         for expected in [
-            "href=\"/drive/H/%3Cscript%3Ealert%281%29\"",
-            "href=\"/drive/H/javascript%3Aalert%281%29\"",
-            "href=\"/drive/H/%22%3E%3Cimg%20src%3Dx%3E\"",
-            "href=\"/drive/H/%3F%23\"",
+            "href=\"%3Cscript%3Ealert%281%29\"",
+            "href=\"javascript%3Aalert%281%29\"",
+            "href=\"%22%3E%3Cimg%20src%3Dx%3E\"",
+            "href=\"%3F%23\"",
             "a\u{fffd}gnp.exe",
         ] {
             assert!(page.contains(expected), "{expected} in {page}");
@@ -208,6 +212,6 @@ mod tests {
         assert_eq!(names("-name"), "cbA");
         assert_eq!(names("nonsense"), "Abc");
         let page = page(&table, Order::parse("-size"));
-        assert!(page.contains("aria-sort=\"descending\"><a href=\"/drive/H?sort=size\">"), "{page}");
+        assert!(page.contains("aria-sort=\"descending\"><a href=\"?sort=size\">"), "{page}");
     }
 }

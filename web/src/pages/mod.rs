@@ -6,6 +6,7 @@
 
 pub(crate) mod activity;
 pub(crate) mod assets;
+pub(crate) mod choosing;
 pub(crate) mod details;
 pub(crate) mod directory;
 pub(crate) mod figures;

@@ -86,6 +86,14 @@ fn paths() {
     assert_eq!(Path::new(core::iter::repeat("x")), Err(PathError::TooDeep));
 }
 
+/// An error shows a name so that it is known again, not so that nothing else is seen.
+#[test]
+fn names_in_sentences() {
+    assert_eq!(name("a \"b\"\n").to_string(), r#""a \"b\"\n""#);
+    assert_eq!(name(&"x".repeat(100)).to_string(), format!("\"{}\"", "x".repeat(100)));
+    assert_eq!(name(&"\u{e9}".repeat(60_000 / 2)).to_string(), format!("\"{}\"…", "\u{e9}".repeat(100)));
+}
+
 proptest! {
     #[test]
     fn any_text_is_a_name_once_normalised(text: String) {

@@ -47,6 +47,15 @@ impl Changed {
     }
 }
 
+/// Which version it is and where, for people.
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shares, servers) = (self.shares_placed(), self.placed.len());
+        let (s, more) = (if shares == 1 { "" } else { "s" }, if servers == 1 { "" } else { "s" });
+        write!(f, "version {}: {shares} share{s} on {servers} server{more}", self.version.sequence)
+    }
+}
+
 /// For traces.
 impl core::hash::Hash for Changed {
     fn hash<H: core::hash::Hasher>(&self, state: &mut H) {

@@ -1,0 +1,163 @@
+//! Something is moved: to a folder that is chosen by walking through the folders of a drive.
+//!
+//! Which folder is meant stands in the address of the page and in its form, as the way from the top of the
+//! drive; another drive by the handle of its top.
+
+use super::changing::Then;
+use super::drive_pages::{PageRequest, folder_address};
+use super::refusal::Refusal;
+use super::request::{Args, Request, place};
+use super::{Gateway, Now};
+use crate::http::percent::{decode_path, encode_segment};
+use crate::pages::choosing::{Choose, Offer};
+use crate::pages::{Crumb, render, shown};
+use tallac_core::capability::Capability;
+use tallac_core::directory::{ChildKind, Table};
+use tallac_core::drive::{Errand, Place, Sight};
+use tallac_core::machine::ConnId;
+
+/// Something that is to be moved, and the folder that is looked at for that.
+pub(super) struct Choosing {
+    page: PageRequest,
+    to: Folder,
+}
+
+/// A folder of a drive.
+struct Folder {
+    /// The handle of the top.
+    handle: String,
+    start: Capability,
+    names: Vec<String>,
+}
+
+impl Folder {
+    fn place(&self) -> Result<Place, Refusal> {
+        place(self.start.clone(), self.names.iter().map(String::as_str))
+    }
+}
+
+impl Gateway {
+    /// `GET /drive/HANDLE/PATH?t=move&in=HANDLE&at=WAY`.
+    pub(super) fn choose_folder(
+        &mut self,
+        conn: ConnId,
+        page: PageRequest,
+        args: &Args,
+        now: Now,
+    ) -> Result<(), Refusal> {
+        let Some((_, above)) = page.names.split_last() else {
+            return Err(Refusal::bad("The top of a drive is in no folder that it could be moved out of."));
+        };
+        let to = match args.get("at") {
+            Some(way) => self.folder(args.get("in").unwrap_or(page.handle()), way)?,
+            None => {
+                let (handle, start, names) = (page.handle().into(), page.start.clone(), above.to_vec());
+                Folder { handle, start, names }
+            }
+        };
+        if to.handle == page.handle() && to.names.starts_with(&page.names) {
+            return Err(Refusal::new(409, INTO_ITSELF));
+        }
+        let errand = Errand::Look { place: to.place()?, list: true };
+        self.errand(conn, errand, Then::Choose(Box::new(Choosing { page, to })), now);
+        Ok(())
+    }
+
+    /// What is in the folder is known.
+    pub(super) fn show_choice(
+        &mut self,
+        conn: ConnId,
+        choosing: &Choosing,
+        sight: &Sight,
+    ) -> Result<(), Refusal> {
+        let Choosing { page, to } = choosing;
+        let (Some((name, above)), Some(table)) = (page.names.split_last(), &sight.table) else {
+            return Err(Refusal::bad("This is not a folder: nothing can be moved into it."));
+        };
+        let other = to.handle != page.handle();
+        let href = |names: &[String]| {
+            let drive = if other { format!("&in={}", to.handle) } else { String::new() };
+            // What stands in an address is decoded once before it is cut into names.
+            format!("?t=move{drive}&at={}", encode_segment(&way(names)).replace("%2F", "/"))
+        };
+        let mut folders = folders(table);
+        folders.sort_by_cached_key(|name| name.to_lowercase());
+        let folders = folders.into_iter().map(|name| {
+            let names: Vec<String> = to.names.iter().cloned().chain([name.clone()]).collect();
+            let itself = !other && names == page.names;
+            Offer { name: shown(&name), href: if itself { String::new() } else { href(&names) } }
+        });
+        let top = Crumb { name: self.title_of(&to.start), href: href(&[]) };
+        let rest = (1..=to.names.len())
+            .map(|len| Crumb { name: shown(&to.names[len - 1]), href: href(&to.names[..len]) });
+        let html = render(&Choose {
+            frame: self.frame(&format!("Move {name}")),
+            crumbs: self.crumbs(page),
+            here: page.here(),
+            action: folder_address(&page.base, above),
+            name: name.clone(),
+            way: std::iter::once(top).chain(rest).collect(),
+            folders: folders.collect(),
+            drives: self.other_drives(conn, &to.handle),
+            handle: to.handle.clone(),
+            at: way(&to.names),
+            is_there: !other && to.names == above,
+            writable: sight.child.capability().is_some_and(Capability::is_writable),
+        });
+        self.answer_page(conn, 200, html);
+        Ok(())
+    }
+
+    /// Where a form of such a page moves something to.
+    pub(super) fn moves_to(&self, request: &Request) -> Result<Option<Place>, Refusal> {
+        match (request.args.get("to_drive"), request.args.get("to_way")) {
+            (Some(handle), Some(way)) => Ok(Some(self.folder(handle, way)?.place()?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The node's own drives, for who may open them.
+    fn other_drives(&self, conn: ConnId, handle: &str) -> Vec<Offer> {
+        let Some(pages) = self.pages.as_ref().filter(|_| self.check_owner(conn).is_ok()) else {
+            return Vec::new();
+        };
+        let shared = self.node.shared_root().map(|root| Capability::Directory(root.directory()));
+        let drives = pages.personal.iter().cloned().chain(shared);
+        let sealed = drives.map(|cap| (self.title_of(&cap), pages.keys().seal(&cap)));
+        sealed
+            .filter(|(_, drive)| drive != handle)
+            .map(|(name, drive)| Offer { name, href: format!("?t=move&in={drive}&at=") })
+            .collect()
+    }
+
+    fn folder(&self, handle: &str, way: &str) -> Result<Folder, Refusal> {
+        let start = self.start_of(handle)?;
+        let names = match way {
+            "" => Vec::new(),
+            way => decode_path(way).map_err(|_| Refusal::bad("The way to the folder makes no sense."))?,
+        };
+        Ok(Folder { handle: handle.to_owned(), start, names })
+    }
+}
+
+/// What somebody reads who would move a folder into itself.
+pub(super) const INTO_ITSELF: &str =
+    "A folder cannot be moved into itself, or into a folder that is in it. Choose another one.";
+
+/// Names as one text, each encoded: they may have slashes.
+fn way(names: &[String]) -> String {
+    names.iter().map(|name| encode_segment(name)).collect::<Vec<_>>().join("/")
+}
+
+/// The folders of a table that a way can lead through.
+fn folders(table: &Table) -> Vec<String> {
+    let reachable = |name: &str| !matches!(name, "" | "." | "..");
+    table
+        .iter()
+        .filter(|(name, entry)| {
+            let kind = entry.child.as_ref().ok().map(|child| child.kind());
+            kind == Some(ChildKind::Directory) && reachable(name.as_str())
+        })
+        .map(|(name, _)| name.as_str().to_owned())
+        .collect()
+}
