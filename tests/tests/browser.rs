@@ -72,6 +72,7 @@ fn make_drive(browser: &mut Browser, url: &str) -> (String, String) {
 /// Moves what the page is about, walking through folders by their names.
 fn move_to(browser: &mut Browser, way: &[&str]) {
     browser.follow("a[href$='?t=move']");
+    browser.shoot("move-from");
     for name in way {
         let link = format!(
             "[...document.querySelectorAll('.folders a')].find(a => a.textContent.trim() == {name:?})"
@@ -152,10 +153,12 @@ fn a_drive_is_used_with_a_browser() {
     browser.submit("#cap", &[("#cap", &cap)]);
     assert!(browser.value(&lists("point.png")) == true);
     assert!(browser.value("document.querySelectorAll('main form').length") == 0, "nothing can be changed");
+    browser.shoot("folder-read-only");
     let point = browser.text("document.querySelector('.listing td.name a').href");
     browser.go(&point);
     browser.wait("document.querySelector('.preview img').naturalWidth == 1");
     assert!(browser.value("document.querySelectorAll('main form').length") == 0);
+    browser.shoot("picture");
     let foreign = browser.text("location.pathname");
     browser.go(&format!("{url}{foreign}"));
     says(&mut browser, "leads nowhere at this node");
@@ -208,12 +211,13 @@ fn a_film_of_50_megabytes_is_seeked_in() {
         let shown = shown.as_f64().expect("a colour");
         assert!((shown - expected).abs() < 3.0, "at {time} s: {shown}, not {expected}");
     }
-    browser.shoot("film");
     // Not all of it was fetched for that.
     let statistics = grid.ask("GET", "/statistics?t=json", b"").good();
     let statistics: serde_json::Value = serde_json::from_str(&statistics).expect("JSON");
     let fetched = statistics["counters"]["downloader.bytes_downloaded"].as_u64().expect("a number");
     assert!(fetched < 45_000_000, "{fetched} bytes were fetched");
+    // While that takes its time, the browser fetches more.
+    browser.shoot("film");
 }
 
 #[test]
@@ -319,6 +323,22 @@ fn what_is_shown_of_files_and_of_the_node() {
     browser.go(&format!("{drive}/Pictures/2026/lake.txt?t=info"));
     says(&mut browser, "2 of 3 shares were found on 2 servers");
     browser.shoot("information-without-one");
+    browser.go(&format!("{drive}/Pictures?t=info"));
+    browser.shoot("information-of-a-folder");
+
+    // With one server, nothing can be stored: the pages say so, and why.
+    grid.kill("s2");
+    browser.go(&format!("{url}/"));
+    let begun = Instant::now();
+    while !browser.text("document.body.innerText").contains("Nothing can be stored now") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it is not noticed");
+        std::thread::sleep(Duration::from_millis(200));
+        browser.go(&format!("{url}/"));
+    }
+    browser.shoot("welcome-not-ready");
+    browser.go(&format!("{drive}/Letters/"));
+    says(&mut browser, "That was not possible");
+    browser.shoot("refusal-without-servers");
     leaves_no_trace(browser, &grid, &[&personal]);
 }
 

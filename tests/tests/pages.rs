@@ -229,7 +229,7 @@ fn moved_to_a_chosen_folder() {
     assert!(page.contains("My drive"), "and the way back is offered");
     let to = format!("from_name=notes.txt&to_drive={handle}&to_way=&token={token}");
     assert_eq!(send("", &to).status, 400);
-    assert_eq!(choose("notes.txt", "&at=notes.txt").status, 400);
+    assert_eq!(choose("notes.txt", "&at=letters/old/notes.txt").status, 400, "a file");
     for (rest, status) in [("&at=nowhere", 404), ("&at=%25zz", 400), ("&in=nonsense&at=", 404)] {
         assert_eq!(choose("notes.txt", rest).status, status, "{rest}");
     }

@@ -49,7 +49,7 @@ impl Web {
         let to = format!("/uri/{root}");
         let browser = "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\n";
         let sent = ask_with(&authority, "GET", &to, browser, b"");
-        let page = sent.header("Location").expect("the page of a directory").to_owned();
+        let page = sent.header("Location").expect("the page of a directory").trim_end_matches('/').to_owned();
         let shown = ask_with(&authority, "GET", "/", "Accept: text/html\r\n", b"").good();
         let (_, rest) = shown.split_once("name=\"form-token\" content=\"").expect("a token");
         let token = rest.split('"').next().expect("its end").to_owned();
@@ -150,6 +150,7 @@ impl Web {
         add("POST", "/private/make-root".into(), &owner, "", 404, false);
         // The forms and scripts of pages.
         let (page, token) = (&self.page, &self.token);
+        let handle = page.rsplit('/').next().unwrap_or_default();
         add("PUT", format!("{page}/{}", new()), &format!("X-Form-Token: {token}\r\n"), "content", 201, false);
         add("POST", "/drive/personal".into(), FORM, &format!("token={token}"), 200, false);
         add("POST", "/logout".into(), FORM, &format!("token={token}"), 303, false);
@@ -163,7 +164,7 @@ impl Web {
             format!("t=uri&name={}&uri={LITERAL}", new()),
             format!("t=unlink&name={}", victim()),
             format!("t=rename&from_name={}&to_name={}", victim(), new()),
-            format!("t=relink&from_name={}&to_path=%2F&to_name={}", victim(), new()),
+            format!("t=relink&from_name={}&to_drive={handle}&to_way=&to_name={}", victim(), new()),
         ] {
             add("POST", page.clone(), FORM, &format!("{fields}&token={token}"), 303, false);
         }

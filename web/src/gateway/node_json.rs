@@ -69,11 +69,12 @@ pub(super) fn unknown(cap: &Capability) -> String {
     out
 }
 
-/// The name of a file's format.
+/// The name of the format of a file, or of the file that a directory is kept in.
 pub(crate) fn format_of(cap: &Capability) -> &'static str {
     match cap {
         Capability::Mutable(cap) => format_name(cap.format),
         Capability::MutableRead(cap) => format_name(cap.format),
+        Capability::Directory(cap) => format_of(&cap.file()),
         _ => "CHK",
     }
 }

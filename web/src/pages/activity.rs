@@ -52,15 +52,17 @@ impl Line {
             size => (entry.done.min(size) as u128 * 100 / u128::from(size)) as u64,
         });
         let speed = entry.done as f64 / took.as_secs_f64().max(0.001);
-        let shows_speed = entry.done > 0 && took > Duration::from_millis(20);
+        // A mutable file is stored in one go: what that takes is the servers' answers, not its bytes.
+        let flows = entry.activity != Activity::Publish && entry.done > 0;
+        let shows_speed = flows && took > Duration::from_millis(20);
         Line {
             number: entry.number,
             kind: match entry.activity {
                 Activity::Upload => "Upload",
                 Activity::Download => "Download",
-                Activity::Publish => "Publish (folder or mutable file)",
-                Activity::Retrieve => "Retrieve (folder or mutable file)",
-                Activity::Mapupdate => "Search for the newest version (folder or mutable file)",
+                Activity::Publish => "Change of a folder or mutable file",
+                Activity::Retrieve => "Reading of a folder or mutable file",
+                Activity::Mapupdate => "Search for the newest version of a folder or mutable file",
             },
             class: match entry.standing {
                 Standing::Active | Standing::Cancelled => "",
@@ -90,8 +92,12 @@ impl Line {
 fn stages(entry: &Entry, took: Duration) -> Vec<(&'static str, String)> {
     let ends = entry.stages.iter().skip(1).map(|(_, began)| *began).chain([took]);
     (entry.stages.iter().zip(ends))
-        .map(|((stage, began), end)| (name(*stage), span(end.saturating_sub(*began))))
+        .map(|((stage, began), end)| (name(*stage), short_span(end.saturating_sub(*began))))
         .collect()
+}
+
+fn short_span(time: Duration) -> String {
+    if time < Duration::from_millis(1) { "<1 ms".into() } else { span(time) }
 }
 
 fn name(stage: Stage) -> &'static str {

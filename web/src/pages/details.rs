@@ -137,6 +137,19 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_is_kept_in_a_file() {
+        let key = "aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        for (cap, kind) in
+            [("DIR2", "folder (SDMF)"), ("DIR2-MDMF-RO", "folder (MDMF)"), ("SSK", "file (SDMF)")]
+        {
+            let cap: Capability = format!("URI:{cap}:{key}").parse().expect("a capability");
+            assert_eq!(facts(Some(&cap), None, false)[0], ("Type", kind.to_owned()));
+        }
+        let cap: Capability = "URI:DIR2-LIT:".parse().expect("a capability");
+        assert_eq!(facts(Some(&cap), None, false)[0].1, "folder (CHK)");
+    }
+
+    #[test]
     fn previews_follow_the_name() {
         let cap: Capability = "URI:LIT:me".parse().expect("a capability");
         for (name, kind) in [
