@@ -146,11 +146,16 @@ fn health(node: &NodeStatus, takers: usize) -> String {
         return "No server is known yet: nothing can be stored or read.".into();
     }
     if takers == 0 || takers < node.happy {
-        return format!(
-            "Nothing can be stored now: {} servers are needed for it, and {takers} of those that are connected take \
-             files.",
-            node.happy
-        );
+        let needed = match node.happy {
+            0 | 1 => "a server is needed for it".to_owned(),
+            happy => format!("{happy} servers are needed for it"),
+        };
+        let there = match takers {
+            0 => "none of those that are connected takes files".to_owned(),
+            1 => "only 1 of those that are connected takes files".to_owned(),
+            takers => format!("only {takers} of those that are connected take files"),
+        };
+        return format!("Nothing can be stored now: {needed}, and {there}.");
     }
     if takers < total {
         // How the shares are spread over too few servers is decided for each file.
