@@ -1,6 +1,8 @@
 use super::super::entry::Packed;
 use super::*;
 use crate::limits::{DIRECTORY_NAME_LEN_MAX, DIRECTORY_NAME_READ_LEN_MAX, PATH_DEPTH_MAX};
+use alloc::format;
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 use proptest::prelude::*;
