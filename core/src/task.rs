@@ -13,7 +13,6 @@ use crate::storage_index::StorageIndex;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
-use bytes::Bytes;
 use core::fmt;
 use core::ops::Range;
 use core::time::Duration;
@@ -66,6 +65,26 @@ impl fmt::Display for Trouble {
             Trouble::BadMutableShare { share, why } => write!(f, "its share {share} cannot be used: {why}"),
             Trouble::Nonsense(how) => write!(f, "its answer makes no sense: {how}"),
         }
+    }
+}
+
+/// Most servers that one error names.
+const NAMED_MAX: usize = 20;
+
+/// What was wrong with servers, for the end of an error: how many have no share, and of the others as many
+/// as somebody reads, each by its name.
+pub(crate) fn tell(trouble: &[ServerTrouble], out: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let without = trouble.iter().filter(|one| one.trouble == Trouble::NoShares).count();
+    if without > 0 {
+        write!(out, "; {without} have no share of this file")?;
+    }
+    let others = trouble.iter().filter(|one| one.trouble != Trouble::NoShares);
+    for ServerTrouble { server, nickname, trouble } in others.take(NAMED_MAX) {
+        write!(out, "; {nickname} ({}): {trouble}", server.short())?;
+    }
+    match (trouble.len() - without).saturating_sub(NAMED_MAX) {
+        0 => Ok(()),
+        more => write!(out, "; and {more} more"),
     }
 }
 
@@ -216,11 +235,40 @@ pub(crate) fn slot_pieces(
     Ok(shares.into_iter().map(|(share, lengths)| (share, cut(lengths, &mut bulk))).collect())
 }
 
-/// The bytes of a range, if one piece (its place and its bytes) holds all of it.
-pub(crate) fn covered(pieces: &[(u64, Bytes)], range: &Range<u64>) -> Option<Bytes> {
-    pieces.iter().find_map(|(start, bytes)| {
-        let end = start + bytes.len() as u64;
-        (*start <= range.start && range.end <= end)
-            .then(|| bytes.slice((range.start - start) as usize..(range.end - start) as usize))
+/// What was read of a range, if one piece (where it begins, and what it holds) has all of it.
+pub(crate) fn covered(pieces: &[(u64, Payload)], range: &Range<u64>) -> Option<Payload> {
+    pieces.iter().find_map(|(start, piece)| {
+        let within = *start <= range.start && range.end <= start + piece.len();
+        within.then(|| piece.slice(range.start - start..range.end - start))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+
+    #[test]
+    fn an_error_names_as_many_servers_as_somebody_reads() {
+        let of = |trouble: Trouble| {
+            move |index: u8| ServerTrouble {
+                server: ServerId([index; 32]),
+                nickname: format!("s{index}"),
+                trouble: trouble.clone(),
+            }
+        };
+        let told = |trouble: &[ServerTrouble]| format!("{}", fmt::from_fn(|out| tell(trouble, out)));
+        let mut trouble: Vec<_> = (0..200).map(of(Trouble::NoShares)).collect();
+        assert_eq!(told(&trouble), "; 200 have no share of this file");
+        trouble.extend((0..2).map(of(Trouble::NoSpace)));
+        let few = told(&trouble);
+        assert!(few.contains("; s0 (") && few.ends_with(": it has no space for a share"), "{few}");
+        trouble.extend((2..30).map(of(Trouble::NoSpace)));
+        let many = told(&trouble);
+        assert!(
+            many.contains("; s19 (") && !many.contains("s20") && many.ends_with("; and 10 more"),
+            "{many}"
+        );
+        assert_eq!(told(&[]), "");
+    }
 }

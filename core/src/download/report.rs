@@ -1,6 +1,6 @@
 //! Why a download failed.
 
-use crate::task::{ServerTrouble, Trouble};
+use crate::task::{ServerTrouble, tell};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -39,14 +39,7 @@ impl fmt::Display for DownloadError {
                     "{found} of the {needed} shares needed could be found ({total} were made), \
                      asking {asked} servers"
                 )?;
-                let without = trouble.iter().filter(|t| t.trouble == Trouble::NoShares).count();
-                if without > 0 {
-                    write!(f, "; {without} have no share of this file")?;
-                }
-                let others = trouble.iter().filter(|t| t.trouble != Trouble::NoShares);
-                for ServerTrouble { server, nickname, trouble } in others.take(20) {
-                    write!(f, "; {nickname} ({}): {trouble}", server.short())?;
-                }
+                tell(trouble, f)?;
                 f.write_str(". Try again when more of the servers are up")
             }
             DownloadError::Inconsistent { segment } => write!(

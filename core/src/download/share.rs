@@ -8,6 +8,7 @@ use crate::hash::{self, Hash};
 use crate::hashtree::IncompleteHashTree;
 use crate::payload::Payload;
 use crate::share::{EXTENSION_LEN_MAX, Extension, HEADER_LEN_V2, ShareLayout, parse_share_hashes};
+use crate::task::covered;
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -288,14 +289,6 @@ fn metadata(layout: &ShareLayout, pieces: &[(u64, Payload)]) -> Result<Option<(B
         Some(extension) => Ok(Some((real(share_hashes)?, real(extension)?))),
         None => Ok(None),
     }
-}
-
-/// What was read of a range, if one piece holds all of it.
-fn covered(pieces: &[(u64, Payload)], range: &Range<u64>) -> Option<Payload> {
-    pieces.iter().find_map(|(start, piece)| {
-        let within = *start <= range.start && range.end <= start + piece.len();
-        within.then(|| piece.slice(range.start - start..range.end - start))
-    })
 }
 
 /// The hashes of consecutive nodes.

@@ -3,7 +3,7 @@
 use crate::capability::Capability;
 use crate::disk::DiskError;
 use crate::identity::ServerId;
-use crate::task::ServerTrouble;
+use crate::task::{ServerTrouble, tell};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -168,12 +168,7 @@ impl fmt::Display for UploadError {
                     "shares must be on at least {happy} servers, but only {happiness} of the {known} \
                      known take them ({needed} of {total} shares are enough to read the file)"
                 )?;
-                for ServerTrouble { server, nickname, trouble } in trouble.iter().take(20) {
-                    write!(f, "; {nickname} ({}): {trouble}", server.short())?;
-                }
-                if trouble.len() > 20 {
-                    write!(f, "; and {} more", trouble.len() - 20)?;
-                }
+                tell(trouble, f)?;
                 f.write_str(". Start more servers, or lower `happy` in the node's configuration")
             }
             UploadError::SourceTooShort { expected, received } => write!(

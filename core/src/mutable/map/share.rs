@@ -5,6 +5,7 @@ use bytes::Bytes;
 use core::ops::Range;
 
 use crate::mutable::{HEADER_LEN_MAX, MutableLayout, MutableShareError, Version, parse_header};
+use crate::payload::Payload;
 use crate::task::covered;
 
 /// How far a share is trusted.
@@ -27,7 +28,7 @@ pub(crate) enum ShareState {
 #[derive(Clone, Debug)]
 pub(crate) struct HeldShare {
     /// What was read: where it begins, and the bytes. The first piece is the first bytes.
-    pieces: Vec<(u64, Bytes)>,
+    pieces: Vec<(u64, Payload)>,
     header: Option<(Version, MutableLayout)>,
     state: ShareState,
 }
@@ -43,7 +44,7 @@ impl HeldShare {
             Err(why) => (None, ShareState::Bad(why)),
         };
         // Copied, so that the shares of one answer do not keep each other's bytes in memory.
-        let pieces = Vec::from([(0, Bytes::copy_from_slice(&first))]);
+        let pieces = Vec::from([(0, Bytes::copy_from_slice(&first).into())]);
         let mut share = HeldShare { pieces, header, state };
         share.set(state);
         share
@@ -72,18 +73,18 @@ impl HeldShare {
 
     /// Its first bytes, as the server gave them: what is there, up to
     /// [`FIRST_BYTES`](super::FIRST_BYTES), of a share that proved bad up to [`HEADER_LEN_MAX`].
-    pub(crate) fn first_bytes(&self) -> &Bytes {
+    pub(crate) fn first_bytes(&self) -> &[u8] {
         let (_, first) = &self.pieces[0];
-        first
+        first.front_bytes()
     }
 
     /// The bytes of a range, if they have been read.
     pub(crate) fn bytes(&self, range: &Range<u64>) -> Option<Bytes> {
-        covered(&self.pieces, range)
+        covered(&self.pieces, range).and_then(Payload::into_bytes)
     }
 
     /// Everything read: where each piece begins, and its bytes.
-    pub(crate) fn pieces(&self) -> &[(u64, Bytes)] {
+    pub(crate) fn pieces(&self) -> &[(u64, Payload)] {
         &self.pieces
     }
 
@@ -98,7 +99,7 @@ impl HeldShare {
             // Junk is not worth keeping, but for what a writer tests.
             let first = self.first_bytes();
             let first = Bytes::copy_from_slice(&first[..first.len().min(HEADER_LEN_MAX)]);
-            self.pieces = Vec::from([(0, first)]);
+            self.pieces = Vec::from([(0, first.into())]);
         }
     }
 
@@ -111,6 +112,6 @@ impl HeldShare {
     }
 
     pub(super) fn add(&mut self, start: u64, bytes: Bytes) {
-        self.pieces.push((start, bytes));
+        self.pieces.push((start, bytes.into()));
     }
 }

@@ -5,7 +5,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::mutable::Version;
-use crate::task::{ServerTrouble, Trouble};
+use crate::task::{ServerTrouble, tell};
 
 /// What is being read.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -72,7 +72,8 @@ impl fmt::Display for ReadError {
         match self {
             Self::NotFound { asked, trouble } => {
                 write!(out, "none of {asked} servers has a good share of this file")?;
-                tell(trouble, out)
+                tell(trouble, out)?;
+                write!(out, ". Try again when more of the servers are up")
             }
             Self::NotEnoughShares { sequence, found, needed, total, asked, trouble } => {
                 write!(
@@ -80,7 +81,8 @@ impl fmt::Display for ReadError {
                     "{found} of the {needed} shares needed of version {sequence} could be found ({total} \
                      were made), asking {asked} servers, and no older version could be read"
                 )?;
-                tell(trouble, out)
+                tell(trouble, out)?;
+                write!(out, ". Try again when more of the servers are up")
             }
             Self::Changed => write!(out, "the file was changed while it was being read; read it again"),
             Self::Inconsistent { segment } => write!(
@@ -91,18 +93,6 @@ impl fmt::Display for ReadError {
             Self::Stopping => write!(out, "the node is stopping"),
         }
     }
-}
-
-fn tell(trouble: &[ServerTrouble], out: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let without = trouble.iter().filter(|t| t.trouble == Trouble::NoShares).count();
-    if without > 0 {
-        write!(out, "; {without} have no share of this file")?;
-    }
-    let others = trouble.iter().filter(|t| t.trouble != Trouble::NoShares);
-    for ServerTrouble { server, nickname, trouble } in others.take(20) {
-        write!(out, "; {nickname} ({}): {trouble}", server.short())?;
-    }
-    write!(out, ". Try again when more of the servers are up")
 }
 
 impl core::error::Error for ReadError {}
