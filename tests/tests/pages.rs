@@ -77,6 +77,26 @@ fn changes_need_the_token_and_the_origin_of_this_node() {
     assert_eq!(again.status, 409, "{}", again.text());
 }
 
+/// Whoever reaches the port may look what the node does, but not what is in a drive.
+#[test]
+fn no_name_is_in_the_list_of_operations() {
+    let web = Web::start();
+    web.0.command("gw", &["mkdir", "divorce"], b"").good();
+    let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
+    let drive = format!("/uri/{}", tallac_tests::web::escaped(cap.trim()));
+    let taken = web.ask("POST", &format!("{drive}?t=mkdir&name=divorce&replace=false"), "", "");
+    assert_eq!(taken.status, 409, "{}", taken.text());
+    let linked = web.ask("PUT", &format!("{drive}/divorce?t=uri&replace=false"), "", "URI:LIT:krugkidfnzsa");
+    assert_eq!(linked.status, 409, "{}", linked.text());
+    let gone = web.ask("POST", &format!("{drive}?t=unlink&name=divorce.pdf"), "", "");
+    assert_eq!(gone.status, 404, "{}", gone.text());
+    let status = web.ask("GET", "/status?show=all", HTML, "").good();
+    assert!(status.contains("a child is"), "that something failed can be seen: {status}");
+    assert!(!status.contains("divorce"), "{status}");
+    let log = web.0.log("gw");
+    assert!(!log.contains("divorce"), "{log}");
+}
+
 #[test]
 fn pages_are_for_nobody_elses_name_and_content_for_nobody_elses_page() {
     let mut web = Web::start();

@@ -268,13 +268,27 @@ pub enum Found {
     OtherMetadata,
 }
 
+impl EditError {
+    /// What is wrong, without the name: for those who may know that a change failed, but not what the
+    /// directory holds.
+    pub fn without_name(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|out| self.problem.tell_of(&"a child", out))
+    }
+}
+
 impl fmt::Display for EditError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = &self.name;
-        match self.problem {
+        self.problem.tell_of(&self.name, out)
+    }
+}
+
+impl EditProblem {
+    /// Says it of `name`.
+    fn tell_of(&self, name: &dyn fmt::Display, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             EditProblem::ReadOnly => write!(out, "{name} cannot be changed: the directory is read-only here"),
-            EditProblem::NoSuchChild => write!(out, "there is no {name} in the directory"),
-            EditProblem::Exists => write!(out, "there is a {name} in the directory already"),
+            EditProblem::NoSuchChild => write!(out, "{name} is not in the directory"),
+            EditProblem::Exists => write!(out, "{name} is in the directory already"),
             EditProblem::WouldReplaceDirectory => {
                 write!(out, "{name} is a directory and would be replaced")
             }

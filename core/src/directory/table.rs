@@ -272,13 +272,31 @@ impl fmt::Display for TableError {
 
 impl core::error::Error for TableError {}
 
+impl NewTableError {
+    /// What is wrong, without the name of a child: for those who may know that a directory could not be
+    /// made, but not what was to be in it.
+    pub fn without_name(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|out| self.tell_of(&"a child", out))
+    }
+
+    /// Says it of `name`.
+    fn tell_of(&self, name: &dyn fmt::Display, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name { problem, .. } => write!(out, "{name}: {problem}"),
+            Self::Child { problem, .. } => write!(out, "{name}: {problem}"),
+            Self::Twice { .. } => write!(out, "{name} is there twice"),
+            Self::TooLarge => write!(out, "these are too many children for one directory"),
+        }
+    }
+}
+
 impl fmt::Display for NewTableError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Name { name, problem } => write!(out, "{name}: {problem}"),
-            Self::Child { name, problem } => write!(out, "{name}: {problem}"),
-            Self::Twice { name } => write!(out, "the name {name} is there twice"),
-            Self::TooLarge => write!(out, "these are too many children for one directory"),
+            Self::Name { name, .. } | Self::Child { name, .. } | Self::Twice { name } => {
+                self.tell_of(name, out)
+            }
+            Self::TooLarge => self.tell_of(&"", out),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a node does for its owner and has done lately: sums, and a line for each operation.
 //!
-//! Holds no secrets: of a file only the storage index, which its servers know, too.
+//! Holds no secrets: of a file only the storage index, which its servers know, too. Names from
+//! directories are secrets: whoever reaches the web port may read this.
 
 use crate::capability::Capability;
 use crate::identity::ServerId;
@@ -288,7 +289,9 @@ impl Journal {
                     self.totals.files_published += 1;
                     self.totals.bytes_published += changed.version.size;
                 }
-                self.end_with(*id, result, now);
+                // What a directory holds is nobody's business here.
+                let result = result.as_ref().map_err(|error| error.without_names());
+                self.end_with(*id, &result, now);
             }
             _ => {}
         }
@@ -303,7 +306,7 @@ impl Journal {
         entry.come_to(Stage::from(stage), now);
     }
 
-    /// An operation is over. What failed says why: in errors, there is no capability.
+    /// An operation is over. What failed says why: in these errors, there is no capability and no name.
     fn end_with<T, E: Display>(&mut self, id: OperationId, result: &Result<T, E>, now: Now) {
         let standing = match result {
             Ok(_) => Standing::Finished,

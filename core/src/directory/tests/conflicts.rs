@@ -133,7 +133,7 @@ fn a_batch_is_done_as_a_whole() {
     ];
     let error = there.apply(&edits, NOW).expect_err("b is gone by then");
     assert_eq!((error.at, &error.name, error.problem), (3, &name("b"), EditProblem::NoSuchChild));
-    assert_eq!(error.to_string(), "there is no \"b\" in the directory");
+    assert_eq!(error.to_string(), "\"b\" is not in the directory");
     assert_eq!(there.pack(), before);
 
     edits.pop();

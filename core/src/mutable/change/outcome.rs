@@ -5,7 +5,7 @@ use super::Edits;
 use crate::capability::MutableCap;
 use crate::directory::{EditError, NewTableError, Outcome, TableError};
 use crate::identity::ServerId;
-use crate::task::ServerTrouble;
+use crate::task::{ServerTrouble, tell};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::fmt;
@@ -141,6 +141,28 @@ impl ChangeError {
     pub(crate) fn edit(error: EditError) -> ChangeError {
         ChangeError::Edit { error, edits: Edits(Vec::new()) }
     }
+
+    /// What happened, without the names of children: for those who may know that a change failed, but not
+    /// what the directory holds.
+    pub(crate) fn without_names(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(move |f| match self {
+            ChangeError::Edit { error, .. } => write!(f, "{}", error.without_name()),
+            ChangeError::Children(error) => write!(f, "{}", error.without_name()),
+            // The others have none. Who adds one with text of its own has to think of it here.
+            ChangeError::NoServers
+            | ChangeError::NoKeys
+            | ChangeError::NotFound { .. }
+            | ChangeError::TooFew { .. }
+            | ChangeError::Unreadable { .. }
+            | ChangeError::NoPrivateKey { .. }
+            | ChangeError::NoDirectory(_)
+            | ChangeError::PastEnd { .. }
+            | ChangeError::AlreadyThere
+            | ChangeError::Make(_)
+            | ChangeError::Beaten { .. }
+            | ChangeError::Stopping => fmt::Display::fmt(self, f),
+        })
+    }
 }
 
 impl fmt::Display for ChangeError {
@@ -152,11 +174,11 @@ impl fmt::Display for ChangeError {
             ChangeError::NoKeys => f.write_str("no keys could be made for the file"),
             ChangeError::NotFound { trouble } => {
                 f.write_str("no server has anything of the file")?;
-                list(trouble, f)
+                tell(trouble, f)
             }
             ChangeError::TooFew { needed, voters, strangers, accepted, trouble } => {
                 write!(f, "the change needs {needed} of {voters} servers, {accepted} took part")?;
-                list(trouble, f)?;
+                tell(trouble, f)?;
                 match strangers {
                     0 => f.write_str(". Try again when more of the servers are up"),
                     _ => write!(
@@ -167,12 +189,12 @@ impl fmt::Display for ChangeError {
             }
             ChangeError::Unreadable { trouble } => {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;
-                list(trouble, f)?;
+                tell(trouble, f)?;
                 f.write_str(". Try again when more of the servers are up")
             }
             ChangeError::NoPrivateKey { trouble } => {
                 f.write_str("no server has the key that is needed to change the file")?;
-                list(trouble, f)
+                tell(trouble, f)
             }
             ChangeError::NoDirectory(error) => error.fmt(f),
             ChangeError::Edit { error, .. } => error.fmt(f),
@@ -194,10 +216,3 @@ impl fmt::Display for ChangeError {
 }
 
 impl core::error::Error for ChangeError {}
-
-fn list(trouble: &[ServerTrouble], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for one in trouble {
-        write!(f, "; {} ({}): {}", one.nickname, one.server.short(), one.trouble)?;
-    }
-    Ok(())
-}

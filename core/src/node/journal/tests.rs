@@ -92,6 +92,43 @@ fn the_stages_of_a_change() {
     assert_eq!(journal.active().map(|entry| entry.stages.len()).max(), Some(JOURNAL_STAGES_MAX));
 }
 
+/// Who may look at the journal may not know what is in directories.
+#[test]
+fn no_name_stands_in_a_remark() {
+    use crate::directory::{ChildError, EditError, EditProblem, Found, Name, NameError, NewTableError};
+    use crate::mutable::{Change, ChangeError, Consent};
+    let name = || Name::new("divorce.pdf").expect("a good name");
+    let problems = [
+        EditProblem::ReadOnly,
+        EditProblem::NoSuchChild,
+        EditProblem::Exists,
+        EditProblem::WouldReplaceDirectory,
+        EditProblem::NotAFile,
+        EditProblem::NotADirectory,
+        EditProblem::Changed { found: Found::OtherChild },
+        EditProblem::Name(NameError::Slash),
+        EditProblem::Child(ChildError::Nothing),
+        EditProblem::Full,
+    ];
+    let edits = problems.map(|problem| ChangeError::edit(EditError { at: 0, name: name(), problem }));
+    let tables = [
+        NewTableError::Name { name: name(), problem: NameError::Slash },
+        NewTableError::Child { name: name(), problem: ChildError::Nothing },
+        NewTableError::Twice { name: name() },
+    ];
+    let id = OperationId(1);
+    for error in edits.into_iter().chain(tables.map(ChangeError::Children)) {
+        assert!(error.to_string().contains("divorce"), "its owner is told: {error}");
+        let mut journal = Journal::default();
+        let subject = Subject::New { format: crate::capability::MutableFormat::Sdmf, key: None };
+        let change = Change::Overwrite(crate::payload::Payload::default());
+        journal.command(&Command::Change { id, subject, change, consent: Consent::Majority }, now(0));
+        journal.report(&Report::Changed { id, result: Err(Box::new(error)) }, now(1));
+        let remark = &journal.recent().next().expect("it is over").remark;
+        assert!(!remark.is_empty() && !remark.contains("divorce"), "{remark}");
+    }
+}
+
 #[test]
 fn what_is_kept_is_bounded() {
     let mut journal = Journal::default();
