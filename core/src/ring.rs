@@ -12,42 +12,40 @@ use sha1::{Digest, Sha1};
 use crate::storage_index::StorageIndex;
 
 /// The servers in the order for the file `index`: preferred ones first, each group by the SHA-1 of
-/// storage index and permutation seed. Each server is given as its id, seed and whether it is
-/// preferred. Servers with equal seeds keep the order they were given in.
-pub fn permute<Id, Seed: AsRef<[u8]>>(
+/// storage index and permutation seed, and servers with equal seeds by their ids, so that everybody who
+/// knows the same servers has the same order, however each is known. Each server is given as its id, seed
+/// and whether it is preferred.
+pub fn permute<Id: Ord + Copy, Seed: AsRef<[u8]>>(
     index: &StorageIndex,
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
 ) -> Vec<Id> {
     first(index, servers, usize::MAX)
 }
 
-/// Preferred or not, where on the ring, and which of those given: the order.
-type Place = (bool, [u8; 20], usize);
-
 /// The first `limit` servers in that order. All are placed, but few are kept and put in order.
-pub fn first<Id, Seed: AsRef<[u8]>>(
+pub fn first<Id: Ord + Copy, Seed: AsRef<[u8]>>(
     index: &StorageIndex,
     servers: impl IntoIterator<Item = (Id, Seed, bool)>,
     limit: usize,
 ) -> Vec<Id> {
-    let mut placed: Vec<(Place, Id)> = Vec::new();
+    let mut placed: Vec<(bool, [u8; 20], Id)> = Vec::new();
     // Nobody behind this place is among the first.
     let mut last = None;
-    for (given, (id, seed, preferred)) in servers.into_iter().enumerate() {
-        let place = (!preferred, position(index, seed.as_ref()), given);
+    for (id, seed, preferred) in servers {
+        let place = (!preferred, position(index, seed.as_ref()), id);
         if last.is_some_and(|last| place > last) {
             continue;
         }
-        placed.push((place, id));
+        placed.push(place);
         if limit > 0 && placed.len() >= limit.saturating_mul(2) {
-            placed.select_nth_unstable_by_key(limit - 1, |(place, _)| *place);
+            placed.select_nth_unstable(limit - 1);
             placed.truncate(limit);
-            last = Some(placed[limit - 1].0);
+            last = Some(placed[limit - 1]);
         }
     }
-    placed.sort_unstable_by_key(|(place, _)| *place);
+    placed.sort_unstable();
     placed.truncate(limit);
-    placed.into_iter().map(|(_, id)| id).collect()
+    placed.into_iter().map(|(_, _, id)| id).collect()
 }
 
 /// Where on the ring of the file `index` the server with permutation seed `seed` stands.
@@ -80,6 +78,7 @@ mod tests {
         let order = permute(&StorageIndex([3; 16]), servers());
         for limit in [0, 1, 2, 5, 60, 199, 200, 300] {
             assert_eq!(first(&StorageIndex([3; 16]), servers(), limit), order[..limit.min(200)]);
+            assert_eq!(first(&StorageIndex([3; 16]), servers().rev(), limit), order[..limit.min(200)]);
         }
     }
 

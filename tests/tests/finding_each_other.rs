@@ -2,6 +2,14 @@
 
 use std::fs;
 use std::time::Duration;
+use tallac_core::download::{Locations, Sought};
+use tallac_core::machine::{Action, Event, Machine};
+use tallac_core::node::{Node, NodeConfig};
+use tallac_core::nurl::{Address, Pin, Service, Swissnum};
+use tallac_core::operation::{Command, OperationId, Report};
+use tallac_core::storage_index::StorageIndex;
+use tallac_core::time::{Instant, Now};
+use tallac_tests::memory_grid::{GridSetup, config};
 use tallac_tests::{Grid, Options, content};
 
 fn small(servers: usize) -> Options {
@@ -133,4 +141,70 @@ fn two_introducers_are_as_good_as_one() {
     let stored = content(5, 1_000);
     let cap = grid.put(&stored);
     grid.check(&cap, &stored);
+}
+
+/// A node that has not heard from its introducer yet.
+fn of_an_introducer(now: Now) -> Node {
+    let introducer = Service {
+        pin: Pin([1; 32]),
+        swissnum: Swissnum::new("introducer").expect("letters"),
+        addresses: vec![Address { host: "nowhere".into(), port: 1 }],
+    };
+    let config = NodeConfig {
+        introducers: vec![introducer],
+        servers: Default::default(),
+        ..config(1, &GridSetup { servers: 1, ..GridSetup::new(1, 1) })
+    };
+    Node::new(config, [7; 32], now)
+}
+
+/// Hands in an event; gives who is told where shares are.
+fn located(node: &mut Node, event: Event, now: Now) -> Vec<(u64, Locations)> {
+    node.handle(event, now);
+    let mut told = Vec::new();
+    while let Some(action) = node.poll_action() {
+        if let Action::Report(Report::Located { id, locations }) = action {
+            told.push((id.0, *locations));
+        }
+    }
+    told
+}
+
+fn locate(id: u64) -> Event {
+    let file = Sought::Mutable(StorageIndex([3; 16]));
+    Event::Command(Command::Locate { id: OperationId(id), file })
+}
+
+/// Who looks for shares waits for servers to be known, as who reads does.
+#[test]
+fn shares_are_looked_for_once_servers_are_known() {
+    let mut now = Now { instant: Instant(1_000_000_000), ..Now::default() };
+    let mut node = of_an_introducer(now);
+    for id in [1, 2] {
+        assert_eq!(located(&mut node, locate(id), now), []);
+    }
+    let cancelled = Event::Command(Command::Cancel { id: OperationId(1) });
+    assert_eq!(located(&mut node, cancelled, now), []);
+    // The node waits only so long. Who asks after that is told at once.
+    let begun = now.instant;
+    let told = loop {
+        now.instant = node.deadline().expect("it waits").max(now.instant);
+        let told = located(&mut node, Event::Wake, now);
+        if !told.is_empty() {
+            break told;
+        }
+        assert!(now.instant < begun + Duration::from_secs(60), "it waits for ever");
+    };
+    assert_eq!(told, [(2, Locations::default())]);
+    assert!(now.instant > begun, "{now:?}");
+    assert_eq!(located(&mut node, locate(3), now), [(3, Locations::default())]);
+}
+
+#[test]
+fn who_waits_for_servers_is_told_that_the_node_stops() {
+    let now = Now { instant: Instant(1_000_000_000), ..Now::default() };
+    let mut node = of_an_introducer(now);
+    assert_eq!(located(&mut node, locate(1), now), []);
+    let stop = Event::Command(Command::Stop);
+    assert_eq!(located(&mut node, stop, now), [(1, Locations::default())]);
 }

@@ -1,5 +1,6 @@
-//! Finding out where the shares of a file are: every server of the ring is asked once what it has, and one
-//! of those that have a share how the file is coded.
+//! Finding out where the shares of a file are: every server at the front of the ring is asked once what it
+//! has, and one of those that have a share how the file is coded. Who does not tell that at once is not waited
+//! for: another is asked beside it.
 //!
 //! ```text
 //! Asking ──(all have answered, or patience ran out)──▶ over
@@ -29,6 +30,8 @@ use core::time::Duration;
 
 /// All answers must be there by then: somebody is looking at an empty page meanwhile.
 const ALL_PATIENCE: Duration = Duration::from_secs(4);
+/// Who has not told by then how the file is coded gets company.
+const OVERTAKEN_AFTER: Duration = Duration::from_millis(300);
 /// What is read of each share of a mutable file.
 const HEADER: Range<u64> = 0..HEADER_LEN_MAX as u64;
 
@@ -48,6 +51,8 @@ pub struct LocateSetup {
     pub file: Sought,
     /// The servers to ask, in the order of the ring; no more than [`LOCATE_SERVERS_MAX`] are.
     pub ring: Vec<Candidate>,
+    /// How many servers there are on the whole ring.
+    pub ring_len: usize,
 }
 
 /// What can happen while shares are looked for.
@@ -120,9 +125,11 @@ pub struct Locate {
     ring: Vec<Candidate>,
     unasked: usize,
     found: BTreeMap<ServerId, Result<HeldShares, Trouble>>,
-    /// Shares of an immutable file that could tell how it is coded, and the one that is asked for it.
+    /// Shares of an immutable file that could tell how it is coded, those that are asked for it, and when
+    /// the last of them was.
     to_open: VecDeque<(ServerId, u16)>,
-    opening: Option<ShareReader>,
+    opening: BTreeMap<ServerId, ShareReader>,
+    opened_last: Option<Instant>,
     coding: Option<Coding>,
     /// The newest version of a mutable file that a share told of.
     newest: Option<Version>,
@@ -148,7 +155,8 @@ impl Machine for Locate {
                 }
             }
         }
-        let all = self.found.len() == self.ring.len() && self.opening.is_none();
+        self.open_next(now.instant);
+        let all = self.found.len() == self.ring.len() && (self.opening.is_empty() || self.coding.is_some());
         if all || now.instant >= self.until {
             self.finish();
         }
@@ -162,16 +170,20 @@ impl Machine for Locate {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        (!self.over).then_some(self.until)
+        if self.over {
+            return None;
+        }
+        let overtaken = self.opened_last.filter(|_| self.wants_another()).map(|last| last + OVERTAKEN_AFTER);
+        Some(overtaken.map_or(self.until, |at| at.min(self.until)))
     }
 }
 
 impl Locate {
     /// Begins to ask.
     pub fn new(setup: LocateSetup, now: Now) -> Locate {
-        let LocateSetup { file, mut ring } = setup;
-        let unasked = ring.len().saturating_sub(LOCATE_SERVERS_MAX);
+        let LocateSetup { file, mut ring, ring_len } = setup;
         ring.truncate(LOCATE_SERVERS_MAX);
+        let unasked = ring_len.saturating_sub(ring.len());
         let mut tasks = Tasks::new();
         for candidate in &ring {
             let request = match &file {
@@ -186,7 +198,8 @@ impl Locate {
             unasked,
             found: BTreeMap::new(),
             to_open: VecDeque::new(),
-            opening: None,
+            opening: BTreeMap::new(),
+            opened_last: None,
             coding: None,
             newest: None,
             until: now.instant + ALL_PATIENCE,
@@ -211,16 +224,24 @@ impl Locate {
             }
             Purpose::Open(server) => self.opened(server, answer, now),
         }
-        if matches!(self.file, Sought::Immutable(_))
-            && self.opening.is_none()
-            && self.coding.is_none()
-            && let Some((server, share)) = self.to_open.pop_front()
-        {
-            let mut reader = ShareReader::new(share);
-            let ranges = reader.open(None, now);
-            self.open(server, share, &ranges);
-            self.opening = Some(reader);
+    }
+
+    /// Whether there is another share to open, and it is of use.
+    fn wants_another(&self) -> bool {
+        matches!(self.file, Sought::Immutable(_)) && self.coding.is_none() && !self.to_open.is_empty()
+    }
+
+    fn open_next(&mut self, now: Instant) {
+        let is_time = self.opened_last.is_none_or(|last| now >= last + OVERTAKEN_AFTER);
+        if self.over || !self.wants_another() || !is_time {
+            return;
         }
+        let Some((server, share)) = self.to_open.pop_front() else { return };
+        let mut reader = ShareReader::new(share);
+        let ranges = reader.open(None, now);
+        self.open(server, share, &ranges);
+        self.opening.insert(server, reader);
+        self.opened_last = Some(now);
     }
 
     fn told(&mut self, answer: Answer) -> Result<HeldShares, Trouble> {
@@ -253,14 +274,19 @@ impl Locate {
 
     /// A share that is not what it should be tells nothing.
     fn opened(&mut self, server: ServerId, answer: Answer, now: Instant) {
-        let (Some(mut reader), Sought::Immutable(cap)) = (self.opening.take(), &self.file) else { return };
+        let (Some(mut reader), Sought::Immutable(cap)) = (self.opening.remove(&server), &self.file) else {
+            return;
+        };
+        // Whatever comes of it, nobody waits for this one any more before asking the next.
+        self.opened_last = None;
         let Ok(read) = pieces(answer, reader.ranges()) else { return };
         let mut file: Option<FileView> = None;
         match reader.opened(read, cap, &mut file) {
             Ok(Opened::Needs(ranges)) => {
                 reader.ask_again(&ranges, now);
                 self.open(server, reader.share(), &ranges);
-                self.opening = Some(reader);
+                self.opening.insert(server, reader);
+                self.opened_last = Some(now);
             }
             Ok(Opened::Ready) => {
                 self.coding = file.map(|file| {
@@ -304,107 +330,4 @@ fn ask(server: ServerId, request: StorageRequest) -> Task {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::encoding::EncodingParams;
-    use crate::identity::TubId;
-    use crate::payload::Payload;
-    use crate::share;
-    use crate::storage::protocol::StorageError;
-    use alloc::format;
-    use alloc::vec;
-
-    fn candidate(index: u8) -> Candidate {
-        let (server, tub_id) = (ServerId([index; 32]), TubId([index; 20]));
-        Candidate { server, tub_id, nickname: format!("s{index}"), read_only: false }
-    }
-
-    fn file() -> (ChkCap, Vec<Vec<u8>>) {
-        let params = EncodingParams::new(2, 3, 128).expect("parameters");
-        share::build_all(&params, &crate::secret::EncryptionKey::from_bytes([1; 16]), &[7; 1_000])
-            .expect("shares")
-    }
-
-    /// Answers every question as `answer` does, and gives what came of it.
-    fn run(
-        file: Sought,
-        servers: u8,
-        mut answer: impl FnMut(ServerId, &StorageRequest) -> Option<Answer>,
-    ) -> Locations {
-        let ring = (0..servers).map(candidate).collect();
-        let mut locate = Locate::new(LocateSetup { file, ring }, Now::default());
-        for _ in 0..2 {
-            while let Some(action) = locate.poll_action() {
-                match action {
-                    LocateAction::Done(locations) => return *locations,
-                    LocateAction::Task(id, task) => {
-                        if let Task::Ask { server, request, .. } = *task
-                            && let Some(answer) = answer(server, &request)
-                        {
-                            let event = LocateEvent::Finished(id, Outcome::Answer(answer));
-                            locate.handle(event, Now::default());
-                        }
-                    }
-                }
-            }
-            let at = locate.deadline().expect("it still waits");
-            locate.handle(LocateEvent::Wake, Now { instant: at, ..Now::default() });
-        }
-        panic!("it does not end");
-    }
-
-    fn read_of(share: &[u8], request: &StorageRequest) -> Answer {
-        let StorageRequest::Read { ranges, .. } = request else { panic!("{request:?}") };
-        let mut bulk = Vec::new();
-        let lengths = ranges.iter().map(|(offset, len)| {
-            let start = (*offset as usize).min(share.len());
-            let end = ((offset + len) as usize).min(share.len());
-            bulk.extend_from_slice(&share[start..end]);
-            (end - start) as u64
-        });
-        let lengths = lengths.collect();
-        Ok((StorageAnswer::Data(lengths), bulk.into()))
-    }
-
-    #[test]
-    fn what_servers_have_and_how_it_is_coded() {
-        let (cap, shares) = file();
-        let found = run(Sought::Immutable(cap), 4, |server, request| match (server.0[0], request) {
-            (0, StorageRequest::List { .. }) => {
-                // A share that cannot be: it is not shown.
-                Some(Ok((StorageAnswer::Shares([2, 9].into_iter().collect()), Payload::default())))
-            }
-            (0, request) => {
-                // Its share is damaged; that of the next one tells.
-                let mut share = shares[2].clone();
-                let middle = share.len() - 100;
-                share[middle] ^= 1;
-                Some(read_of(&share, request))
-            }
-            (1, StorageRequest::List { .. }) => {
-                Some(Ok((StorageAnswer::Shares([0, 1].into_iter().collect()), Payload::default())))
-            }
-            (1, request) => Some(read_of(&shares[0], request)),
-            (2, _) => Some(Err(AskError::Server(StorageError::Unsupported))),
-            _ => None,
-        });
-        assert_eq!(found.coding, Some(Coding { needed: 2, total: 3, segment_size: 128, size: 1_000 }));
-        let shares: Vec<_> = found.servers.iter().map(|holder| holder.shares.clone()).collect();
-        assert_eq!(shares[0], Ok(vec![(2, None)]));
-        assert_eq!(shares[1], Ok(vec![(0, None), (1, None)]));
-        assert_eq!(shares[2], Err(Trouble::Ask(AskError::Server(StorageError::Unsupported))));
-        assert_eq!(shares[3], Err(Trouble::Ask(AskError::Silent(ALL_PATIENCE))), "it was not waited for");
-    }
-
-    #[test]
-    fn nobody_to_ask_and_too_many() {
-        let (cap, _) = file();
-        assert_eq!(run(Sought::Immutable(cap), 0, |_, _| None), Locations::default());
-        let found = run(Sought::Mutable(StorageIndex([1; 16])), 200, |_, _| {
-            Some(Ok((StorageAnswer::Slot(vec![(3, vec![5])]), vec![9; 5].into())))
-        });
-        assert_eq!((found.servers.len(), found.unasked), (LOCATE_SERVERS_MAX, 200 - LOCATE_SERVERS_MAX));
-        assert_eq!(found.servers[0].shares, Ok(vec![(3, None)]), "no share, but it is there");
-        assert_eq!(found.coding, None);
-    }
-}
+mod tests;

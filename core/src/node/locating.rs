@@ -1,7 +1,8 @@
 //! Where shares are, for somebody who wants to see.
 
-use super::operations::{Operations, RING_MAX, Wish};
+use super::operations::{Operations, Wish};
 use crate::download::{Locate, LocateAction, LocateEvent, LocateSetup, Sought};
+use crate::limits::LOCATE_SERVERS_MAX;
 use crate::machine::Machine;
 use crate::operation::{OperationId, Report};
 use crate::peers::{Asker, ServerTable};
@@ -14,8 +15,8 @@ impl Operations {
             Sought::Immutable(cap) => cap.storage_index(),
             Sought::Mutable(index) => *index,
         };
-        let ring = table.ring(&index, RING_MAX);
-        self.locates.insert(id, Box::new(Locate::new(LocateSetup { file, ring }, now)));
+        let (ring, ring_len) = (table.ring(&index, LOCATE_SERVERS_MAX), table.ring_len());
+        self.locates.insert(id, Box::new(Locate::new(LocateSetup { file, ring, ring_len }, now)));
         self.drain_locate(id);
     }
 

@@ -30,7 +30,7 @@ use core::ops::Range;
 use core::time::Duration;
 
 /// Servers offered to one operation, from the front of the ring.
-pub(super) const RING_MAX: usize = 1_024;
+const RING_MAX: usize = 1_024;
 /// The happiness that is wanted where none is configured and the grid is large.
 const HAPPY_DEFAULT: usize = 7;
 
@@ -73,7 +73,7 @@ pub(super) struct Operations {
     /// The files that the uploads and changes under way write. Two of one file would get in each
     /// other's way, so the second waits for the first.
     storing: BTreeMap<OperationId, StorageIndex>,
-    /// Downloads that came before the servers were known.
+    /// Downloads, and searches for shares, that came before the servers were known.
     early: Vec<Command>,
     next_spool: u64,
     /// Disk steps of operations that are under way, and removals that wait for them.
@@ -148,7 +148,9 @@ impl Operations {
             }
             Command::UploadData { id, data } => self.upload(id, UploadEvent::Data(data), now),
             Command::UploadEnd { id } => self.upload(id, UploadEvent::End, now),
-            Command::Download { .. } | Command::ReadMutable { .. } if table.is_empty() => {
+            Command::Download { .. } | Command::ReadMutable { .. } | Command::Locate { .. }
+                if table.is_empty() =>
+            {
                 self.early.push(command);
             }
             Command::Download { id, cap, range } => self.start_download(id, cap, range, config, table, now),
@@ -247,6 +249,9 @@ impl Operations {
                 Command::ReadMutable { id, .. } => {
                     Report::MutableRead { id, result: Err(Box::new(ReadError::Stopping)) }
                 }
+                Command::Locate { id, .. } => {
+                    Report::Located { id, locations: Box::new(Locations::default()) }
+                }
                 _ => continue,
             };
             self.wishes.push_back(Wish::Report(report));
@@ -281,6 +286,7 @@ impl Operations {
                 Command::ReadMutable { id, cap, range } => {
                     self.start_read(id, cap, range, config, table, now);
                 }
+                Command::Locate { id, file } => self.start_locate(id, file, table, now),
                 command => self.command(command, config, table, now),
             }
         }
