@@ -29,7 +29,7 @@ pub(super) use slots::SlotTask;
 use super::gate::Gate;
 use super::incoming::{Incoming, PendingWrite};
 use super::protocol::{StorageAnswer, StorageError};
-use crate::disk::{DiskResult, DiskStep};
+use crate::disk::{DiskFailure, DiskResult, DiskStep};
 use crate::identity::TubId;
 use crate::job::{Job, JobOutput};
 use crate::limits::INCOMING_IDLE_MAX;
@@ -41,7 +41,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use leasing::LeaseStage;
+use leasing::{DOUBTFUL, LeaseStage};
 use outputs::{Outputs, failed, lost};
 use reading::ReadTask;
 use recovery::{Recovery, RedoStage};
@@ -64,7 +64,7 @@ pub struct StorageServer {
     /// Bytes of disk that shares took, ever. What free space measured earlier lacks is how much
     /// this has grown since.
     consumed: u64,
-    /// Shares with leases of which nobody knows whether they are on the disk.
+    /// Shares with a name or leases of which nobody knows whether they are on the disk.
     doubtful: BTreeSet<ShareKey>,
     nodeid: TubId,
     recovery: Recovery,
@@ -266,8 +266,14 @@ impl StorageServer {
             }
             Running::Owner { to, key } => {
                 let error = match result {
+                    Ok(_) if self.doubtful.contains(&key) => StorageError::Disk(DOUBTFUL.into()),
                     Ok(_) => StorageError::AlreadyWhole,
-                    Err(failure) => failed(failure.error),
+                    Err(DiskFailure { step, error }) => {
+                        if step > 0 {
+                            self.doubtful.insert(key);
+                        }
+                        failed(error)
+                    }
                 };
                 self.answer(to, Err(error));
                 self.leave(key.0);

@@ -72,8 +72,11 @@ impl StorageServer {
                     self.owner_request(to, key, secret, request);
                     return Progress::Over;
                 }
-                let step = DiskStep::Length(StorePath::Share(index, share));
-                self.disk(Running::Owner { to, key }, vec![step]);
+                let path = || StorePath::Share(index, share);
+                // That it is whole is said only of a share whose name is durable: it may not be, after a
+                // kill. An uploader that comes back counts on it.
+                let steps = vec![DiskStep::Length(path()), DiskStep::SyncName(path())];
+                self.disk(Running::Owner { to, key }, steps);
             }
             Task::Finish { share } => self.start_finish((index, share)),
             Task::Slot(task) => self.start_slot(task),

@@ -56,6 +56,10 @@ struct Wanted {
     size: u64,
 }
 
+/// Why nobody is told any more that he can count on a share: what a failed sync was to make durable looks
+/// so from then on, and need not be.
+pub(super) const DOUBTFUL: &str = "the share's name, or an earlier change of its leases, could not be synced";
+
 /// What a disk action of the task at the gate is for.
 #[derive(Debug)]
 pub(super) enum LeaseStage {
@@ -63,7 +67,7 @@ pub(super) enum LeaseStage {
     Survey,
     /// The container's header.
     Header { share: u16 },
-    /// The container's leases.
+    /// The container's name is made durable, and its leases are read.
     Records { share: u16, layout: ContainerLayout },
     /// The change of a lease.
     Change { share: u16, change: LeaseChange },
@@ -165,22 +169,27 @@ impl StorageServer {
             Err(DiskFailure { error, .. }) => return self.task(index).fail(lost(error)),
         };
         if self.doubtful.contains(&(index, share)) {
-            let why = "an earlier change of the share's leases could not be synced";
-            return self.task(index).fail(StorageError::Disk(why.into()));
+            return self.task(index).fail(StorageError::Disk(DOUBTFUL.into()));
         }
-        let records = layout.leases().min(LEASES_MAX);
-        let read = DiskStep::Read {
-            path: StorePath::Share(index, share),
-            offset: layout.lease_offset(0),
-            len: u64::from(records) * LEASE_LEN,
-        };
-        self.lease_step(index, LeaseStage::Records { share, layout }, vec![read]);
+        let path = StorePath::Share(index, share);
+        let (offset, records) = (layout.lease_offset(0), layout.leases().min(LEASES_MAX));
+        // Who was killed between giving a share its name and making the name durable has left one that the
+        // next failure of the power takes away. From now on somebody counts on it. (Its content was durable
+        // before it had the name.)
+        let name = DiskStep::SyncName(path.clone());
+        let read = DiskStep::Read { path, offset, len: u64::from(records) * LEASE_LEN };
+        self.lease_step(index, LeaseStage::Records { share, layout }, vec![name, read]);
     }
 
     fn searched(&mut self, index: StorageIndex, share: u16, layout: &ContainerLayout, result: DiskResult) {
         let records = match result {
             Ok(outputs) => Outputs::new(outputs).data(),
-            Err(DiskFailure { error, .. }) => return self.task(index).fail(lost(error)),
+            Err(DiskFailure { step, error }) => {
+                if step == 0 {
+                    self.doubtful.insert((index, share));
+                }
+                return self.task(index).fail(lost(error));
+            }
         };
         let records = records.bytes().map_or(&[][..], |bytes| bytes);
         // A lease is small beside what shares are promised; only the reserve stops it.

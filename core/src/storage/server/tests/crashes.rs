@@ -214,3 +214,60 @@ fn a_date_across_two_sectors_never_goes_back() {
         }
     }
 }
+
+/// The process is killed while it gives a share its name. Whoever is told by the next one that the share is
+/// there can count on it, even if the power fails then.
+#[test]
+fn a_share_found_at_start_is_durable_before_it_counts() {
+    let ways = [
+        // Its lease is new enough: there is nothing to write.
+        (allocate_as(1, &[0], 4), &b""[..]),
+        (allocate_as(2, &[0], 4), b""),
+        (add_lease(1), b""),
+        // The uploader comes back.
+        (write(0, 0), b"abcd"),
+    ];
+    for (way, (request, data)) in ways.iter().enumerate() {
+        let mut counted = 0;
+        for (power, seed) in (1..8).flat_map(|power| (0..8).map(move |seed| (power, seed))) {
+            let mut rig = Rig::new();
+            rig.ask(allocate(&[0], 4), b"").expect("there is room");
+            rig.disk.power = power;
+            rig.send(write(0, 0), b"abcd");
+            rig.settle();
+            rig.restart_killed();
+            let counts = match rig.ask(request.clone(), data) {
+                Ok(Allocated { already_have, .. }) => already_have.contains(0),
+                Ok(Done) | Err(StorageError::AlreadyWhole) => true,
+                _ => false,
+            };
+            rig.restart(&mut Dice::new(seed));
+            if counts {
+                counted += 1;
+                let kept = rig.read(read(0, &[(0, u64::MAX)]));
+                assert_eq!(kept, Ok(vec![b"abcd".to_vec()]), "way {way}, power {power}, seed {seed}");
+            }
+        }
+        assert!(counted > 0, "way {way}");
+    }
+}
+
+/// A name that could not be synced stays doubtful: that the next sync succeeds proves nothing.
+#[test]
+fn a_share_whose_name_cannot_be_synced_counts_for_nobody() {
+    for first in [add_lease(1), allocate_as(2, &[0], 4), write(0, 0)] {
+        let mut rig = Rig::new();
+        rig.ask(allocate(&[0], 4), b"").expect("there is room");
+        assert_eq!(rig.ask(write(0, 0), b"abcd"), FINISHED);
+        let broken = DiskError::Failed("broken".into());
+        rig.disk.fault = Some((|step| matches!(step, DiskStep::SyncName(_)), broken));
+        for request in [first, add_lease(1), allocate_as(2, &[0], 4), write(0, 0)] {
+            let data = if matches!(request, StorageRequest::Write { .. }) { &b"abcd"[..] } else { b"" };
+            match rig.ask(request, data) {
+                Err(StorageError::Disk(_)) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(rig.read(read(0, &[(0, u64::MAX)])), Ok(vec![b"abcd".to_vec()]), "it can be read still");
+    }
+}
