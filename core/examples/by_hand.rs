@@ -201,6 +201,10 @@ fn run_steps(disk: &mut BTreeMap<StorePath, Vec<u8>>, steps: Vec<DiskStep>) -> D
     for (step, todo) in steps.into_iter().enumerate() {
         let missing = DiskFailure { step, error: DiskError::NotFound };
         match todo {
+            // Both are for what is not there yet: what is there is never lost.
+            DiskStep::Create(path) | DiskStep::Make(path, _) if disk.contains_key(&path) => {
+                return Err(DiskFailure { step, error: DiskError::Exists });
+            }
             DiskStep::Create(path) => {
                 disk.insert(path, Vec::new());
             }

@@ -129,6 +129,9 @@ impl Map {
     ///
     /// Of a large file not all shares are there if its servers are few: each takes as many as go into one
     /// request. They are placed from the first on, so the last ones are those that found no room.
+    ///
+    /// This is not meant against liars: shares count as shown whether they are good or not. A server that makes
+    /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
         let placed = match self.answered().all(|(_, shares)| is_full(shares)) {
