@@ -11,11 +11,8 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tallac_core::time::UnixTime;
+use std::time::Duration;
 use tallac_host::tls::{WebIdentity, WebStream};
-use tallac_web::gateway::LoginToken;
-use tallac_web::http::percent::encode_segment;
 use tallac_web::http::{
     BodyKind, ClientConnection, ClientEvent, HttpError, Limits, RequestHead, ResponseHead,
 };
@@ -158,16 +155,9 @@ impl NodeUrl {
         Ok(())
     }
 
-    /// The address of one of its pages for a browser, which is logged in on the way if that is needed.
-    pub(crate) fn page(&self, page: &str) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        match &self.login {
-            None => format!("{}{page}", self.address()),
-            Some(Login(token)) => {
-                let ticket = LoginToken::ticket(token, UnixTime(now));
-                format!("{}/login?ticket={ticket}&to={}", self.address(), encode_segment(page))
-            }
-        }
+    /// Whether it asks who uses it.
+    pub(crate) fn asks_for_login(&self) -> bool {
+        self.login.is_some()
     }
 
     /// A GET whose answer is short.

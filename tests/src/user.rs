@@ -49,6 +49,11 @@ impl User {
         User { grid, directory, requests }
     }
 
+    /// Whether the gateway is another one than ours.
+    pub fn is_of_another(&self) -> bool {
+        self.grid.is_none()
+    }
+
     /// The node directory.
     pub fn node(&self) -> PathBuf {
         self.directory.path().join("node")

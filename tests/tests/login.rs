@@ -124,6 +124,37 @@ fn who_guesses_has_to_wait() {
 }
 
 #[test]
+fn a_ticket_lets_one_in() {
+    let web = Web::start();
+    let (cookie, _) = web.log_in("/");
+    assert_eq!(web.ask("POST", "/login/ticket?to=/grid", "", "").status, 401, "not for strangers");
+    let bearer = format!("Authorization: Bearer {}\r\n", web.token());
+    let make = |to: &str| web.ask("POST", &format!("/login/ticket?to={to}"), &bearer, "");
+    for to in ["//evil.example/", "grid", "http://evil.example/", ""] {
+        assert_eq!(make(&tallac_tests::web::escaped(to)).status, 400, "{to}");
+    }
+    // An address has no capability in it.
+    let directory = web.ask("POST", "/uri?t=mkdir", &bearer, "").good();
+    let made = make(&format!(
+        "%2Furi%2F{}%2Fletters",
+        tallac_tests::web::escaped(&tallac_tests::web::escaped(&directory))
+    ));
+    assert_eq!(made.status, 201, "{}", made.text());
+    let way = made.text().trim().to_owned();
+    assert!(way.starts_with("/login?ticket=") && !way.contains("URI") && !way.contains("drive"), "{way}");
+    let led = web.ask("GET", &way, HTML, "");
+    let to = led.header("Location").expect("a page").to_owned();
+    assert!(to.starts_with("/drive/") && to.contains("/letters"), "{to}");
+    let pair = led.header("Set-Cookie").and_then(|cookie| cookie.split_once(';')).expect("a cookie").0;
+    assert_eq!(cookie, format!("Cookie: {pair}\r\n"));
+    let again = web.ask("GET", &way, HTML, "");
+    assert_eq!((again.status, again.header("Set-Cookie")), (403, None));
+    assert!(again.text().contains("good once"), "{}", again.text());
+    let log = web.0.log("gw");
+    assert!(!log.contains("ticket=") && !log.contains(&directory), "{log}");
+}
+
+#[test]
 fn a_browser_is_asked_once() {
     let Some(program) = browser::find() else { return };
     let web = Web::start();
@@ -149,7 +180,9 @@ fn a_browser_is_asked_once() {
     browser.go(&format!("{url}/"));
     browser.submit("form[action='/logout'] input", &[]);
     // As `tallac webopen` does it: the command prints the address where there is no browser.
-    let printed = web.0.command("gw", &["webopen"], b"").line();
+    let printed = web.0.command("gw", &["webopen"], b"");
+    assert!(printed.stderr.contains("is logged in as you are"), "{}", printed.stderr);
+    let printed = printed.line();
     assert!(printed.contains("/login?ticket=") && !printed.contains(&token), "{printed}");
     browser.go(printed.trim());
     assert_eq!(browser.text("location.href"), format!("{url}/"), "and its page is there");

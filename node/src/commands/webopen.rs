@@ -18,17 +18,27 @@ pub(crate) fn webopen(directory: &Path, args: &Webopen) -> Result<()> {
             target(&place.root, &place.names, &[])
         }
     };
-    let url = drive.gateway.node().page(&page);
+    let (gateway, node) = (&drive.gateway, drive.gateway.node());
+    // The first page of a node that lets in everybody has an address with nothing to hide.
+    let is_plain = args.path.is_none() && !node.asks_for_login();
+    let ticket = if is_plain { None } else { gateway.way_in(&page)? };
+    let lets_in = ticket.is_some();
+    let url = ticket.unwrap_or_else(|| format!("{}{page}", node.address()));
     if open(&url) {
         return Ok(());
     }
-    if args.path.is_some() {
+    eprintln!("No browser could be opened.");
+    if lets_in {
+        let what =
+            if node.asks_for_login() { "is logged in as you are" } else { "gets what you wanted to see" };
         eprintln!(
-            "No browser could be opened. This address holds a capability: whoever sees it, such as in the \
-             browser's history, can do what it allows."
+            "The address is good once, and for two minutes. Keep it to yourself: whoever opens it {what}."
         );
-    } else {
-        eprintln!("No browser could be opened.");
+    } else if !is_plain {
+        eprintln!(
+            "The address holds a capability: whoever sees it, such as in the browser's history, can do what it \
+             allows."
+        );
     }
     print(&url)
 }

@@ -175,6 +175,18 @@ impl Gateway {
         if answer.status == 409 { Ok(false) } else { answer.good().map(|_| true) }
     }
 
+    /// The address with which a browser is opened at one of the node's pages. It is good once and for two
+    /// minutes, holds no capability, and logs the browser in if that is needed. `None` if the node knows no
+    /// such addresses, as those of the peer do not.
+    pub(crate) fn way_in(&self, page: &str) -> Result<Option<String>> {
+        let target = format!("/login/ticket?{}", encode_query([("to", page)]));
+        let answer = self.ask(Method::Post, &target, Bytes::new())?;
+        if matches!(answer.status, 404 | 405) {
+            return Ok(None);
+        }
+        Ok(Some(format!("{}{}", self.node.address(), answer.good()?.trim())))
+    }
+
     fn ask(&self, method: Method, target: &str, body: Bytes) -> Result<Answer> {
         let mut connection = self.node.connect(&self.interrupt)?;
         let mut head = RequestHead::new(method, target);

@@ -126,15 +126,18 @@ impl Gateway {
                 self.be_page(conn, "/");
                 self.introducer_page(conn, now)?;
             }
+            (["login"], _) if reads && request.args.get("ticket").is_some() => {
+                self.be_page(conn, "/");
+                let ticket = request.args.get("ticket").unwrap_or_default().to_owned();
+                self.follow_ticket(conn, &ticket, now)?;
+            }
+            (["login", "ticket"], Method::Post) => self.make_ticket(conn, &request, now)?,
             (["logout"], Method::Post) => {
                 self.be_page(conn, "/");
                 self.gather_form(conn, Request { page: Some(WhenDone::Page("/".into())), ..request })?;
             }
-            (["uri" | "cap", cap, ..], Method::Get) if request.t().is_empty() && navigates(&request.head) => {
-                let Some(Ok(cap @ Capability::Directory(_))) = Some(parse_cap(cap)) else {
-                    return Ok(Some(request));
-                };
-                let to = way_to(&self.page_of(&cap).unwrap_or_default(), request.names());
+            (["uri" | "cap", _, ..], Method::Get) if navigates(&request.head) => {
+                let Some(to) = self.directory_page(&request) else { return Ok(Some(request)) };
                 self.send_to(conn, &to);
             }
             (["open"], _) if reads => {
@@ -159,6 +162,16 @@ impl Gateway {
             _ => return Ok(Some(request)),
         }
         Ok(None)
+    }
+
+    /// The page of what is in a directory, if a request names that by the directory's capability.
+    pub(super) fn directory_page(&self, request: &Request) -> Option<String> {
+        let [start, cap, ..] = request.segments.as_slice() else { return None };
+        if !matches!(start.as_str(), "uri" | "cap") {
+            return None;
+        }
+        let cap = parse_cap(cap).ok().filter(|cap| cap.is_directory() && request.t().is_empty())?;
+        Some(way_to(&self.page_of(&cap)?, request.names()))
     }
 
     /// From now on a person is answered.

@@ -11,6 +11,7 @@ use super::exchange::plain_head;
 use super::redirect::stays_here;
 use super::refusal::Refusal;
 use super::request::Request;
+use super::tickets::USED;
 use super::{Gateway, text};
 use crate::http::{Headers, Method};
 use crate::pages::login::Login as Page;
@@ -24,7 +25,7 @@ use subtle::ConstantTimeEq;
 use tallac_core::hash::tagged_hash;
 use tallac_core::machine::ConnId;
 use tallac_core::secret::SecretBytes;
-use tallac_core::time::{Instant, Now, UnixTime};
+use tallac_core::time::{Instant, Now};
 
 /// Wrong tokens of one address that are looked at within [`WINDOW`].
 const ATTEMPTS_MAX: u32 = 10;
@@ -36,8 +37,6 @@ const ADDRESSES_MAX: usize = 1_024;
 const COOKIE_AGE: u32 = 30 * 24 * 60 * 60;
 /// Least characters of a token: what people think up is guessed.
 const TOKEN_LEN_MIN: usize = 16;
-/// A ticket is made for such a while, and good in the next one, too.
-const TICKET_SECONDS: u64 = 60;
 const BEARER: &[u8] = b"Bearer";
 
 /// What shows that somebody may use the node. Never printed.
@@ -70,21 +69,6 @@ impl LoginToken {
             secure,
             attempts: BTreeMap::new(),
         })
-    }
-
-    /// What lets a browser in for two minutes (`GET /login?ticket=`), made from the token by who knows it.
-    /// The token itself would stand in the browser's history.
-    pub fn ticket(token: &str, now: UnixTime) -> String {
-        let named = format!("{token} {}", now.0 / TICKET_SECONDS);
-        BASE64URL_NOPAD.encode(&tagged_hash(b"tallac:login:ticket", named.as_bytes()).0[..30])
-    }
-
-    fn is_ticket(&self, shown: &str, now: UnixTime) -> bool {
-        let Ok(token) = std::str::from_utf8(self.token.expose()) else { return false };
-        let before = UnixTime(now.0.saturating_sub(TICKET_SECONDS));
-        [now, before]
-            .iter()
-            .any(|at| LoginToken::ticket(token, *at).as_bytes().ct_eq(shown.as_bytes()).into())
     }
 
     fn is(&self, shown: &[u8]) -> bool {
@@ -171,13 +155,13 @@ impl Gateway {
                 if !login.listens_to(from, now.instant) {
                     return Err(slow_down());
                 }
-                let to = request.args.get("to").unwrap_or("/").to_owned();
-                if login.is_ticket(ticket, now.unix) {
-                    self.let_in(conn, &to);
-                    return Ok(None);
+                match self.tickets.take(ticket, now.instant) {
+                    Some(to) => self.let_in(conn, &to),
+                    None => {
+                        login.wrong(from, now.instant);
+                        self.ask_for_login(conn, 403, USED, "/");
+                    }
                 }
-                login.wrong(from, now.instant);
-                self.ask_for_login(conn, 403, "This way in was good for two minutes only.", &to);
                 return Ok(None);
             }
             _ => {}
@@ -327,16 +311,6 @@ mod tests {
         let other = LoginToken::new("another-token-of-the-same-length", true).unwrap();
         assert_ne!(other.cookie_name, login.cookie_name, "two nodes of one machine");
         assert!(LoginToken::new("too short", false).is_none());
-    }
-
-    #[test]
-    fn a_ticket_is_good_for_a_short_while() {
-        let login = LoginToken::new(TOKEN, false).unwrap();
-        let ticket = LoginToken::ticket(TOKEN, UnixTime(1_000_010));
-        for (at, good) in [(999_900, false), (1_000_010, true), (1_000_075, true), (1_000_140, false)] {
-            assert_eq!(login.is_ticket(&ticket, UnixTime(at)), good, "{at}");
-        }
-        assert!(!login.is_ticket(TOKEN, UnixTime(1_000_010)) && !ticket.contains(TOKEN));
     }
 
     #[test]

@@ -34,6 +34,7 @@ mod routes;
 mod status;
 mod storing;
 mod survey;
+mod tickets;
 mod tree_json;
 
 pub use login::LoginToken;
@@ -54,6 +55,7 @@ use tallac_core::node::Node;
 use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::time::{Instant, Now};
 use tallac_core::upload::{UploadPlan, UploadProgress};
+use tickets::Tickets;
 
 /// Header of the answer to a `PUT`: where the shares are, in words.
 pub const PLACEMENT_HEADER: &str = "Tallac-Placement";
@@ -93,6 +95,8 @@ pub struct Gateway {
     token: Option<ApiToken>,
     /// What everybody shows, if the node asks who uses it.
     login: Option<LoginToken>,
+    /// What browsers may be let in with.
+    tickets: Tickets,
     /// Without them there are no pages.
     pages: Option<Pages>,
     /// The next number of a disk action of the gateway's own.
@@ -211,6 +215,7 @@ impl Gateway {
             started: now.instant,
             token: None,
             login: None,
+            tickets: Tickets::default(),
             pages: None,
             next_disk: 0,
             first_look: None,

@@ -41,6 +41,12 @@ impl PageKeys {
         shown.as_bytes().ct_eq(self.token.as_bytes()).into()
     }
 
+    /// The name of a ticket that was made from this text. Nobody else can make it.
+    pub(crate) fn ticket(&self, made_from: &str) -> String {
+        let keyed = [self.seal.expose(), made_from.as_bytes()].concat();
+        BASE64URL_NOPAD.encode(&tagged_hash(b"tallac:pages:ticket", &keyed).0[..30])
+    }
+
     /// The handle of a capability.
     pub(crate) fn seal(&self, cap: &Capability) -> String {
         let sealed = self.cipher().encrypt(NO_HEADERS, cap.to_string().as_bytes());
