@@ -16,7 +16,7 @@ const FOUND_BY: &[(Mutant, u64)] = &[
     (Mutant::Canary, 0),
     (Mutant::ShareUnsynced, 0),
     (Mutant::ShareNameUnsynced, 0),
-    (Mutant::RenameFirst, 17),
+    (Mutant::RenameFirst, 20),
     (Mutant::SyncTriedAgain, 18),
     (Mutant::FullDiskIgnored, 2),
     (Mutant::IdleKept, 6),
@@ -48,14 +48,26 @@ const FOUND_BY: &[(Mutant, u64)] = &[
     (Mutant::RivalIgnored, 0),
 ];
 
+/// How many seeds a defect is given if the one that was known no longer shows it.
+const OTHERS: u64 = 400;
+
+/// Whatever changes the order of things in the core changes what a seed shows. Then another must.
 #[test]
 fn every_mutant_is_caught() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     assert!(Mutant::ALL.len() >= 25);
     let missed = Mutant::ALL.iter().filter_map(|mutant| {
         let (_, seed) = FOUND_BY.iter().find(|(of, _)| of == mutant).expect("each has its seed");
-        let found = caught(*mutant, *seed).is_some();
-        (!found).then(|| format!("seed {seed} no longer shows {}: {}", mutant.name(), mutant.text()))
+        if caught(*mutant, *seed).is_some() {
+            return None;
+        }
+        match (0..OTHERS).find(|seed| caught(*mutant, *seed).is_some()) {
+            Some(now) => {
+                println!("{} is shown by seed {now} now, and no longer by {seed}", mutant.name());
+                None
+            }
+            None => Some(format!("no seed shows {}: {}", mutant.name(), mutant.text())),
+        }
     });
     let missed: Vec<String> = missed.collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
