@@ -190,7 +190,7 @@ mod tests {
         }
         let mut trace = Trace::default();
         trace.record(Duration::from_millis(5), NodeId(3), &Sample::Second(7, vec![1, 2], Some("x")), ">");
-        let known = "13541ab10d255a0f5b4355872404eaac8c6b45993418749556dc9289899584e7";
+        let known = "e3f08386fbe1a2610ab57ca771ff07060bb604f4a08cab8fd46c019b637462d5";
         assert_eq!((trace.entries(), trace.hash().to_string().as_str()), (1, known));
     }
 }
