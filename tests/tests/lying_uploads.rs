@@ -301,6 +301,18 @@ fn disks_that_fail() {
     is_true("no space", &mut grid, &put);
 }
 
+/// A server lists a share and cannot make its name durable: it says so when it is asked to keep it.
+#[test]
+fn a_share_in_place_that_cannot_be_made_to_last_does_not_count() {
+    let mut grid = MemoryGrid::new(&setup(4), Honest);
+    let put = grid.put(&content(1, LEN));
+    is_true("before", &mut grid, &put);
+    grid.switch_on(BAD);
+    grid.disk(BAD).fault = Some(Fault::Unsyncable);
+    let error = grid.put(&content(1, LEN)).error();
+    assert!(error.contains("at least 4 servers, but only 3") && error.contains("s0 ("), "{error}");
+}
+
 #[test]
 fn a_read_only_server_is_not_chosen() {
     for happy in [3, 4] {

@@ -14,7 +14,7 @@ use crate::mutants::{self, Mutant};
 use crate::peers::{Answer, AskError, Candidate, Effort};
 use crate::share::{Extension, ShareLayout};
 use crate::share_set::ShareSet;
-use crate::storage::protocol::{StorageAnswer, StorageRequest};
+use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use crate::task::{ServerTrouble, Task, Tasks, Trouble};
 use crate::time::Instant;
 use alloc::collections::BTreeMap;
@@ -216,8 +216,9 @@ impl Placing {
             }
             Ok(_) => standing.give_up(Trouble::Nonsense("no answer to an allocation")),
             Err(error) => {
-                // Shares at a server that is gone are no reason to call the file stored.
-                if !matches!(error, AskError::Server(_)) {
+                // Shares at a server that is gone, or whose disk cannot make them last, are no reason to
+                // call the file stored.
+                if !matches!(&error, AskError::Server(error) if !matches!(error, StorageError::Disk(_))) {
                     standing.existing = ShareSet::EMPTY;
                 }
                 standing.give_up(Trouble::Ask(error));
