@@ -282,6 +282,9 @@ pub(crate) struct Hands {
     /// How many seconds a fault lasts at most
     #[arg(long, value_name = "SECONDS", default_value_t = Writers::default().lasting.as_secs(), value_parser = clap::value_parser!(u64).range(1..=86_400))]
     lasting: u64,
+    /// Disks also become full for a while
+    #[arg(long)]
+    full_disks: bool,
     /// How many servers must accept a change, instead of more than half
     #[arg(long)]
     accept: Option<usize>,
@@ -296,9 +299,9 @@ impl Hands {
             Consent::Majority => None,
             Consent::Servers(servers) => Some(servers),
         };
-        let Writers { servers, writers, names, faults, .. } = *spec;
+        let Writers { servers, writers, names, faults, full_disks, .. } = *spec;
         let (lasting, stale) = (spec.lasting.as_secs(), !spec.applies_again);
-        Hands { servers, writers, names, faults, lasting, accept, stale }
+        Hands { servers, writers, names, faults, lasting, full_disks, accept, stale }
     }
 
     pub(crate) fn writers(&self) -> Writers {
@@ -308,6 +311,7 @@ impl Hands {
             names: self.names,
             faults: self.faults,
             lasting: Duration::from_secs(self.lasting),
+            full_disks: self.full_disks,
             consent: self.accept.map_or(Consent::Majority, Consent::Servers),
             applies_again: !self.stale,
         }
@@ -317,9 +321,12 @@ impl Hands {
 /// As they were given, for a command that repeats a run.
 impl fmt::Display for Hands {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Hands { servers, writers, names, faults, lasting, accept, stale } = self;
+        let Hands { servers, writers, names, faults, lasting, full_disks, accept, stale } = self;
         write!(f, " --servers {servers} --writers {writers} --names {names}")?;
         write!(f, " --faults {faults} --lasting {lasting}")?;
+        if *full_disks {
+            f.write_str(" --full-disks")?;
+        }
         if let Some(accept) = accept {
             write!(f, " --accept {accept}")?;
         }

@@ -4,6 +4,7 @@
 //! there in the end, and what was there before, whoever else wrote meanwhile, and whatever crashed.
 
 use crate::chance::Chance;
+use crate::disk::DiskSettings;
 use crate::world::Stepped;
 use crate::{Crash, Grid, GridSpec, NodeId};
 use core::time::Duration;
@@ -34,6 +35,9 @@ pub struct Writers {
     pub faults: u32,
     /// How long a fault lasts at most.
     pub lasting: Duration,
+    /// Whether disks also become full for a while, which lasts up to ten times as long as other faults:
+    /// writers must notice, and count on other servers.
+    pub full_disks: bool,
     /// Whether a writer who was beaten applies his edit again to what is there then. Else he writes the
     /// table that he made of what he read first, as a naive program would.
     pub applies_again: bool,
@@ -48,6 +52,7 @@ impl Default for Writers {
             consent: Consent::Majority,
             faults: 12,
             lasting: Duration::from_secs(8),
+            full_disks: false,
             applies_again: true,
         }
     }
@@ -64,6 +69,8 @@ pub struct Written {
     pub refused: usize,
     /// Nodes that went down.
     pub crashes: usize,
+    /// Disks that became full.
+    pub full_disks: usize,
     /// What is wrong; nothing, if all is well.
     pub wrong: Vec<String>,
     /// Virtual time.
@@ -74,8 +81,11 @@ pub struct Written {
 
 impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Written { seed, acknowledged, refused, crashes, wrong, .. } = self;
+        let Written { seed, acknowledged, refused, crashes, full_disks, wrong, .. } = self;
         write!(f, "seed {seed}: {acknowledged} names, {refused} refusals, {crashes} crashes")?;
+        if *full_disks > 0 {
+            write!(f, ", {full_disks} full disks")?;
+        }
         wrong.iter().take(5).try_for_each(|what| write!(f, "\n  {what}"))
     }
 }
@@ -96,7 +106,8 @@ struct Run {
 
 const FAULT: u64 = 1;
 const HEAL: u64 = 2;
-/// From here on, a server starts, a writer's node starts, a writer tries again.
+/// From here on, a server's disk has room again, a server starts, a writer's node starts, a writer tries again.
+const DISK: u64 = 1 << 19;
 const SERVER: u64 = 1 << 20;
 const WRITER: u64 = 2 << 20;
 const AGAIN: u64 = 3 << 20;
@@ -334,7 +345,7 @@ impl Run {
 
     fn fault(&mut self) {
         let later = self.chance.duration(Duration::from_millis(200)..self.spec.lasting);
-        match self.chance.below(5) {
+        match self.chance.below(if self.spec.full_disks { 6 } else { 5 }) {
             0 => {
                 let writer = self.chance.below(self.at.len() as u64) as usize;
                 let node = self.grid.clients[writer];
@@ -367,16 +378,33 @@ impl Run {
                 self.grid.world.partition(&apart);
                 self.grid.world.set_timer(later, HEAL);
             }
-            _ => {
+            4 => {
                 let pick = self.chance.draw();
                 self.grid.world.break_connection(pick);
             }
+            _ => {
+                let later = later * self.chance.within(1..11) as u32;
+                for server in 0..self.grid.servers.len() {
+                    if self.chance.one_in(2) {
+                        let room = self.chance.below(10_000);
+                        let disk = self.grid.world.disk(self.grid.servers[server]);
+                        disk.settings_mut().capacity = disk.used() + room;
+                        self.written.full_disks += 1;
+                        self.grid.world.set_timer(later, DISK + server as u64);
+                    }
+                }
+            }
         }
+    }
+
+    fn make_room(&mut self, server: NodeId) {
+        self.grid.world.disk(server).settings_mut().capacity = DiskSettings::default().capacity;
     }
 
     fn mend(&mut self, timer: u64) {
         match timer {
             HEAL => self.grid.world.heal(),
+            DISK..SERVER => self.make_room(self.grid.servers[(timer - DISK) as usize]),
             SERVER..WRITER => self.grid.world.start(self.grid.servers[(timer - SERVER) as usize]),
             WRITER..AGAIN => {
                 let writer = (timer - WRITER) as usize;
@@ -391,6 +419,7 @@ impl Run {
     /// With everything healed, every acknowledged name is there.
     fn check(&mut self) {
         self.grid.world.heal();
+        self.grid.servers.clone().into_iter().for_each(|server| self.make_room(server));
         self.grid.start_all();
         let rest = self.grid.world.now() + Duration::from_secs(60);
         while self.step(rest).is_some() {}

@@ -288,12 +288,16 @@ impl ChangeFile {
         }
     }
 
-    /// The file's voters: the first servers of its ring that can take shares, and whoever holds one.
+    /// The file's voters: the first servers of its ring that can take shares, whoever holds one, and
+    /// whoever is full and does not say: it may have taken one while it had room.
     fn voters(&self) -> BTreeSet<ServerId> {
         let Some(map) = &self.map else { return BTreeSet::new() };
         let open = map.ring().iter().filter(|candidate| !candidate.read_only);
         let first = open.take(self.total().into()).map(|candidate| candidate.server);
-        first.chain(map.holders()).collect()
+        let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
+        let full = map.asked_servers().filter(|candidate| candidate.read_only);
+        let silent = full.map(|candidate| candidate.server).filter(|server| !answered.contains(server));
+        first.chain(map.holders()).chain(silent).collect()
     }
 
     /// How many servers have a say that are not known here. They do not answer.
