@@ -162,9 +162,9 @@ impl Grid {
         let servers = spec.servers as usize;
         let deadline = grid.world.now() + Duration::from_secs(60);
         let knows_all = |grid: &Grid, client: &NodeId| {
-            let date = grid.world.clock(*client).unix;
+            let now = grid.world.clock(*client);
             let node = grid.world.machine(*client).expect("it was started");
-            node.status(servers, date).servers.len() == servers
+            node.status(servers, now).servers.len() == servers
         };
         while !grid.clients.iter().all(|client| knows_all(&grid, client)) {
             assert!(grid.world.now() < deadline, "the clients never hear of all servers");

@@ -258,9 +258,9 @@ impl Storm {
                     wrong.push(format!("{server:?} keeps {path:?} of {len} bytes"));
                 }
             }
-            let date = self.world.clock(*server).unix;
+            let now = self.world.clock(*server);
             if let Some(Party::Server(node)) = self.world.machine(*server)
-                && let Some(storage) = node.status(0, date).storage
+                && let Some(storage) = node.status(0, now).storage
             {
                 counts.add(Probe::SlotsRedone, storage.slot_writes_completed);
             }

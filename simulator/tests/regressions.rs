@@ -30,7 +30,7 @@ fn read(grid: &mut Grid, file: &StoredFile, patience: Duration) {
 
 fn with_share_in_progress(grid: &Grid) -> Option<NodeId> {
     grid.servers.iter().copied().find(|&server| {
-        let status = grid.world.machine(server).map(|node| node.status(0, grid.world.clock(server).unix));
+        let status = grid.world.machine(server).map(|node| node.status(0, grid.world.clock(server)));
         status.and_then(|status| status.storage).is_some_and(|storage| storage.shares_in_progress > 0)
     })
 }

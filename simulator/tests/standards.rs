@@ -7,8 +7,8 @@ use tallac_simulator::chance::content;
 use tallac_simulator::{Crash, Ended, Grid, GridSpec, NodeId};
 
 fn happy(grid: &Grid, node: NodeId) -> usize {
-    let date = grid.world.clock(node).unix;
-    grid.world.machine(node).expect("it runs").status(0, date).happy
+    let now = grid.world.clock(node);
+    grid.world.machine(node).expect("it runs").status(0, now).happy
 }
 
 fn put(grid: &mut Grid) -> Ended {

@@ -221,6 +221,6 @@ impl Lonely {
 
     /// Operations that the node has under way.
     pub fn operations(&self) -> (usize, usize) {
-        self.gateway.node().status(0, self.now.unix).operations
+        self.gateway.node().status(0, self.now).operations
     }
 }

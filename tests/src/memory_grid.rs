@@ -200,7 +200,7 @@ impl<T: Tamper> MemoryGrid<T> {
     /// Brings a server back, and waits until the client has found it.
     pub fn switch_on(&mut self, server: usize) {
         self.off.remove(&server);
-        let up = |grid: &Self| grid.node(grid.client()).status(99, grid.now.unix).connected;
+        let up = |grid: &Self| grid.node(grid.client()).status(99, grid.now).connected;
         let before = up(self);
         let begun = self.now.instant;
         while up(self) == before {

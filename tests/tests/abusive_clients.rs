@@ -218,7 +218,7 @@ fn half_open_uploads_are_given_up() {
     }
     grid.run(Duration::from_secs(3_600));
     assert!(grid.disk(SERVER).files.is_empty());
-    let stats = grid.node(SERVER).status(0, grid.now().unix).storage.expect("it serves");
+    let stats = grid.node(SERVER).status(0, grid.now()).storage.expect("it serves");
     assert_eq!((stats.shares_in_progress, stats.bytes_promised), (0, 0));
     still_serves(&mut grid);
 }

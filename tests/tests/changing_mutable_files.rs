@@ -190,7 +190,7 @@ fn a_small_part_writes_little() {
     let mut expected = content(1, 6_000_000);
     let cap = make(&mut grid, MutableFormat::Mdmf, 1, &expected).cap;
     let written = |grid: &Grid| -> u64 {
-        let status = |server| grid.node(server).status(0, grid.now().unix);
+        let status = |server| grid.node(server).status(0, grid.now());
         (0..10).map(|server| status(server).storage.expect("a server").slot_bytes_written).sum()
     };
     let before = written(&grid);
@@ -224,7 +224,7 @@ fn a_part_over_damaged_hashes() {
         share[468 + 2_167 + 200_000 + 5 * 16 + 8 * 32] ^= 1;
     }
     let written =
-        |grid: &Grid| grid.node(3).status(0, grid.now().unix).storage.expect("a server").slot_bytes_written;
+        |grid: &Grid| grid.node(3).status(0, grid.now()).storage.expect("a server").slot_bytes_written;
     let before = written(&grid);
     patch(&mut grid, &cap, 1_000, b"new").expect("it is patched");
     patched(&mut expected, 1_000, b"new");

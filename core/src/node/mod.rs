@@ -307,7 +307,7 @@ impl Node {
                 continue;
             }
             let (server, nickname) = (announcement.server, announcement.info.nickname.clone());
-            match self.peers.table.learn(announcement, now.unix) {
+            match self.peers.table.hear_of(announcement, now) {
                 Learned::New => {
                     changed = true;
                     let text = format!("heard of the server {nickname} ({})", server.short());
@@ -401,7 +401,7 @@ impl Node {
     fn write_cache(&mut self, now: Now) {
         // What was not read yet must not be overwritten.
         if self.config.keeps_cache && self.cache_read {
-            self.peers.table.forget_unheard(now.unix);
+            self.peers.table.forget_unheard(now);
             if !self.stopping {
                 self.peers.table_changed(now, &mut self.io);
             }

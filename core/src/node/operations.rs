@@ -20,7 +20,7 @@ use crate::peers::{Answer, AskToken, Asker, Effort, ServerTable};
 use crate::storage::protocol::StorageRequest;
 use crate::storage_index::StorageIndex;
 use crate::task::{Outcome, Task};
-use crate::time::{Instant, Now, UnixTime};
+use crate::time::{Instant, Now};
 use crate::upload::{Upload, UploadAction, UploadError, UploadEvent, UploadSetup};
 use crate::vdrive::MakeRootError;
 use alloc::boxed::Box;
@@ -275,7 +275,7 @@ impl Operations {
                 self.change(id, ChangeEvent::Servers(ring), now);
                 continue;
             }
-            let happy = happy(config, table, now.unix);
+            let happy = happy(config, table, now);
             self.upload(id, UploadEvent::Servers { ring, happy }, now);
         }
         for command in core::mem::take(&mut self.early) {
@@ -554,7 +554,7 @@ impl Operations {
 
 /// The happiness that a new upload wants: what is configured, else what follows from the number of
 /// writable servers known (never from who happens to answer).
-pub(super) fn happy(config: &NodeConfig, table: &ServerTable, now: UnixTime) -> usize {
+pub(super) fn happy(config: &NodeConfig, table: &ServerTable, now: Now) -> usize {
     let total = usize::from(config.encoding.total());
     config.happy.unwrap_or_else(|| {
         // A grid of which nobody has heard for long is not taken for a small one.

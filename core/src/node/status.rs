@@ -6,7 +6,7 @@ use crate::introducer::IntroducerStatus;
 use crate::nurl::Address;
 use crate::peers::LinkStatus;
 use crate::storage::{StorageConfig, StorageStats};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Instant, Now, UnixTime};
 use crate::vdrive::{RootStage, SharedRootStatus, VdriveClient, VdriveServer};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -162,7 +162,7 @@ impl Node {
     }
 
     /// How the node stands. At most the first `servers_max` servers are listed.
-    pub fn status(&self, servers_max: usize, now: UnixTime) -> NodeStatus {
+    pub fn status(&self, servers_max: usize, now: Now) -> NodeStatus {
         let table = &self.peers.table;
         let view = |(server, record): (&ServerId, &crate::peers::ServerRecord)| {
             let status = self.peers.status(server);

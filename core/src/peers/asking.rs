@@ -288,7 +288,7 @@ impl Peers {
         match event {
             None => {}
             Some(LinkEvent::Up) => {
-                self.table.heard(server, None, now.unix);
+                self.table.heard(server, None, now);
                 entry.questions.up();
                 entry.questions.send(&mut entry.link, now, io);
             }
@@ -344,7 +344,7 @@ impl Peers {
         now: Now,
     ) {
         if let Ok((StorageAnswer::Version { available_space, .. }, _)) = answer {
-            self.table.heard(server, Some(*available_space == 0), now.unix);
+            self.table.heard(server, Some(*available_space == 0), now);
             if let Some(entry) = self.links.get_mut(&server) {
                 entry.available_space = Some(*available_space);
             }
@@ -478,7 +478,7 @@ impl Peers {
     /// are kept connected, else those known.
     pub(crate) fn writable(&self, now: Now) -> usize {
         if self.table.len() > self.config.connections_max {
-            return self.table.writable(now.unix);
+            return self.table.writable(now);
         }
         let up = self.links.iter().filter(|(_, entry)| entry.link.is_up());
         up.filter(|(server, _)| self.table.find(server).is_some_and(|record| !record.read_only)).count()

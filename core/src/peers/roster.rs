@@ -69,6 +69,7 @@ impl FromIterator<(ServerId, ServerInfo)> for Roster {
             last_heard: UnixTime(0),
             configured: true,
             read_only: false,
+            heard_on: None,
         };
         let mut servers: Vec<(ServerId, ServerRecord)> =
             servers.into_iter().map(|(server, info)| (server, record(info))).collect();

@@ -6,11 +6,14 @@ use crate::identity::{ServerId, TubId};
 use crate::limits::{ANNOUNCEMENTS_MAX, FORGOTTEN_SECONDS, KNOWN_SECONDS};
 use crate::ring;
 use crate::storage_index::StorageIndex;
-use crate::time::UnixTime;
+use crate::time::{Instant, Now, UnixTime};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::num::NonZeroU16;
+
+const DAY_SECONDS: u64 = 24 * 60 * 60;
 
 /// What is kept of a server that is not in use. The bulk of it, [`ServerInfo`], is shared with
 /// everybody who got it from the same place.
@@ -26,6 +29,19 @@ pub struct ServerRecord {
     pub configured: bool,
     /// It said, when last asked, that it takes no shares.
     pub read_only: bool,
+    /// On which day since the node was started, from 1 on, it was last announced or connected; `None` if it was
+    /// not since then. The date may jump, and then says nothing of how long somebody was silent.
+    pub heard_on: Option<NonZeroU16>,
+}
+
+impl ServerRecord {
+    /// For how many seconds nothing was heard of it: by the clock that only grows, where that saw it.
+    fn silent_for(&self, now: UnixTime, today: NonZeroU16) -> u64 {
+        match self.heard_on {
+            Some(day) => u64::from(today.get().saturating_sub(day.get())) * DAY_SECONDS,
+            None => now.0.saturating_sub(self.last_heard.0),
+        }
+    }
 }
 
 /// A server as an upload or download needs to know it.
@@ -65,13 +81,16 @@ pub struct ServerTable {
     known: usize,
     preferred: BTreeSet<ServerId>,
     refused: BTreeSet<ServerId>,
+    /// When it was first looked at the clock.
+    started: Option<Instant>,
 }
 
 impl ServerTable {
     /// A table of the servers of the configuration. `preferred` servers come first on every ring,
     /// `refused` ones never.
     pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
-        let mut table = ServerTable { roster, servers: BTreeMap::new(), known: 0, preferred, refused };
+        let (servers, known, started) = (BTreeMap::new(), 0, None);
+        let mut table = ServerTable { roster, servers, known, preferred, refused, started };
         table.known = table.roster.len() - table.refused_of_roster().count();
         table
     }
@@ -86,8 +105,17 @@ impl ServerTable {
         self.refused.iter().filter_map(|server| self.roster.find(server))
     }
 
-    /// Takes in an announcement whose signature was checked, or one from the cache, last heard at
-    /// `heard`.
+    /// Takes in an announcement whose signature was checked, just heard.
+    pub fn hear_of(&mut self, announcement: Announcement, now: Now) -> Learned {
+        let server = announcement.server;
+        let learned = self.learn(announcement, now.unix);
+        if learned != Learned::Ignored {
+            self.heard(server, None, now);
+        }
+        learned
+    }
+
+    /// Takes in an announcement from the cache, last heard at `heard`.
     pub fn learn(&mut self, announcement: Announcement, heard: UnixTime) -> Learned {
         let Announcement { server, sequence, info, .. } = announcement;
         if self.refused.contains(&server) {
@@ -121,28 +149,43 @@ impl ServerTable {
             last_heard: heard,
             configured: false,
             read_only: false,
+            heard_on: None,
         };
         self.servers.insert(server, record);
         self.known += 1;
         Learned::New
     }
 
-    /// Notes that a server answered, and whether it takes shares.
-    pub fn heard(&mut self, server: ServerId, read_only: Option<bool>, now: UnixTime) {
+    /// Notes that a server answered or announced itself, and whether it takes shares, if it said so.
+    pub fn heard(&mut self, server: ServerId, read_only: Option<bool>, now: Now) {
+        self.started.get_or_insert(now.instant);
+        let today = self.today(now);
         if !self.servers.contains_key(&server) {
             let Some(record) = self.configured(&server).cloned() else { return };
             self.servers.insert(server, record);
         }
         if let Some(record) = self.servers.get_mut(&server) {
-            record.last_heard = record.last_heard.max(now);
+            record.last_heard = record.last_heard.max(now.unix);
             record.read_only = read_only.unwrap_or(record.read_only);
+            record.heard_on = Some(today);
         }
     }
 
-    /// Forgets announced servers that nobody has heard of for very long.
-    pub fn forget_unheard(&mut self, now: UnixTime) {
-        let before = self.servers.len();
-        self.servers.retain(|_, r| r.configured || r.last_heard.0.saturating_add(FORGOTTEN_SECONDS) >= now.0);
+    /// Which day it is since the node was started, from 1 on.
+    fn today(&self, now: Now) -> NonZeroU16 {
+        let days = now.instant.since(self.started.unwrap_or(now.instant)).as_secs() / DAY_SECONDS;
+        NonZeroU16::MIN.saturating_add(u16::try_from(days).unwrap_or(u16::MAX))
+    }
+
+    /// Forgets announced servers that nobody has heard of for very long. Those not heard of since the node
+    /// was started are given a day, whatever the date is.
+    pub fn forget_unheard(&mut self, now: Now) {
+        self.started.get_or_insert(now.instant);
+        let (before, today) = (self.servers.len(), self.today(now));
+        self.servers.retain(|_, record| {
+            let new_here = record.heard_on.is_none() && today == NonZeroU16::MIN;
+            record.configured || new_here || record.silent_for(now.unix, today) <= FORGOTTEN_SECONDS
+        });
         self.known -= before - self.servers.len();
     }
 
@@ -181,12 +224,13 @@ impl ServerTable {
     /// How many servers are known to take shares, connected or not: configured, or heard of within
     /// [`KNOWN_SECONDS`]. Where no happiness is configured it follows from this number, never from
     /// who happens to answer, so that a partition does not lower the standard.
-    pub fn writable(&self, now: UnixTime) -> usize {
+    pub fn writable(&self, now: Now) -> usize {
+        let today = self.today(now);
         let reachable = |record: &&ServerRecord| record.info.service.is_some();
         let configured = self.roster.reachable() - self.refused_of_roster().filter(reachable).count();
         let of_servers = self.servers.values().filter(reachable);
         let (full, heard_of) = of_servers.fold((0, 0), |(full, heard_of), record| {
-            let is_known = record.last_heard.0.saturating_add(KNOWN_SECONDS) >= now.0;
+            let is_known = record.silent_for(now.unix, today) <= KNOWN_SECONDS;
             match (record.configured, record.read_only) {
                 (true, read_only) => (full + usize::from(read_only), heard_of),
                 (false, read_only) => (full, heard_of + usize::from(is_known && !read_only)),
@@ -229,6 +273,7 @@ mod tests {
     use super::*;
     use crate::nurl::{Pin, Service, Swissnum};
     use alloc::format;
+    use core::time::Duration;
     use proptest::prelude::*;
 
     fn id(number: u8) -> ServerId {
@@ -252,6 +297,48 @@ mod tests {
         Announcement { server: id(number), service: "storage".into(), sequence, info: info(number) }
     }
 
+    /// What a plain list says of a server.
+    #[derive(Default)]
+    struct Known {
+        configured: bool,
+        sequence: u64,
+        heard: u64,
+        full: bool,
+        day: Option<u64>,
+    }
+
+    impl Known {
+        fn silent(&self, day: u64, date: u64) -> u64 {
+            self.day.map_or(date.saturating_sub(self.heard), |heard| (day - heard) * DAY_SECONDS)
+        }
+    }
+
+    /// The date may jump by years. Whoever was heard of is still there.
+    #[test]
+    fn a_jump_of_the_date_makes_nobody_forgotten() {
+        let at = |days: u64, date: u64| Now {
+            instant: Instant::ZERO + Duration::from_secs(days * DAY_SECONDS),
+            unix: UnixTime(date),
+        };
+        let (today, later) = (1_000 * DAY_SECONDS, 4_000 * DAY_SECONDS);
+        let mut table = ServerTable::default();
+        table.learn(told(1, 1), UnixTime(today));
+        table.hear_of(told(2, 1), at(0, today));
+        table.hear_of(told(3, 1), at(0, later));
+        table.forget_unheard(at(0, later));
+        assert_eq!(table.len(), 3);
+        // The first was not heard of for a day, in which it would have been.
+        table.forget_unheard(at(1, later));
+        assert!(table.find(&id(1)).is_none());
+        assert_eq!(table.len(), 2);
+        // Nor the others for more than a year.
+        table.heard(id(3), None, at(300, later));
+        table.forget_unheard(at(366, today));
+        assert!(table.find(&id(2)).is_none());
+        assert_eq!((table.len(), table.writable(at(366, today))), (1, 0));
+        assert_eq!(table.writable(at(330, today)), 1);
+    }
+
     proptest! {
         /// A shared roster changes nothing: a plain list of records says the same.
         #[test]
@@ -259,52 +346,66 @@ mod tests {
             configured in prop::collection::btree_set(0u8..20, 0..12),
             refused in prop::collection::btree_set(0u8..20, 0..4),
             preferred in prop::collection::btree_set(0u8..20, 0..4),
-            steps in prop::collection::vec((0u8..3, 0u8..20, 0u64..3, any::<bool>()), 0..30),
+            steps in prop::collection::vec((0u8..5, 0u8..20, 0u64..3, any::<bool>()), 0..30),
             now in 0u64..3,
         ) {
             let ids = |numbers: &BTreeSet<u8>| numbers.iter().map(|number| id(*number)).collect();
             let roster: Roster = configured.iter().map(|number| (id(*number), info(*number))).collect();
             let mut table = ServerTable::new(roster, ids(&preferred), ids(&refused));
-            // Number, configured, sequence, last heard, read-only.
-            let mut model: BTreeMap<u8, (bool, u64, u64, bool)> =
-                configured.difference(&refused).map(|number| (*number, (true, 0, 0, false))).collect();
+            let known = |number: &u8| (*number, Known { configured: true, ..Known::default() });
+            let mut model: BTreeMap<u8, Known> = configured.difference(&refused).map(known).collect();
+            let mut day = 0;
+            let at = |day: u64, date: u64| Now {
+                instant: Instant::ZERO + Duration::from_secs(day * DAY_SECONDS),
+                unix: UnixTime(date),
+            };
+            table.forget_unheard(at(0, 0));
             for (kind, number, sequence, read_only) in steps {
                 match (kind, model.get_mut(&number)) {
-                    (0, Some((false, newest, heard, _))) if sequence >= *newest => {
-                        (*newest, *heard) = (sequence, (*heard).max(sequence));
+                    (0 | 1, Some(known)) if !known.configured && sequence >= known.sequence => {
+                        (known.sequence, known.heard) = (sequence, known.heard.max(sequence));
+                        known.day = if kind == 1 { Some(day) } else { known.day };
                     }
-                    (0, None) if !refused.contains(&number) => {
-                        model.insert(number, (false, sequence, sequence, false));
+                    (0 | 1, None) if !refused.contains(&number) => {
+                        let day = (kind == 1).then_some(day);
+                        model.insert(number, Known { sequence, heard: sequence, day, ..Known::default() });
                     }
-                    (1, Some((_, _, heard, full))) => (*heard, *full) = ((*heard).max(sequence), read_only),
+                    (2, Some(known)) => {
+                        (known.heard, known.full) = (known.heard.max(sequence), read_only);
+                        known.day = Some(day);
+                    }
                     _ => {}
-                }
-                if kind == 2 {
-                    let now = sequence * FORGOTTEN_SECONDS;
-                    table.forget_unheard(UnixTime(now));
-                    model.retain(|_, (configured, _, heard, _)| {
-                        *configured || *heard + FORGOTTEN_SECONDS >= now
-                    });
                 }
                 match kind {
                     0 => drop(table.learn(told(number, sequence), UnixTime(sequence))),
-                    1 => table.heard(id(number), Some(read_only), UnixTime(sequence)),
-                    _ => {}
+                    1 => drop(table.hear_of(told(number, sequence), at(day, sequence))),
+                    2 => table.heard(id(number), Some(read_only), at(day, sequence)),
+                    3 => day += [0, 1, 400][sequence as usize],
+                    _ => {
+                        let date = sequence * 2 * FORGOTTEN_SECONDS;
+                        table.forget_unheard(at(day, date));
+                        model.retain(|_, known| {
+                            let new_here = known.day.is_none() && day == 0;
+                            known.configured || new_here || known.silent(day, date) <= FORGOTTEN_SECONDS
+                        });
+                    }
                 }
             }
-            let now = now * KNOWN_SECONDS;
+            let date = now * 2 * KNOWN_SECONDS;
             let found: Vec<_> = table.iter()
                 .map(|(server, r)| (server.0[0], (r.configured, r.sequence, r.last_heard.0, r.read_only)))
                 .collect();
-            prop_assert_eq!(&found, &model.clone().into_iter().collect::<Vec<_>>());
+            let expected = |(number, k): (&u8, &Known)| (*number, (k.configured, k.sequence, k.heard, k.full));
+            prop_assert_eq!(&found, &model.iter().map(expected).collect::<Vec<_>>());
             prop_assert_eq!((table.len(), table.is_empty()), (model.len(), model.is_empty()));
             for number in 0..20 {
                 prop_assert_eq!(table.find(&id(number)).is_some(), model.contains_key(&number));
             }
-            let takes = |(number, (configured, _, heard, full)): (&u8, &(bool, u64, u64, bool))| {
-                !number.is_multiple_of(5) && !full && (*configured || heard + KNOWN_SECONDS >= now)
+            let takes = |(number, known): (&u8, &Known)| {
+                let is_known = known.configured || known.silent(day, date) <= KNOWN_SECONDS;
+                !number.is_multiple_of(5) && !known.full && is_known
             };
-            prop_assert_eq!(table.writable(UnixTime(now)), model.iter().filter(|e| takes(*e)).count());
+            prop_assert_eq!(table.writable(at(day, date)), model.iter().filter(|e| takes(*e)).count());
             let index = StorageIndex([9; 16]);
             let there: Vec<u8> = model.keys().copied().filter(|number| !number.is_multiple_of(5)).collect();
             let whole = ring::permute(&index, there.iter().map(|n| (*n, [n / 2; 20], preferred.contains(n))));

@@ -130,8 +130,8 @@ impl Storm {
             settings.read_failures = 0;
             grid.world.drip(node, None);
             grid.world.resume(node);
-            let date = grid.world.clock(node).unix;
-            let storage = grid.world.machine(node).and_then(|machine| machine.status(0, date).storage);
+            let now = grid.world.clock(node);
+            let storage = grid.world.machine(node).and_then(|machine| machine.status(0, now).storage);
             if storage.is_some_and(|storage| storage.slots_shut > 0) {
                 // What a failing disk has shut opens with the next start.
                 self.count(Probe::SlotsShut);
@@ -326,8 +326,8 @@ impl Storm {
         if !grid.world.is_up(node) {
             return;
         }
-        let date = grid.world.clock(node).unix;
-        let storage = grid.world.machine(node).and_then(|machine| machine.status(0, date).storage);
+        let now = grid.world.clock(node);
+        let storage = grid.world.machine(node).and_then(|machine| machine.status(0, now).storage);
         let at_work = storage.is_some_and(|s| s.shares_in_progress > 0 || s.requests > s.answers);
         let hit = grid.crash(node, how) > 0 || (at_work && grid.operations.under_way() > 0);
         self.crashes += 1;

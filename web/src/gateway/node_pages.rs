@@ -16,7 +16,7 @@ const ACTIVE_MAX: usize = 200;
 impl Gateway {
     /// `GET /`.
     pub(super) fn welcome_page(&mut self, conn: ConnId, now: Now) {
-        let status = self.node.status(LISTED_MAX + 1, now.unix);
+        let status = self.node.status(LISTED_MAX + 1, now);
         let stored = self.node.storage_settings().map(|settings| settings.reserved_space);
         let stored = stored.map(|reserved| Stored { counted: self.counted_now(now), reserved });
         let login = self.login.is_some();
@@ -42,7 +42,7 @@ impl Gateway {
 
     /// `GET /grid`.
     pub(super) fn grid_page(&mut self, conn: ConnId, now: Now) {
-        let status = self.node.status(LISTED_MAX, now.unix);
+        let status = self.node.status(LISTED_MAX, now);
         let html = render(&Grid::new(self.frame("The grid"), &status, self.node.placed(), now));
         self.answer_page(conn, 200, html);
     }

@@ -36,7 +36,7 @@ impl Gateway {
 
     /// `GET /ready`: whether a file could be stored now.
     pub(super) fn ready(&mut self, conn: ConnId, now: Now) {
-        let status = self.node.status(SERVERS_MAX, now.unix);
+        let status = self.node.status(SERVERS_MAX, now);
         let takes = |server: &&ServerView| matches!(server.link, LinkStatus::Up { .. }) && !server.read_only;
         let (takers, happy) = (status.servers.iter().filter(takes).count(), status.happy);
         let connected = match takers {
@@ -86,7 +86,7 @@ impl Gateway {
             counters: Numbers,
         }
         let none = || Refusal::new(404, "This node has no storage service.");
-        let stored = self.node.status(0, now.unix).storage.ok_or_else(none)?;
+        let stored = self.node.status(0, now).storage.ok_or_else(none)?;
         let counters = Numbers::from([
             ("requests", stored.requests),
             ("answers", stored.answers),
@@ -124,7 +124,7 @@ impl Gateway {
 
     fn gather_statistics(&self, now: Now) -> Statistics {
         let totals = self.node.totals();
-        let status = self.node.status(0, now.unix);
+        let status = self.node.status(0, now);
         let mut counters = Numbers::from([
             ("uploader.files_uploaded", totals.files_uploaded),
             ("uploader.bytes_uploaded", totals.bytes_uploaded),

@@ -90,7 +90,7 @@ impl Gateway {
     }
 
     fn welcome(&mut self, conn: ConnId, request: &Request, now: Now) {
-        let node = self.node.status(10_000, now.unix);
+        let node = self.node.status(10_000, now);
         if request.t() == "json" {
             let json = status::json(&node, now);
             self.answer(conn, 200, "application/json", text(json));
