@@ -316,11 +316,11 @@ impl Run {
         let mut known: BTreeSet<_> = BTreeSet::new();
         known.extend(grid.operations.files().iter().filter_map(|file| file.cap.storage_index()));
         known.extend(grid.changes.indexes());
-        let mut orphans = BTreeSet::new();
+        let mut whole = Vec::new();
         for node in grid.world.nodes().collect::<Vec<NodeId>>() {
-            let date = grid.world.clock(node).unix;
+            let now = grid.world.clock(node);
             let listed = if grid.clients.contains(&node) { usize::MAX } else { 0 };
-            let status = grid.world.machine(node).expect("all were started").status(listed, date);
+            let status = grid.world.machine(node).expect("all were started").status(listed, now);
             for server in &status.servers {
                 if !server.nickname.starts_with("server") {
                     found.push(format!("{node:?} believes in a server that nobody announced"));
@@ -334,13 +334,12 @@ impl Run {
             {
                 found.push(format!("{node:?} still promises space: {storage:?}"));
             }
-            let mut whole = Vec::new();
             for (path, len) in grid.world.disk(node).list() {
                 match path {
                     StorePath::Share(index, share)
                         if !known.contains(index) && !self.storm.is_squatted(index) =>
                     {
-                        whole.push((*index, *share));
+                        whole.push((node, *index, *share));
                     }
                     StorePath::Incoming(..) | StorePath::Spool(_) | StorePath::Redo(_) => {
                         found.push(format!("{node:?} keeps {path:?} of {len} bytes"));
@@ -348,13 +347,18 @@ impl Run {
                     _ => {}
                 }
             }
-            // A mutable file may be there, whole, of which its maker was not told.
-            let disk = grid.world.disk(node);
-            let is_immutable = |of: &(StorageIndex, u16)| {
-                disk.content(&StorePath::Share(of.0, of.1)).is_some_and(|file| !file.starts_with(MUTABLE))
-            };
-            orphans.extend(whole.into_iter().filter(is_immutable).map(|(index, _)| index));
         }
+        // A mutable file may be there, whole, of which its maker was not told. The disk may have damaged some
+        // of its shares since, so that they do not look like it.
+        let (mut orphans, mut mutable) = (BTreeSet::new(), BTreeSet::new());
+        for (node, index, share) in whole {
+            match grid.world.disk(node).content(&StorePath::Share(index, share)) {
+                Some(file) if file.starts_with(MUTABLE) => drop(mutable.insert(index)),
+                Some(_) => drop(orphans.insert(index)),
+                None => {}
+            }
+        }
+        orphans.retain(|index| !mutable.contains(index));
         found.extend(canary::betrayed(grid));
         found.extend(shared_leases(grid, plan.fallible, |index| self.storm.is_squatted(index)));
         let torn = grid.world.damage().shares_torn;
