@@ -66,6 +66,7 @@ mutants! {
     QuorumOfHalf "quorum-of-half": "half of the voters are enough for a change",
     AcceptedByOne "accepted-by-one": "a change counts once one server has accepted it",
     OutsidersCounted "outsiders-counted": "servers that are no voters count when a change is decided",
+    FullForgotten "full-forgotten": "full servers that are silent are no voters, though they may hold shares",
     RecordsForgotten "records-forgotten": "after a torn redo record a start looks at no other",
     WrittenForgotten "written-forgotten": "an edit that is given up is taken out of those being written",
     RivalIgnored "rival-ignored": "a reader does not wait for who decides between two versions with one number",

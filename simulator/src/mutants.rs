@@ -83,6 +83,12 @@ pub fn hunting(mutant: Mutant) -> Hunting {
             let always = vec![Fault::Partitions];
             Hunting::Grid(Profile { operations: 4, changes: 60, crashes: 0, faults: 16, always, ..files })
         }
+        Mutant::FullForgotten => {
+            // With few shares a few disks make the difference.
+            let always = vec![Fault::Partitions, Fault::Swizzle, Fault::FullDisks];
+            let shares = Some((1, 1));
+            Hunting::Grid(Profile { shares, operations: 4, changes: 60, faults: 24, always, ..files })
+        }
         Mutant::WrittenForgotten => Hunting::Grid(Profile { operations: 4, changes: 40, ..files }),
         Mutant::RecordsForgotten
         | Mutant::PatchedInPlace

@@ -297,6 +297,8 @@ pub struct Profile {
     pub servers: u16,
     /// Clients of the grid.
     pub clients: u16,
+    /// How many shares are needed to read a file, and how many there are; drawn, if not given.
+    pub shares: Option<(u16, u16)>,
     /// Uploads and downloads begun by the plan; as many again as there are files follow at the end.
     pub operations: u64,
     /// Changes of directories and mutable files.
@@ -322,6 +324,7 @@ impl Default for Profile {
             fidelity: Fidelity::Bytes,
             servers: 10,
             clients: 2,
+            shares: None,
             operations: 24,
             changes: 14,
             crashes: 4,
@@ -468,7 +471,8 @@ impl Plan {
 }
 
 fn draw_grid(chance: &mut Chance, profile: &Profile, faults: &Faults) -> GridSpec {
-    let (needed, total) = *chance.pick(&[(3, 10), (3, 10), (3, 10), (1, 3), (2, 5), (5, 8), (1, 1), (7, 10)]);
+    let drawn = *chance.pick(&[(3, 10), (3, 10), (3, 10), (1, 3), (2, 5), (5, 8), (1, 1), (7, 10)]);
+    let (needed, total) = profile.shares.unwrap_or(drawn);
     let segment = *chance.pick(&[4096, 4096, 1000, 16_384, 131_072]);
     let (latency_max, jitter) = *chance.pick(&[(1, 1), (20, 1), (20, 40), (150, 10)]);
     let on =

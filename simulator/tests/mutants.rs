@@ -43,6 +43,7 @@ const FOUND_BY: &[(Mutant, u64)] = &[
     (Mutant::QuorumOfHalf, 3),
     (Mutant::AcceptedByOne, 37),
     (Mutant::OutsidersCounted, 16),
+    (Mutant::FullForgotten, 0),
     (Mutant::RecordsForgotten, 43),
     (Mutant::WrittenForgotten, 7),
     (Mutant::RivalIgnored, 0),

@@ -223,3 +223,31 @@ fn shares_that_found_no_room_are_not_with_strangers() {
         }
     }
 }
+
+/// While servers are full others have a say in their place, and may be among the few who took the last change.
+/// When the full ones have room again, these are further along the ring than anybody has to ask.
+#[test]
+fn what_was_acknowledged_while_others_were_full_is_found_when_they_have_room_again() {
+    let mut before = Grid::new(&GridSetup { servers: 15, ..GridSetup::new(3, 10) }, Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
+    let made = before.change(subject, overwrite(b"----****"), Consent::Majority).expect("it is made");
+    let first: BTreeSet<_> = made.placed.iter().map(|placed| placed.server).collect();
+    let (first, further): (Vec<usize>, Vec<usize>) =
+        (0..15).partition(|server| first.contains(&before.id(*server)));
+    let (full, missing, three) = (&first[..5], &first[5..7], &first[7..]);
+    let patch = |offset, data: &[u8]| Change::Patch { offset, data: Payload::from(data.to_vec()) };
+
+    let mut meanwhile =
+        Grid::new(&GridSetup { servers: 15, read_only: full.to_vec(), ..GridSetup::new(3, 10) }, Honest);
+    (0..15).for_each(|server| *meanwhile.disk(server) = before.disk(server).clone());
+    full.iter().chain(missing).for_each(|server| meanwhile.switch_off(*server));
+    let changed = change(&mut meanwhile, &made.cap, patch(0, b"kept")).expect("eight of fifteen take it");
+    assert_eq!((changed.voters, changed.placed.len()), (15, 8));
+    assert_eq!(further.len() + three.len(), 8);
+
+    let mut after = Grid::new(&GridSetup { servers: 15, ..GridSetup::new(3, 10) }, Honest);
+    (0..15).for_each(|server| *after.disk(server) = meanwhile.disk(server).clone());
+    three.iter().for_each(|server| after.switch_off(*server));
+    change(&mut after, &made.cap, patch(4, b"also")).expect("more than half take it");
+    holds(&mut after, &made.cap, b"keptalso");
+}

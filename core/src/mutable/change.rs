@@ -22,7 +22,7 @@ use stage::{Plan, Stage};
 pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 
 use super::making::{Made, MakeTask};
-use super::map::{FIRST_RANGE, Map, MapTask};
+use super::map::{FIRST_RANGE, FURTHER, Map, MapTask};
 use super::patching::{PatchTask, Retreat};
 use super::quorum::{self, Decision};
 use super::read::FetchTask;
@@ -247,7 +247,7 @@ impl ChangeFile {
         // As many that can take something as there are shares.
         let total = usize::from(self.setup.params.total().min(MUTABLE_SHARES_MAX));
         let open = ring.iter().enumerate().filter(|(_, candidate)| !candidate.read_only);
-        let batch = open.take(total).last().map_or(total, |(index, _)| index + 1);
+        let batch = open.take(total + further(&self.setup)).last().map_or(total, |(index, _)| index + 1);
         self.map = Some(Map::new(cap.verify_cap(), ring, batch, &mut self.tasks, now));
         self.stage = asking(0, now);
     }
@@ -288,16 +288,20 @@ impl ChangeFile {
         }
     }
 
-    /// The file's voters: the first servers of its ring that can take shares, whoever holds one, and
-    /// whoever is full and does not say: it may have taken one while it had room.
+    /// The file's voters: the first servers of its ring that can take shares, whoever holds one, and whoever
+    /// is full and does not say: it may have taken one while it had room. Of a new file nobody has any.
     fn voters(&self) -> BTreeSet<ServerId> {
         let Some(map) = &self.map else { return BTreeSet::new() };
         let open = map.ring().iter().filter(|candidate| !candidate.read_only);
         let first = open.take(self.total().into()).map(|candidate| candidate.server);
+        let voters = first.chain(map.holders());
+        if matches!(self.setup.subject, Subject::New { .. }) || mutants::is_in(Mutant::FullForgotten) {
+            return voters.collect();
+        }
         let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
         let full = map.asked_servers().filter(|candidate| candidate.read_only);
         let silent = full.map(|candidate| candidate.server).filter(|server| !answered.contains(server));
-        first.chain(map.holders()).chain(silent).collect()
+        voters.chain(silent).collect()
     }
 
     /// How many servers have a say that are not known here. They do not answer.
@@ -379,14 +383,14 @@ impl ChangeFile {
         if waiting && (in_time || !self.has_enough_answers()) {
             return false;
         }
-        let Some(map) = &mut self.map else { return false };
+        let Some(map) = &self.map else { return false };
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         let asked = map.asked_servers().count();
         let nowhere = map.versions().is_empty() && !is_new;
         // The file may have been made when the ring was another, or with more shares. If more than half of
         // the first servers are others by now, these do not know what was acknowledged last.
         let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
-            || !is_new && map.may_go_on();
+            || further(&self.setup) > 0 && map.may_go_on(self.total().into());
         if (nowhere || few || !self.has_enough_answers())
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {
@@ -552,6 +556,14 @@ impl ChangeFile {
         self.tasks.forget(|_| true);
         self.stage = Stage::Done;
         self.actions.push_back(ChangeAction::Done(result));
+    }
+}
+
+/// How many servers are asked past those that the file should be on, to see whether there is more.
+fn further(setup: &ChangeSetup) -> usize {
+    match (&setup.subject, setup.consent) {
+        (Subject::Existing(_), Consent::Majority) => FURTHER,
+        (Subject::New { .. }, _) | (_, Consent::Servers(_)) => 0,
     }
 }
 

@@ -93,6 +93,11 @@ pub(crate) enum ServerView {
     Failed(Trouble),
 }
 
+/// How many servers past those that a file should be on must have nothing of it. If the file was on `m` others
+/// while as many of the first ones were full, more than half of the first and of these took a change: then half
+/// of the others, less two, may be without it before the first ones alone can be more than half without it.
+pub(crate) const FURTHER: usize = 2;
+
 /// What servers have of a mutable file.
 #[derive(Debug)]
 pub(crate) struct Map {

@@ -35,6 +35,11 @@ pub struct ServerRecord {
 }
 
 impl ServerRecord {
+    /// Whether it is too early to say that nothing is heard of it: the node has not run for a day.
+    fn is_new_here(&self, today: NonZeroU16) -> bool {
+        self.heard_on.is_none() && today == NonZeroU16::MIN
+    }
+
     /// For how many seconds nothing was heard of it: by the clock that only grows, where that saw it.
     fn silent_for(&self, now: UnixTime, today: NonZeroU16) -> u64 {
         match self.heard_on {
@@ -183,8 +188,9 @@ impl ServerTable {
         self.started.get_or_insert(now.instant);
         let (before, today) = (self.servers.len(), self.today(now));
         self.servers.retain(|_, record| {
-            let new_here = record.heard_on.is_none() && today == NonZeroU16::MIN;
-            record.configured || new_here || record.silent_for(now.unix, today) <= FORGOTTEN_SECONDS
+            record.configured
+                || record.is_new_here(today)
+                || record.silent_for(now.unix, today) <= FORGOTTEN_SECONDS
         });
         self.known -= before - self.servers.len();
     }
@@ -230,7 +236,8 @@ impl ServerTable {
         let configured = self.roster.reachable() - self.refused_of_roster().filter(reachable).count();
         let of_servers = self.servers.values().filter(reachable);
         let (full, heard_of) = of_servers.fold((0, 0), |(full, heard_of), record| {
-            let is_known = record.silent_for(now.unix, today) <= KNOWN_SECONDS;
+            // Whoever was not heard of yet may still be, whatever the date is.
+            let is_known = record.is_new_here(today) || record.silent_for(now.unix, today) <= KNOWN_SECONDS;
             match (record.configured, record.read_only) {
                 (true, read_only) => (full + usize::from(read_only), heard_of),
                 (false, read_only) => (full, heard_of + usize::from(is_known && !read_only)),
@@ -309,7 +316,11 @@ mod tests {
 
     impl Known {
         fn silent(&self, day: u64, date: u64) -> u64 {
-            self.day.map_or(date.saturating_sub(self.heard), |heard| (day - heard) * DAY_SECONDS)
+            match self.day {
+                Some(heard) => (day - heard) * DAY_SECONDS,
+                None if day == 0 => 0,
+                None => date.saturating_sub(self.heard),
+            }
         }
     }
 
@@ -385,8 +396,7 @@ mod tests {
                         let date = sequence * 2 * FORGOTTEN_SECONDS;
                         table.forget_unheard(at(day, date));
                         model.retain(|_, known| {
-                            let new_here = known.day.is_none() && day == 0;
-                            known.configured || new_here || known.silent(day, date) <= FORGOTTEN_SECONDS
+                            known.configured || known.silent(day, date) <= FORGOTTEN_SECONDS
                         });
                     }
                 }

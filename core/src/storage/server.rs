@@ -268,11 +268,10 @@ impl StorageServer {
                 let error = match result {
                     Ok(_) if self.doubtful.contains(&key) => StorageError::Disk(DOUBTFUL.into()),
                     Ok(_) => StorageError::AlreadyWhole,
-                    Err(DiskFailure { step, error }) => {
-                        if step > 0 {
-                            self.doubtful.insert(key);
-                        }
-                        failed(error)
+                    Err(DiskFailure { step: 0, error }) => failed(error),
+                    Err(_) => {
+                        self.doubtful.insert(key);
+                        StorageError::Disk(DOUBTFUL.into())
                     }
                 };
                 self.answer(to, Err(error));
@@ -287,7 +286,7 @@ impl StorageServer {
             Running::Compare { to, key, write } => self.reread(to, key, write, result),
             Running::SyncEarly { key } => self.synced_early(key, result),
             Running::Finish { key } => self.finished(key, result),
-            Running::Remove { key, gated } => self.removed(key, gated),
+            Running::Remove { key, gated } => self.removed(key, gated, result.is_ok()),
         }
     }
 

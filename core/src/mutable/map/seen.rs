@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{HeldShare, Map, ServerView, ShareState, Version};
+use super::{FURTHER, HeldShare, Map, ServerView, ShareState, Version};
 use crate::identity::ServerId;
 use crate::mutable::writing;
 use crate::mutants::{self, Mutant};
@@ -148,17 +148,25 @@ impl Map {
         missing.saturating_sub(with_silent + bare.count()).div_ceil(most)
     }
 
-    /// Whether there may be shares further along the ring than was asked: some server has none, as if it
-    /// had come after they were placed, and one of those asked last has one.
-    pub(crate) fn may_go_on(&self) -> bool {
+    /// Whether servers further along the ring may hold shares, of a file that is on the first `total` that
+    /// have room.
+    ///
+    /// If one of these has none, as if it had come after the shares were placed, holders may have moved on
+    /// as far as one shows. And where they all have some, others may have stood in for those of them that
+    /// were full for a while: they come next, so that is known once [`FURTHER`] of the next have none.
+    pub(crate) fn may_go_on(&self, total: usize) -> bool {
         let holds = |candidate: &Candidate| match self.servers.get(&candidate.server)? {
             ServerView::Answered(shares) => Some(!shares.is_empty()),
             ServerView::Waiting { .. } | ServerView::Failed(_) => None,
         };
         let asked = &self.ring[..self.asked];
         let last = &asked[asked.len().saturating_sub(self.batch)..];
-        let bare = |candidate: &Candidate| !candidate.read_only && holds(candidate) == Some(false);
-        asked.iter().any(bare) && last.iter().any(|candidate| holds(candidate) == Some(true))
+        let open: Vec<&Candidate> = asked.iter().filter(|candidate| !candidate.read_only).collect();
+        let (first, next) = open.split_at(total.min(open.len()));
+        let have_joined = first.iter().any(|candidate| holds(candidate) == Some(false));
+        let known = next.iter().rev().filter_map(|candidate| holds(candidate));
+        let bare = known.take_while(|holds| !holds).count();
+        have_joined && last.iter().any(|candidate| holds(candidate) == Some(true)) || bare < FURTHER
     }
 
     /// One share of a server.

@@ -106,8 +106,15 @@ impl LeaseTask {
         Lease::new(schema, &self.renew, &self.cancel, self.expiration)
     }
 
+    /// Keeps the first error; but that a share cannot be counted on is more than that there is no room.
     fn fail(&mut self, error: StorageError) {
-        self.error.get_or_insert(error);
+        match &self.error {
+            None => self.error = Some(error),
+            Some(StorageError::Full | StorageError::ReadOnly) if matches!(error, StorageError::Disk(_)) => {
+                self.error = Some(error);
+            }
+            Some(_) => {}
+        }
     }
 }
 
@@ -186,7 +193,9 @@ impl StorageServer {
             Ok(outputs) => Outputs::new(outputs).data(),
             Err(DiskFailure { step, error }) => {
                 if step == 0 {
+                    // Whatever the disk says of it, the share is not to be counted on.
                     self.doubtful.insert((index, share));
+                    return self.task(index).fail(StorageError::Disk(DOUBTFUL.into()));
                 }
                 return self.task(index).fail(lost(error));
             }

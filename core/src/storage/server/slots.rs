@@ -22,6 +22,7 @@ use crate::storage::slot::container::SlotHeader;
 use crate::storage_index::StorageIndex;
 use crate::time::UnixTime;
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -129,6 +130,15 @@ impl SlotTask {
 
     fn new(to: RequestKey, index: StorageIndex, wish: Wish, reads: Vec<(u64, u64)>) -> SlotTask {
         SlotTask { to, index, wish, reads, shares: Vec::new(), unreadable: Vec::new(), free: 0, consumed: 0 }
+    }
+
+    /// The shares that there are, and those that it names.
+    pub(super) fn named(&self) -> BTreeSet<u16> {
+        let there = self.shares.iter().map(|share| share.number);
+        match &self.wish {
+            Wish::Write { vectors, .. } => there.chain(vectors.iter().map(|vectors| vectors.share)).collect(),
+            Wish::Read { .. } | Wish::Lease(_) => there.collect(),
+        }
     }
 
     /// Whether it may change the slot.

@@ -53,9 +53,10 @@ pub(super) struct Storing {
 enum Stage {
     /// The container that is to be changed is read.
     Copying,
-    /// The record is hashed. `ahead` is done before it is written, `undo` takes that back.
+    /// The record is hashed. `names` and `ahead` are done before it is written, `undo` takes that back.
     Hashing {
         record: Record,
+        names: Vec<DiskStep>,
         ahead: Vec<DiskStep>,
         undo: Vec<DiskStep>,
     },
@@ -67,7 +68,9 @@ enum Stage {
 /// What the failure of a step means.
 #[derive(Debug)]
 struct Milestones {
-    /// Before this step nothing is visible, and this takes back what was begun.
+    /// So many steps make names last that were there before: if one fails, nobody knows what will be there.
+    names: usize,
+    /// From then to this step nothing is visible, and this takes back what was begun.
     doubtful_from: usize,
     undo: Vec<DiskStep>,
     /// From this step on the change is durable.
@@ -79,7 +82,7 @@ impl StorageServer {
         let index = task.index;
         self.promised = self.promised.saturating_add(plan.growth);
         let (share, change) = match &plan.changes[..] {
-            [] => return self.end_storing(task, plan, Ok(())),
+            [] => return self.make_last(task, plan),
             [(share, change)] => (*share, change),
             _ => return self.make_record(task, plan),
         };
@@ -87,7 +90,7 @@ impl StorageServer {
             ShareChange::Remove => {
                 let path = StorePath::Share(index, share);
                 let steps = vec![DiskStep::Remove(path.clone()), DiskStep::SyncName(path)];
-                let milestones = Milestones { doubtful_from: 1, undo: vec![], durable_from: 2 };
+                let milestones = Milestones { names: 0, doubtful_from: 1, undo: vec![], durable_from: 2 };
                 self.run_storing(task, plan, milestones, steps);
             }
             ShareChange::Create(change) => {
@@ -101,6 +104,20 @@ impl StorageServer {
             }
             ShareChange::Patch(_) => self.make_record(task, plan),
         }
+    }
+
+    /// Nothing is to be changed: all is as it is wanted. Who was killed between a change and making it durable
+    /// may have left it so; from now on somebody counts on it.
+    fn make_last(&mut self, task: Box<SlotTask>, plan: Plan) {
+        let index = task.index;
+        let name = |share| DiskStep::SyncName(StorePath::Share(index, share));
+        let steps: Vec<DiskStep> = task.named().into_iter().map(name).collect();
+        if steps.is_empty() {
+            return self.end_storing(task, plan, Ok(()));
+        }
+        let milestones =
+            Milestones { names: steps.len(), doubtful_from: 0, undo: vec![], durable_from: steps.len() };
+        self.run_storing(task, plan, milestones, steps);
     }
 
     fn storing(&mut self, task: Box<SlotTask>, storing: Storing, steps: Vec<DiskStep>) {
@@ -124,20 +141,23 @@ impl StorageServer {
         }
         steps.extend([DiskStep::Rename(beside.clone(), path.clone()), DiskStep::SyncName(path)]);
         let (doubtful_from, durable_from) = (steps.len() - 1, steps.len());
-        let undo = vec![DiskStep::Remove(beside)];
-        self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
+        let (names, undo) = (0, vec![DiskStep::Remove(beside)]);
+        self.run_storing(task, plan, Milestones { names, doubtful_from, undo, durable_from }, steps);
     }
 
     /// Writes ahead what needs room and hashes the record of the rest.
     fn make_record(&mut self, task: Box<SlotTask>, mut plan: Plan) {
         let index = task.index;
-        let (mut ahead, mut undo) = (Vec::new(), Vec::new());
+        let (mut names, mut ahead, mut undo) = (Vec::new(), Vec::new(), Vec::new());
         let lens = core::mem::take(&mut plan.lens);
         let mut recorded = Vec::new();
         for (share, change) in plan.changes.drain(..) {
             let path = StorePath::Share(index, share);
             let change = match change {
                 ShareChange::Patch(mut change) => {
+                    // It may have been written beside by who was killed before its name was durable. What
+                    // the record builds on must last as long as the record.
+                    names.push(DiskStep::SyncName(path.clone()));
                     let before =
                         lens.iter().find(|(of, ..)| *of == share).map_or(0, |(_, before, _)| *before);
                     let tail = change.split_tail(before);
@@ -163,24 +183,27 @@ impl StorageServer {
         plan.changes = recorded;
         let record = Record::new(&plan.changes);
         let (hasher, data) = record.to_hash(&index);
-        let stage =
-            SlotStage::Storing(Storing { plan, stage: Stage::Hashing { record, ahead, undo } }.into());
+        let stage = Stage::Hashing { record, names, ahead, undo };
+        let stage = SlotStage::Storing(Storing { plan, stage }.into());
         self.job(Running::Slot { task, stage }, Job::Hash { hasher, data });
     }
 
     /// Everything that is to be written is known: what is ahead, the record, the change.
     pub(super) fn record_hashed(&mut self, task: Box<SlotTask>, stage: SlotStage, hash: Hash) {
         let SlotStage::Storing(storing) = stage else { unreachable!("only records are hashed") };
-        let Storing { plan, stage: Stage::Hashing { record, ahead, undo } } = *storing else {
+        let Storing { plan, stage: Stage::Hashing { record, names: mut steps, ahead, undo } } = *storing
+        else {
             unreachable!("it was being hashed")
         };
         let redo = StorePath::Redo(task.index);
-        let mut steps = ahead;
+        let names = steps.len();
+        steps.extend(ahead);
         if mutants::is_in(Mutant::PatchedInPlace) {
             let doubtful_from = steps.len();
             steps.extend(carrying_out(task.index, &plan.changes));
             let durable_from = steps.len();
-            return self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
+            let milestones = Milestones { names, doubtful_from, undo, durable_from };
+            return self.run_storing(task, plan, milestones, steps);
         }
         steps.push(DiskStep::Create(redo.clone()));
         steps.extend(write_steps(&redo, &record.writes(&hash)));
@@ -197,7 +220,7 @@ impl StorageServer {
         steps.extend(removal(&redo));
         // The record first: it may be whole though writing it failed, and it builds on what is ahead.
         let undo = removal(&redo).into_iter().chain(undo).collect();
-        self.run_storing(task, plan, Milestones { doubtful_from, undo, durable_from }, steps);
+        self.run_storing(task, plan, Milestones { names, doubtful_from, undo, durable_from }, steps);
     }
 
     pub(super) fn stored(&mut self, task: Box<SlotTask>, storing: Storing, result: DiskResult) {
@@ -215,7 +238,7 @@ impl StorageServer {
             (Stage::Hashing { .. }, _) => unreachable!("a job, not a disk action"),
             (Stage::Running(_), Ok(_)) => self.end_storing(task, plan, Ok(())),
             (Stage::Running(milestones), Err(DiskFailure { step, error })) => {
-                if step >= milestones.doubtful_from {
+                if step < milestones.names || step >= milestones.doubtful_from {
                     self.recovery.shut_down(task.index);
                     let result = if step >= milestones.durable_from { Ok(()) } else { Err(lost(error)) };
                     return self.end_storing(task, plan, result);

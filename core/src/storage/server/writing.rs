@@ -279,6 +279,8 @@ impl StorageServer {
                 self.mark_lost(key, lost(error), true);
                 let renamed = step >= 2;
                 let path = if renamed {
+                    // Until it is removed it looks like a good one.
+                    self.doubtful.insert(key);
                     StorePath::Share(index, number)
                 } else {
                     StorePath::Incoming(index, number)
@@ -337,8 +339,12 @@ impl StorageServer {
         self.disk(Running::Remove { key, gated }, vec![DiskStep::Remove(path)]);
     }
 
-    /// Whether the file could be removed makes no difference: it has no name that counts.
-    pub(super) fn removed(&mut self, key: ShareKey, gated: bool) {
+    /// Whether the file could be removed makes a difference only if it had its final name already: see
+    /// `doubtful`.
+    pub(super) fn removed(&mut self, key: ShareKey, gated: bool, is_gone: bool) {
+        if is_gone {
+            self.doubtful.remove(&key);
+        }
         let share = self.share(key);
         let promised = core::mem::take(&mut share.promised);
         let Stage::Removing(removal) = core::mem::replace(&mut share.stage, Stage::Open) else {

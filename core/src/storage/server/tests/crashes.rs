@@ -255,13 +255,14 @@ fn a_share_found_at_start_is_durable_before_it_counts() {
 /// A name that could not be synced stays doubtful: that the next sync succeeds proves nothing.
 #[test]
 fn a_share_whose_name_cannot_be_synced_counts_for_nobody() {
-    for first in [add_lease(1), allocate_as(2, &[0], 4), write(0, 0)] {
+    let broken = [DiskError::Failed("broken".into()), DiskError::ReadOnly, DiskError::Full];
+    let firsts = [add_lease(1), allocate_as(2, &[0], 4), write(0, 0)];
+    for (first, broken) in firsts.iter().flat_map(|first| broken.iter().map(move |broken| (first, broken))) {
         let mut rig = Rig::new();
         rig.ask(allocate(&[0], 4), b"").expect("there is room");
         assert_eq!(rig.ask(write(0, 0), b"abcd"), FINISHED);
-        let broken = DiskError::Failed("broken".into());
-        rig.disk.fault = Some((|step| matches!(step, DiskStep::SyncName(_)), broken));
-        for request in [first, add_lease(1), allocate_as(2, &[0], 4), write(0, 0)] {
+        rig.disk.fault = Some((|step| matches!(step, DiskStep::SyncName(_)), broken.clone()));
+        for request in [first.clone(), add_lease(1), allocate_as(2, &[0], 4), write(0, 0)] {
             let data = if matches!(request, StorageRequest::Write { .. }) { &b"abcd"[..] } else { b"" };
             match rig.ask(request, data) {
                 Err(StorageError::Disk(_)) => {}
@@ -269,5 +270,23 @@ fn a_share_whose_name_cannot_be_synced_counts_for_nobody() {
             }
         }
         assert_eq!(rig.read(read(0, &[(0, u64::MAX)])), Ok(vec![b"abcd".to_vec()]), "it can be read still");
+    }
+}
+
+/// An uploader was told that its share failed. If the file cannot be removed, it must not become a good one.
+#[test]
+fn a_share_that_failed_and_cannot_be_removed_counts_for_nobody() {
+    let mut rig = Rig::new();
+    rig.ask(allocate(&[0], 4), b"").expect("there is room");
+    let broken = |step: &DiskStep| matches!(step, DiskStep::SyncName(_) | DiskStep::Remove(_));
+    rig.disk.fault = Some((broken, DiskError::ReadOnly));
+    rig.ask(write(0, 0), b"abcd").expect_err("its name cannot be synced");
+    rig.disk.fault = None;
+    for request in [add_lease(1), allocate_as(2, &[0], 4), add_lease(1)] {
+        match rig.ask(request, b"") {
+            Err(StorageError::Disk(_) | StorageError::NoSuchShare) => {}
+            Ok(Allocated { already_have, .. }) if !already_have.contains(0) => {}
+            other => panic!("{other:?}"),
+        }
     }
 }

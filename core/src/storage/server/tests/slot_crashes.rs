@@ -4,8 +4,9 @@
 //! the write or as it is after it, all shares and leases; after it, if the write was acknowledged. The
 //! same search over disks that lie about durability must find a violation.
 
-use super::slots::{changes, opened, share, slot_write_as, with_a_slot};
+use super::slots::{Change, changes, cut, opened, share, slot_write_as, with_a_slot};
 use super::*;
+use crate::storage::slot::SMALL_CONTAINER;
 use crate::storage::slot::container::{SlotHeader, SlotLease};
 use crate::storage::testing::{Fault, Lie};
 use alloc::string::String;
@@ -215,6 +216,72 @@ fn a_record_that_was_not_synced_is_not_trusted() {
             if ended {
                 break;
             }
+        }
+    }
+}
+
+/// A process is killed when it has given a file its name, or removed one, and not durably yet. Whatever the next
+/// one acknowledges that builds on it is there after the power has failed.
+#[test]
+fn what_a_process_that_was_killed_left_is_durable_before_it_counts() {
+    let large = vec![7; SMALL_CONTAINER as usize];
+    let ways: [(&str, Change, Change); 5] = [
+        ("made, then patched", vec![share(5, &[(0, &large)])], vec![share(5, &[(0, b"later")])]),
+        ("grown, then patched", vec![share(0, &[(0, &large)])], vec![share(0, &[(0, b"later")])]),
+        (
+            "made, then two patched",
+            vec![share(5, &[(0, &large)])],
+            vec![share(0, &[(0, b"later")]), share(5, &[(0, b"later")])],
+        ),
+        ("made, then written without a change", vec![share(5, &[(0, b"small")])], vec![cut(5, 1_000)]),
+        ("removed, then removed again", vec![cut(0, 0)], vec![cut(0, 0)]),
+    ];
+    for (what, first, then) in ways {
+        let (request, bulk) = slot_write_as(1, &first, &[]);
+        for power in 1.. {
+            let mut ended = false;
+            for seed in 0..6 {
+                let mut rig = with_a_slot();
+                rig.disk.power = power;
+                rig.send(request.clone(), &bulk);
+                rig.settle();
+                ended = rig.disk.power > 0;
+                rig.restart_killed();
+                rig.settle();
+                assert!(matches!(rig.slot_write(&then, &[]), Ok((true, _))));
+                let expected = state(&mut rig);
+                rig.restart(&mut Dice::new(seed));
+                rig.settle();
+                assert!(state(&mut rig) == expected, "{what}, power {power}, seed {seed}");
+            }
+            if ended {
+                break;
+            }
+        }
+    }
+}
+
+/// A lease that is new enough is not written again. That it is there is said of a share that lasts.
+#[test]
+fn a_lease_of_a_share_that_a_process_that_was_killed_left_lasts() {
+    let (request, bulk) = slot_write_as(1, &[share(5, &[(0, b"small")])], &[]);
+    for power in 1.. {
+        let mut ended = false;
+        for seed in 0..12 {
+            let mut rig = Rig::new();
+            rig.disk.power = power;
+            rig.send(request.clone(), &bulk);
+            rig.settle();
+            ended = rig.disk.power > 0;
+            rig.restart_killed();
+            rig.settle();
+            let leased = rig.ask(add_lease(1), b"") == Ok(Done);
+            rig.restart(&mut Dice::new(seed));
+            rig.settle();
+            assert!(!leased || !rig.slot().is_empty(), "power {power}, seed {seed}");
+        }
+        if ended {
+            break;
         }
     }
 }
