@@ -126,7 +126,8 @@ impl Gateway {
                 self.be_page(conn, "/");
                 self.introducer_page(conn, now)?;
             }
-            (["login"], _) if reads && request.args.get("ticket").is_some() => {
+            // Who asks for the head alone does not use the ticket up.
+            (["login"], Method::Get) if request.args.get("ticket").is_some() => {
                 self.be_page(conn, "/");
                 let ticket = request.args.get("ticket").unwrap_or_default().to_owned();
                 self.follow_ticket(conn, &ticket, now)?;
