@@ -19,7 +19,7 @@ use crate::pages::directory::{Directory, Order, columns, entries};
 use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, render, shown};
 use bytes::Bytes;
 use tallac_core::capability::Capability;
-use tallac_core::directory::{Child, DirectoryKind};
+use tallac_core::directory::{Child, DirectoryKind, Name};
 use tallac_core::drive::{Errand, Place, Sight};
 use tallac_core::machine::ConnId;
 use tallac_core::time::Now;
@@ -446,7 +446,8 @@ impl PageRequest {
             return None;
         }
         let (name, above) = self.names.split_last()?;
-        Some(Linked { directory: folder_address(&self.base, above), name: name.clone() })
+        let directory = folder_address(&self.base, above);
+        Some(Linked { directory, name: name.clone(), can_move: Name::new(name).is_ok() })
     }
 }
 
