@@ -16,7 +16,7 @@ use crate::http::percent::encode_segment;
 use crate::http::{Method, RequestHead};
 use crate::pages::details::{Details, Linked, Share, code, facts, link, preview};
 use crate::pages::directory::{Directory, Order, columns, entries};
-use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, render, shown};
+use crate::pages::{Message, Open, POLICY, PageKeys, render, shown};
 use bytes::Bytes;
 use tallac_core::capability::Capability;
 use tallac_core::directory::{Child, DirectoryKind, Name};
@@ -285,7 +285,7 @@ impl Gateway {
         let cap = child.capability();
         let last = page.names.last();
         let title = self.name_of(&page);
-        let frame = self.frame(&title);
+        let frame = self.frame_at(&page.start, &title);
         let crumbs = self.crumbs(&page);
         let writable = cap.is_some_and(Capability::is_writable);
         let html = match (page.view, cap) {
@@ -316,7 +316,7 @@ impl Gateway {
                     .ok_or_else(|| Refusal::new(501, "It is of a kind that is not known here."))?
                     .to_string();
                 let (link, code, name) = (link(&cap), code(&cap), shown(&title));
-                let frame = self.frame("Share");
+                let frame = self.frame_at(&page.start, "Share");
                 let writable = child.write_cap().is_some();
                 render(&Share { frame, crumbs, here, name, cap, link, code, writes, writable })
             }
@@ -385,41 +385,6 @@ impl Gateway {
     pub(super) fn answer_page(&mut self, conn: ConnId, status: u16, html: String) {
         let head = page_head(status);
         self.answer_with(conn, head, text(html));
-    }
-
-    pub(super) fn frame(&self, title: &str) -> Frame {
-        let keys = &self.pages.as_ref().expect("only pages have a frame").keys;
-        Frame::new(title, self.node.nickname(), keys)
-    }
-
-    /// What is at a page's address is called.
-    pub(super) fn name_of(&self, page: &PageRequest) -> String {
-        page.names.last().cloned().unwrap_or_else(|| self.title_of(&page.start))
-    }
-
-    /// What the start of a way is called.
-    pub(super) fn title_of(&self, start: &Capability) -> String {
-        let shared = self.node.shared_root().map(|root| Capability::Directory(root.directory()));
-        let personal = self.pages.as_ref().and_then(|pages| pages.personal.as_ref());
-        let title = match start {
-            start if Some(start) == personal => "My drive",
-            start if Some(start) == shared.as_ref() => "Shared drive",
-            start if start.is_directory() => "Folder",
-            _ => "File",
-        };
-        title.into()
-    }
-
-    pub(super) fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
-        let start = Crumb { name: self.title_of(&page.start), href: way_to(&page.base, &[]) };
-        let rest = (1..=page.names.len()).map(|len| {
-            let names = &page.names[..len];
-            // All but the last are folders.
-            let last = len == page.names.len();
-            let href = if last { page.here() } else { folder_address(&page.base, names) };
-            Crumb { name: shown(&names[len - 1]), href }
-        });
-        std::iter::once(start).chain(rest).collect()
     }
 }
 
