@@ -12,7 +12,7 @@ use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::request::{Request, parse_cap, place};
 use super::{Gateway, text};
-use crate::http::percent::encode_segment;
+use crate::http::percent::{encode_segment, split_target};
 use crate::http::{Method, RequestHead};
 use crate::pages::details::{Details, Linked, Share, code, facts, link, preview};
 use crate::pages::directory::{Directory, Order, columns, entries};
@@ -57,7 +57,7 @@ pub(super) struct PageRequest {
     pub(super) names: Vec<String>,
     view: View,
     order: Order,
-    /// Whether the address ends with a slash, so that links into a directory can be short.
+    /// Whether the address ends with a slash, so that links into a directory are short.
     within: bool,
 }
 
@@ -166,7 +166,7 @@ impl Gateway {
     }
 
     /// The page of what is in a directory, if a request names that by the directory's capability.
-    pub(super) fn directory_page(&self, request: &Request) -> Option<String> {
+    fn directory_page(&self, request: &Request) -> Option<String> {
         let [start, cap, ..] = request.segments.as_slice() else { return None };
         if !matches!(start.as_str(), "uri" | "cap") {
             return None;
@@ -258,7 +258,7 @@ impl Gateway {
             );
         }
         let place = page.place()?;
-        let list = page.view == View::Page;
+        let list = page.view == View::Page && page.within;
         self.errand(conn, Errand::Look { place, list }, Then::Page(Box::new(page)), now);
         Ok(())
     }
@@ -289,11 +289,15 @@ impl Gateway {
         let crumbs = self.crumbs(&page);
         let writable = cap.is_some_and(Capability::is_writable);
         let html = match (page.view, cap) {
+            // All links of its entries would have to repeat the address.
+            (View::Page, Some(cap)) if cap.is_directory() && !page.within => {
+                let query = split_target(&page.head.target).1.map(|query| format!("?{query}"));
+                self.send_to(conn, &format!("{here}/{}", query.unwrap_or_default()));
+                return Ok(());
+            }
             (View::Page, Some(cap)) if cap.is_directory() && table.is_some() => {
-                let prefix = if page.within { String::new() } else { format!("{here}/") };
-                let entries = table.as_ref().map(|table| entries(&prefix, table, page.order));
+                let entries = table.map(|table| entries(&table, page.order)).unwrap_or_default();
                 let columns = columns(page.order);
-                let entries = entries.unwrap_or_default();
                 render(&Directory { frame, crumbs, here, writable, outdated, columns, entries })
             }
             (View::Save | View::Raw | View::Text, Some(cap)) if !cap.is_directory() => {
