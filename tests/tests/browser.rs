@@ -75,13 +75,13 @@ fn move_to(browser: &mut Browser, way: &[&str]) {
     browser.shoot("move-from");
     for name in way {
         let link = format!(
-            "[...document.querySelectorAll('.folders a')].find(a => a.textContent.trim() == {name:?})"
+            "[...document.querySelectorAll('.folders button')].find(b => b.textContent.trim() == {name:?})"
         );
         browser.value(&format!("{link}.id = 'chosen'; 0"));
         browser.follow("#chosen");
     }
     browser.shoot("move");
-    browser.submit(".chooser input[name=t]", &[]);
+    browser.submit(".chooser input[name=to_way]", &[]);
 }
 
 #[test]
@@ -297,7 +297,6 @@ fn what_is_shown_of_files_and_of_the_node() {
     browser.go(&format!("{url}/status"));
     says(&mut browser, "making it durable");
     says(&mut browser, "encoding and sealing");
-    says(&mut browser, "3 shares on 3 servers");
     says(&mut browser, "3 shares on 3 servers: survives the loss of any 1");
     browser.shoot("activity");
     browser.go(&format!("{url}/grid"));

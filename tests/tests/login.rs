@@ -119,8 +119,25 @@ fn who_guesses_has_to_wait() {
     }
     assert_eq!(web.ask("POST", "/login", FORM, &format!("login={}", web.token())).status, 429);
     assert_eq!(web.ask("GET", "/", "Authorization: Bearer another-guess-of-mine\r\n", "").status, 429);
-    assert_eq!(web.ask("GET", "/login?ticket=guess", HTML, "").status, 429);
+    // Nobody guesses a ticket: those are not counted, and one that is good lets in.
+    assert_eq!(web.ask("GET", "/login?ticket=guess", HTML, "").status, 403);
     assert_eq!(web.ask("GET", "/?t=json", &cookie, "").status, 200, "who is in stays in");
+}
+
+/// A page of another site can lead the owner's browser to whatever address it likes.
+#[test]
+fn another_site_locks_nobody_out() {
+    let web = Web::start();
+    let by_a_site = |dest: &str| {
+        format!("{HTML}Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: {dest}\r\n")
+    };
+    for number in 0..10 {
+        let way = format!("/login?ticket={number}");
+        assert_eq!(web.ask("GET", &way, &by_a_site("iframe"), "").status, 403);
+        assert_eq!(web.ask("GET", &way, &by_a_site("document"), "").status, 403);
+    }
+    let bearer = format!("Authorization: Bearer {}\r\n", web.token());
+    assert_eq!(web.ask("GET", "/?t=json", &bearer, "").status, 200);
 }
 
 #[test]
@@ -142,6 +159,9 @@ fn a_ticket_lets_one_in() {
     assert_eq!(made.status, 201, "{}", made.text());
     let way = made.text().trim().to_owned();
     assert!(way.starts_with("/login?ticket=") && !way.contains("URI") && !way.contains("drive"), "{way}");
+    // Who looks what kind of address it is does not use it up.
+    let looked = web.ask("HEAD", &way, HTML, "");
+    assert_eq!((looked.header("Location"), looked.header("Set-Cookie")), (None, None), "{}", looked.head);
     let led = web.ask("GET", &way, HTML, "");
     let to = led.header("Location").expect("a page").to_owned();
     assert!(to.starts_with("/drive/") && to.contains("/letters"), "{to}");
@@ -150,6 +170,23 @@ fn a_ticket_lets_one_in() {
     let again = web.ask("GET", &way, HTML, "");
     assert_eq!((again.status, again.header("Set-Cookie")), (403, None));
     assert!(again.text().contains("good once"), "{}", again.text());
+    // Nor is the browser led over that of a file, whichever address stands for it.
+    let content = "something that is too long to be in its capability, so that there are shares of it";
+    let [fixed, mutable] =
+        ["/uri", "/uri?mutable=true"].map(|to| web.ask("PUT", to, &bearer, content).good());
+    for (cap, rest) in [(&fixed, ""), (&mutable, ""), (&fixed, "/@@named=/a.txt"), (&fixed, "?t=info")] {
+        for start in ["uri", "cap", "file", "named"] {
+            let page = format!("/{start}/{}{rest}", tallac_tests::web::escaped(cap));
+            let made = make(&tallac_tests::web::escaped(&page));
+            assert_eq!(made.status, 201, "{}", made.text());
+            let led = web.ask("GET", made.text().trim(), HTML, "");
+            let to = led.header("Location").expect("a page").to_owned();
+            assert!(to.starts_with("/drive/") && !to.contains("URI") && to.matches('/').count() == 2, "{to}");
+            let page = web.ask("GET", &to, &format!("{HTML}{cookie}"), "").good();
+            assert!(page.contains("What it is") && page.contains("Download"), "{page}");
+        }
+    }
+    assert_eq!(make("%2Furi%2FURI%253ACHK%253Aabc").status, 400, "what is no capability leads nowhere");
     let log = web.0.log("gw");
     assert!(!log.contains("ticket=") && !log.contains(&directory), "{log}");
 }

@@ -43,7 +43,7 @@ fn changes_need_the_token_and_the_origin_of_this_node() {
     assert!(missing.text().contains("has not been made yet"), "{}", missing.text());
     web.0.command("gw", &["mkdir", "photos"], b"").good();
     let (token, drive, authority) = (web.token(), web.drive(), web.0.authority("gw"));
-    let listed = || web.ask("GET", &drive, HTML, "").good();
+    let listed = || web.ask("GET", &format!("{drive}/"), HTML, "").good();
 
     let forms = [
         ("t=mkdir&name=NEW".to_owned(), String::new(), "no token"),
@@ -113,7 +113,7 @@ fn pages_are_for_nobody_elses_name_and_content_for_nobody_elses_page() {
     for (name, value) in [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "no-referrer")] {
         assert_eq!(raw.header(name), Some(value));
     }
-    let page = web.ask("GET", &drive, HTML, "");
+    let page = web.ask("GET", &format!("{drive}/"), HTML, "");
     let policy = page.header("Content-Security-Policy").expect("a policy");
     assert!(policy.contains("script-src 'self'") && !policy.contains("unsafe"), "{policy}");
     for kind in ["URI:DIR2", "URI:CHK", "URI:LIT"] {
@@ -138,7 +138,7 @@ fn pages_are_for_nobody_elses_name_and_content_for_nobody_elses_page() {
     web.0.stop("gw");
     web.0.run("gw");
     web.0.wait_connected("gw", 3);
-    assert!(web.ask("GET", &drive, HTML, "").good().contains("page.html"));
+    assert!(web.ask("GET", &format!("{drive}/"), HTML, "").good().contains("page.html"));
 }
 
 /// A folder with so many entries has a page that is small, and quickly made: links in it are short.
@@ -164,11 +164,157 @@ fn the_page_of_3000_children() {
     assert!(page.len() < CHILDREN * 420, "{} bytes", page.len());
     println!("the page of {CHILDREN} children has {} bytes and takes {took:.1?}", page.len());
     assert!(took < Duration::from_secs(5), "{took:?}");
-    // The same without the slash at its end: the links are longer, and lead to the same.
-    let long = web.ask("GET", address.trim_end_matches('/'), HTML, "").good();
-    assert!(
-        long.contains(&format!("href=\"{address}child%2000007\"")) && page.contains("href=\"child%2000007\"")
-    );
+    assert!(page.contains("href=\"child%2000007\""));
+    // Without the slash at its end, the links would have to be longer.
+    for query in ["", "?sort=-size"] {
+        let sent = web.ask("GET", &format!("{}{query}", address.trim_end_matches('/')), HTML, "");
+        let to = format!("{address}{query}");
+        assert_eq!((sent.status, sent.header("Location"), sent.body.len()), (303, Some(&*to), 0));
+    }
+}
+
+/// On a page to move something, no row repeats the way to the folder that it is in.
+#[test]
+fn a_page_to_move_something_is_small() {
+    const FOLDERS: usize = 3_000;
+    let web = Web::start();
+    // One of each that has to be protected in a way, and a long one.
+    let names =
+        ["\u{7167}\u{7247}".repeat(30), "100 % of it?&+#".into(), "\u{e9}t\u{e9} ".repeat(30) + "'26"];
+    let way = |names: &[String]| {
+        names.iter().map(|name| tallac_tests::web::escaped(name)).collect::<Vec<_>>().join("/")
+    };
+    let folder = serde_json::json!(["dirnode", { "ro_uri": "URI:DIR2-LIT:", "metadata": {} }]);
+    let mut all: serde_json::Map<String, serde_json::Value> =
+        (0..FOLDERS).map(|number| (format!("folder {number:05}"), folder.clone())).collect();
+    all.insert(names[2].clone(), folder);
+    let all = serde_json::Value::Object(all).to_string();
+    let many = web.ask("POST", "/uri?t=mkdir-with-children", "", &all).good();
+    web.0.command("gw", &["mkdir", "letters"], b"").good();
+    let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
+    let deep = format!("/uri/{}/{}", tallac_tests::web::escaped(cap.trim()), way(&names[..2]));
+    web.ask("PUT", &format!("{deep}?t=uri"), "", &many).good();
+
+    let drive = web.drive();
+    let handle = drive.rsplit('/').next().expect("a handle");
+    let open = |rest: &str| web.ask("GET", &format!("{drive}/letters?t=move{rest}"), HTML, "").good();
+    let field = |page: &str, name: &str| {
+        let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
+        let shown = rest.split('"').next().expect("its end");
+        shown.replace("&#38;", "&").replace("&#39;", "'")
+    };
+    let mut page = open("");
+    for (depth, name) in names.iter().enumerate() {
+        // As a browser sends the form of the row.
+        let step = name.replace('%', "%25").replace('/', "%2F");
+        let row = format!("value=\"{}\"", step.replace('&', "&#38;").replace('\'', "&#39;"));
+        assert!(page.contains(&row), "{row} in {page:.3000}");
+        let sent =
+            ["in", "at"].map(|name| format!("&{name}={}", tallac_tests::web::escaped(&field(&page, name))));
+        page = open(&format!("{}&into={}", sent.concat(), tallac_tests::web::escaped(&step)));
+        assert_eq!(page.contains("Move here"), depth < 2, "the last one never changes");
+        if depth == 1 {
+            assert_eq!(page.matches("<button name=\"into\"").count(), FOLDERS + 1);
+            assert!(page.len() < FOLDERS * 200, "{} bytes", page.len());
+            assert!(page.matches(handle).count() < 20, "no row repeats the handle");
+            // The steps of the way are links: each byte takes three, and not five.
+            let link = way(&[names[0].clone(), "100 %25 of it?&+#".into()]);
+            let link = format!("at={link}\" aria-current");
+            assert!(page.contains(&link), "{link} in {page:.3000}");
+        }
+    }
+    assert!(page.contains("can only be read"), "{page}");
+}
+
+/// Others may have given a name that nobody should give; a page's forms name it as it is.
+#[test]
+fn a_name_with_a_slash_is_moved_and_renamed() {
+    let web = Web::start();
+    let other = serde_json::json!({
+        "one": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
+        "a_b": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
+        "c_d": ["dirnode", { "ro_uri": "URI:DIR2-LIT:", "metadata": {} }],
+        "e_f": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
+    });
+    let cap = web.ask("POST", "/uri?t=mkdir-with-children", "", &other.to_string()).good();
+    let escaped = tallac_tests::web::escaped;
+    // A directory is kept in a file, and whoever has its key may write into that what they like.
+    let file = format!("/uri/{}", escaped(&cap.replace("URI:DIR2:", "URI:SSK:")));
+    let mut table = web.ask("GET", &file, "", "").body;
+    for place in 0..table.len() - 3 {
+        if matches!(&table[place..place + 3], b"a_b" | b"c_d" | b"e_f") {
+            table[place + 1] = b'/';
+        }
+    }
+    let put = ask_with(&web.0.authority("gw"), "PUT", &file, "", &table);
+    assert_eq!(put.status, 200, "{}", put.text());
+
+    let token = web.token();
+    let open = web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", escaped(&cap)));
+    let page = open.header("Location").expect("its page").to_owned();
+    let handle = page.trim_matches('/').rsplit('/').next().expect("a handle");
+    assert!(web.ask("GET", &page, HTML, "").good().contains("href=\"a%2Fb\""));
+    assert!(web.ask("GET", &format!("{page}a%2Fb"), HTML, "").good().contains("Rename"));
+    let send = |fields: &str| {
+        let own = format!("{FORM}Sec-Fetch-Site: same-origin\r\n");
+        web.ask("POST", &page, &own, &format!("{fields}&token={token}"))
+    };
+    let renamed = send("t=rename&from_name=a%2Fb&to_name=a+and+b");
+    assert_eq!(renamed.status, 303, "{}", renamed.text());
+    // No new name has one.
+    assert_eq!(send("t=rename&from_name=e%2Ff&to_name=g%2Fh").status, 400);
+    assert_eq!(send("t=rename&from_name=one&to_name=g%2Fh").status, 400);
+    // What is moved keeps its name, and no new link gets such a one: so it has to be renamed first.
+    let made = send("t=mkdir&name=below");
+    assert_eq!(made.status, 303, "{}", made.text());
+    for (name, offered) in [("e%2Ff", false), ("one", true)] {
+        let details = web.ask("GET", &format!("{page}{name}"), HTML, "").good();
+        assert_eq!(details.contains("?t=move"), offered, "{details}");
+        assert_eq!(details.contains("has to be renamed first"), !offered, "{details}");
+    }
+    let moved = send(&format!("t=relink&from_name=e%2Ff&to_drive={handle}&to_way=below"));
+    assert_eq!(moved.status, 400, "{}", moved.text());
+    // One can walk through it to another.
+    let choose = web.ask("GET", &format!("{page}one?t=move"), HTML, "").good();
+    assert!(choose.contains("value=\"c%2Fd\"") && choose.contains("value=\"below\""), "{choose}");
+    let into = web.ask("GET", &format!("{page}one?t=move&at=&into=c%252Fd"), HTML, "").good();
+    assert!(into.contains("can only be read"), "{into}");
+    // A program says where the new name is to be.
+    let program =
+        web.ask("POST", &format!("/uri/{}?t=rename&from_name=c%2Fd&to_name=g", escaped(&cap)), "", "");
+    assert_eq!(program.status, 400, "{}", program.text());
+}
+
+/// The bar says in which of the places somebody is.
+#[test]
+fn the_place_is_marked() {
+    let web = Web::start();
+    web.0.command("gw", &["mkdir", "photos/2026"], b"").good();
+    let drive = web.drive();
+    let shared = web.0.command("gw", &["share", "--write", "photos"], b"").line();
+    let fields = format!("token={}&cap={}", web.token(), tallac_tests::web::escaped(&shared));
+    let other = web.ask("POST", "/open", FORM, &fields).header("Location").expect("its page").to_owned();
+    let (mine, bar) = ("<a href=\"/drive/personal\" aria-current=\"true\">", "<nav aria-label=\"Places\">");
+    let activity = "<a href=\"/status\" aria-current=\"page\">";
+    let grid = "<a href=\"/grid\" aria-current=\"page\">";
+    for (page, marked) in [
+        (format!("{drive}/"), mine),
+        (format!("{drive}/photos/"), mine),
+        (format!("{drive}/photos?t=info"), mine),
+        (format!("{drive}/photos?t=share"), mine),
+        (format!("{drive}/photos?t=move"), mine),
+        (other.clone(), ""),
+        (format!("{other}2026?t=info"), ""),
+        ("/".into(), ""),
+        ("/status".into(), activity),
+        ("/grid".into(), grid),
+    ] {
+        let html = web.ask("GET", &page, HTML, "").good();
+        let (_, rest) = html.split_once(bar).expect("a bar");
+        let nav = rest.split("</nav>").next().expect("its end");
+        assert_eq!(nav.matches("aria-current").count(), usize::from(!marked.is_empty()), "{page}: {nav}");
+        assert!(nav.contains(marked), "{page}: {nav}");
+    }
 }
 
 /// Something is moved by a form that a page of the chosen folder has.
@@ -192,9 +338,9 @@ fn moved_to_a_chosen_folder() {
     let page = choose("notes.txt", "").good();
     assert!(page.contains("It is in this folder now") && !page.contains("Move here"), "{page}");
     for folder in ["letters", "odd", "photos"] {
-        assert!(page.contains(&format!("<a href=\"?t=move&#38;at={folder}\">")), "{folder} in {page}");
+        assert!(page.contains(&format!("<button name=\"into\" value=\"{folder}\">")), "{folder} in {page}");
     }
-    assert!(!page.contains("at=notes.txt") && !page.contains("URI:"), "{page}");
+    assert!(!page.contains("into\" value=\"notes.txt\"") && !page.contains("URI:"), "{page}");
     let page = choose("notes.txt", "&at=letters/old").good();
     assert!(page.contains("Move here") && page.contains("There is no folder in this one"), "{page}");
     let field = |name: &str| {
@@ -227,7 +373,7 @@ fn moved_to_a_chosen_folder() {
 
     // A folder is not moved into itself: its page says so, the form, and whoever goes round by another link.
     let page = choose("letters", "").good();
-    assert!(page.contains("is what is moved") && !page.contains("at=letters\""), "{page}");
+    assert!(page.contains("is what is moved") && !page.contains("into\" value=\"letters\""), "{page}");
     for way in ["letters", "letters/old"] {
         let refused = choose("letters", &format!("&at={way}"));
         assert_eq!(refused.status, 409);
@@ -247,6 +393,8 @@ fn moved_to_a_chosen_folder() {
     let page = choose("notes.txt", &format!("&in={handle}&at=")).good();
     assert!(page.contains("can only be read") && !page.contains("Move here"), "{page}");
     assert!(page.contains("My drive"), "and the way back is offered");
+    let wider = "Whoever can open that drive can open it, too.";
+    assert!(page.contains(wider) && !choose("notes.txt", "").good().contains(wider), "who else sees it");
     let to = format!("from_name=notes.txt&to_drive={handle}&to_way=&token={token}");
     assert_eq!(send("", &to).status, 400);
     assert_eq!(choose("notes.txt", "&at=letters/old/notes.txt").status, 400, "a file");

@@ -154,7 +154,7 @@ fn names_of_files() {
         b"",
     );
     let page = sent.header("Location").expect("the page of a directory").trim_end_matches('/').to_owned();
-    for shown in [ask(&page), ask(&web.root)] {
+    for shown in [ask(&format!("{page}/")), ask(&web.root)] {
         let text = shown.text();
         for forbidden in ["<img src=x", "<script>alert", "\" onmouseover=\"", "href=\"javascript:"] {
             assert!(!text.contains(forbidden), "{forbidden} in the page of the directory");

@@ -52,9 +52,10 @@ in each of them, up to a thousand.";
 
 /// What `webopen` gives away.
 const IN_THE_BROWSER: &str = "\
-The address holds the capability of what is shown: it stays in the browser's history, its extensions see
-it, and so does, for a moment, whoever may list the processes of this machine. It names a node on this
-machine; do not send it to others, but use tallac share.";
+The browser is opened with an address that is good once, for two minutes. The page it leads to holds no
+capability in its address but a handle, which only this node can open: whoever has it and reaches the node
+can do what the capability allows, and it stays in the browser's history. Do not send it to others, but use
+tallac share. With a node of Tahoe-LAFS the address holds the capability itself.";
 
 /// Secure, decentralised storage among people who own their machines.
 #[derive(Parser, Debug)]
@@ -107,7 +108,7 @@ pub(crate) enum Command {
     Unlink(Unlink),
     /// Print the capability to give to a friend; it only reads unless --write is given.
     Share(Share),
-    /// Show a file or directory in the browser, which then has its capability.
+    /// Show a file or directory in the browser.
     Webopen(Webopen),
     /// Make a directory and an alias for it.
     CreateAlias(CreateAlias),

@@ -236,12 +236,15 @@ impl Gateway {
         let when_done = request.when_done()?;
         let from_name = args.need("from_name")?;
         let renames = request.t() == "rename";
-        let to_name = if renames { args.need("to_name")? } else { args.get("to_name").unwrap_or(from_name) };
-        for (name, value) in [("from_name", from_name), ("to_name", to_name)] {
-            if value.contains('/') {
+        let given = if renames { Some(args.need("to_name")?) } else { args.get("to_name") };
+        // A form of a page names what is there, whatever others have called it.
+        let written = Some(from_name).filter(|_| request.page.is_none());
+        for (name, value) in [("from_name", written), ("to_name", given)] {
+            if value.is_some_and(|value| value.contains('/')) {
                 return Err(Refusal::bad(format!("The name in {name}= cannot have a slash.")));
             }
         }
+        let to_name = given.unwrap_or(from_name);
         let to = match args.get("to_dir") {
             _ if let Some(to) = &request.to => {
                 let names = to.path.names().iter().map(Name::as_str);

@@ -1,15 +1,16 @@
 //! Something is moved: to a folder that is chosen by walking through the folders of a drive.
 //!
 //! Which folder is meant stands in the address of the page and in its form, as the way from the top of the
-//! drive; another drive by the handle of its top.
+//! drive; another drive by the handle of its top. The rows of its folders say no more than the next step:
+//! there may be many.
 
 use super::changing::Then;
 use super::drive_pages::{PageRequest, folder_address};
 use super::refusal::Refusal;
 use super::request::{Args, Request, place};
 use super::{Gateway, Now};
-use crate::http::percent::{decode_path, encode_segment};
-use crate::pages::choosing::{Choose, Offer};
+use crate::http::percent::{decode_path, encode_segment, encode_segment_within};
+use crate::pages::choosing::{Choose, Offer, Step};
 use crate::pages::{Crumb, render, shown};
 use tallac_core::capability::Capability;
 use tallac_core::directory::{ChildKind, Table};
@@ -37,7 +38,7 @@ impl Folder {
 }
 
 impl Gateway {
-    /// `GET /drive/HANDLE/PATH?t=move&in=HANDLE&at=WAY`.
+    /// `GET /drive/HANDLE/PATH?t=move&in=HANDLE&at=WAY&into=STEP`: a folder in that on the way.
     pub(super) fn choose_folder(
         &mut self,
         conn: ConnId,
@@ -49,7 +50,11 @@ impl Gateway {
             return Err(Refusal::bad("The top of a drive is in no folder that it could be moved out of."));
         };
         let to = match args.get("at") {
-            Some(way) => self.folder(args.get("in").unwrap_or(page.handle()), way)?,
+            Some(way) => {
+                let mut to = self.folder(args.get("in").unwrap_or(page.handle()), way)?;
+                to.names.extend(names(args.get("into").unwrap_or_default())?);
+                to
+            }
             None => {
                 let (handle, start, names) = (page.handle().into(), page.start.clone(), above.to_vec());
                 Folder { handle, start, names }
@@ -71,7 +76,7 @@ impl Gateway {
         sight: &Sight,
     ) -> Result<(), Refusal> {
         let Choosing { page, to } = choosing;
-        let (Some((name, above)), Some(table)) = (page.names.split_last(), &sight.table) else {
+        let (Some((moved, above)), Some(table)) = (page.names.split_last(), &sight.table) else {
             return Err(Refusal::bad("This is not a folder: nothing can be moved into it."));
         };
         let other = to.handle != page.handle();
@@ -83,24 +88,24 @@ impl Gateway {
         let mut folders = folders(table);
         folders.sort_by_cached_key(|name| name.to_lowercase());
         let folders = folders.into_iter().map(|name| {
-            let names: Vec<String> = to.names.iter().cloned().chain([name.clone()]).collect();
-            let itself = !other && names == page.names;
-            Offer { name: shown(&name), href: if itself { String::new() } else { href(&names) } }
+            let itself = !other && to.names == above && name == *moved;
+            Step { name: shown(&name), into: if itself { String::new() } else { step(&name) } }
         });
         let top = Crumb { name: self.title_of(&to.start), href: href(&[]) };
         let rest = (1..=to.names.len())
             .map(|len| Crumb { name: shown(&to.names[len - 1]), href: href(&to.names[..len]) });
         let html = render(&Choose {
-            frame: self.frame(&format!("Move {name}")),
+            frame: self.frame_at(&page.start, &format!("Move {moved}")),
             crumbs: self.crumbs(page),
             here: page.here(),
             action: folder_address(&page.base, above),
-            name: name.clone(),
+            name: moved.clone(),
             way: std::iter::once(top).chain(rest).collect(),
             folders: folders.collect(),
             drives: self.other_drives(conn, &to.handle),
             handle: to.handle.clone(),
             at: way(&to.names),
+            other,
             is_there: !other && to.names == above,
             writable: sight.child.capability().is_some_and(Capability::is_writable),
         });
@@ -132,11 +137,7 @@ impl Gateway {
 
     fn folder(&self, handle: &str, way: &str) -> Result<Folder, Refusal> {
         let start = self.start_of(handle)?;
-        let names = match way {
-            "" => Vec::new(),
-            way => decode_path(way).map_err(|_| Refusal::bad("The way to the folder makes no sense."))?,
-        };
-        Ok(Folder { handle: handle.to_owned(), start, names })
+        Ok(Folder { handle: handle.to_owned(), start, names: names(way)? })
     }
 }
 
@@ -144,9 +145,23 @@ impl Gateway {
 pub(super) const INTO_ITSELF: &str =
     "A folder cannot be moved into itself, or into a folder that is in it. Choose another one.";
 
-/// Names as one text, each encoded: they may have slashes.
+/// Names as one text.
 fn way(names: &[String]) -> String {
-    names.iter().map(|name| encode_segment(name)).collect::<Vec<_>>().join("/")
+    names.iter().map(|name| step(name)).collect::<Vec<_>>().join("/")
+}
+
+/// A name in a way. Only what has to be is encoded there, since all of a way is once more, in an address: what
+/// parts names, and what a browser would send otherwise than it stands in a form (ends of lines).
+fn step(name: &str) -> String {
+    encode_segment_within(name)
+}
+
+/// The names of a way.
+fn names(way: &str) -> Result<Vec<String>, Refusal> {
+    match way {
+        "" => Ok(Vec::new()),
+        way => decode_path(way).map_err(|_| Refusal::bad("The way to the folder makes no sense.")),
+    }
 }
 
 /// The folders of a table that a way can lead through.
@@ -160,4 +175,33 @@ fn folders(table: &Table) -> Vec<String> {
         })
         .map(|(name, _)| name.as_str().to_owned())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_way_protects_no_more_than_it_must() {
+        let long = "\u{7167}\u{7247}".repeat(100);
+        for (name, protected) in [
+            (&*long, &*long),
+            ("100 %", "100 %25"),
+            ("a/b", "a%2Fb"),
+            ("a\nb", "a%0Ab"),
+            ("?&#+'\"", "?&#+'\""),
+        ] {
+            assert_eq!(step(name), protected);
+        }
+        let address = encode_segment(&way(&[long.clone(), long.clone()]));
+        assert!(address.len() <= 3 * (2 * long.len() + 1), "{}", address.len());
+    }
+
+    proptest! {
+        #[test]
+        fn a_way_leads_back_to_its_names(way_to in proptest::collection::vec("(?s).[%/a-z]{0,3}.{0,9}", 0..4)) {
+            prop_assert_eq!(names(&way(&way_to)).ok(), Some(way_to));
+        }
+    }
 }

@@ -12,14 +12,14 @@ use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::request::{Request, parse_cap, place};
 use super::{Gateway, text};
-use crate::http::percent::encode_segment;
+use crate::http::percent::{encode_segment, split_target};
 use crate::http::{Method, RequestHead};
 use crate::pages::details::{Details, Linked, Share, code, facts, link, preview};
 use crate::pages::directory::{Directory, Order, columns, entries};
-use crate::pages::{Crumb, Frame, Message, Open, POLICY, PageKeys, render, shown};
+use crate::pages::{Message, Open, POLICY, PageKeys, render, shown};
 use bytes::Bytes;
 use tallac_core::capability::Capability;
-use tallac_core::directory::{Child, DirectoryKind};
+use tallac_core::directory::{Child, DirectoryKind, Name};
 use tallac_core::drive::{Errand, Place, Sight};
 use tallac_core::machine::ConnId;
 use tallac_core::time::Now;
@@ -57,7 +57,7 @@ pub(super) struct PageRequest {
     pub(super) names: Vec<String>,
     view: View,
     order: Order,
-    /// Whether the address ends with a slash, so that links into a directory can be short.
+    /// Whether the address ends with a slash, so that links into a directory are short.
     within: bool,
 }
 
@@ -126,7 +126,8 @@ impl Gateway {
                 self.be_page(conn, "/");
                 self.introducer_page(conn, now)?;
             }
-            (["login"], _) if reads && request.args.get("ticket").is_some() => {
+            // Who asks for the head alone does not use the ticket up.
+            (["login"], Method::Get) if request.args.get("ticket").is_some() => {
                 self.be_page(conn, "/");
                 let ticket = request.args.get("ticket").unwrap_or_default().to_owned();
                 self.follow_ticket(conn, &ticket, now)?;
@@ -165,7 +166,7 @@ impl Gateway {
     }
 
     /// The page of what is in a directory, if a request names that by the directory's capability.
-    pub(super) fn directory_page(&self, request: &Request) -> Option<String> {
+    fn directory_page(&self, request: &Request) -> Option<String> {
         let [start, cap, ..] = request.segments.as_slice() else { return None };
         if !matches!(start.as_str(), "uri" | "cap") {
             return None;
@@ -257,7 +258,7 @@ impl Gateway {
             );
         }
         let place = page.place()?;
-        let list = page.view == View::Page;
+        let list = page.view == View::Page && page.within;
         self.errand(conn, Errand::Look { place, list }, Then::Page(Box::new(page)), now);
         Ok(())
     }
@@ -284,15 +285,19 @@ impl Gateway {
         let cap = child.capability();
         let last = page.names.last();
         let title = self.name_of(&page);
-        let frame = self.frame(&title);
+        let frame = self.frame_at(&page.start, &title);
         let crumbs = self.crumbs(&page);
         let writable = cap.is_some_and(Capability::is_writable);
         let html = match (page.view, cap) {
+            // All links of its entries would have to repeat the address.
+            (View::Page, Some(cap)) if cap.is_directory() && !page.within => {
+                let query = split_target(&page.head.target).1.map(|query| format!("?{query}"));
+                self.send_to(conn, &format!("{here}/{}", query.unwrap_or_default()));
+                return Ok(());
+            }
             (View::Page, Some(cap)) if cap.is_directory() && table.is_some() => {
-                let prefix = if page.within { String::new() } else { format!("{here}/") };
-                let entries = table.as_ref().map(|table| entries(&prefix, table, page.order));
+                let entries = table.map(|table| entries(&table, page.order)).unwrap_or_default();
                 let columns = columns(page.order);
-                let entries = entries.unwrap_or_default();
                 render(&Directory { frame, crumbs, here, writable, outdated, columns, entries })
             }
             (View::Save | View::Raw | View::Text, Some(cap)) if !cap.is_directory() => {
@@ -315,7 +320,7 @@ impl Gateway {
                     .ok_or_else(|| Refusal::new(501, "It is of a kind that is not known here."))?
                     .to_string();
                 let (link, code, name) = (link(&cap), code(&cap), shown(&title));
-                let frame = self.frame("Share");
+                let frame = self.frame_at(&page.start, "Share");
                 let writable = child.write_cap().is_some();
                 render(&Share { frame, crumbs, here, name, cap, link, code, writes, writable })
             }
@@ -385,41 +390,6 @@ impl Gateway {
         let head = page_head(status);
         self.answer_with(conn, head, text(html));
     }
-
-    pub(super) fn frame(&self, title: &str) -> Frame {
-        let keys = &self.pages.as_ref().expect("only pages have a frame").keys;
-        Frame::new(title, self.node.nickname(), keys)
-    }
-
-    /// What is at a page's address is called.
-    pub(super) fn name_of(&self, page: &PageRequest) -> String {
-        page.names.last().cloned().unwrap_or_else(|| self.title_of(&page.start))
-    }
-
-    /// What the start of a way is called.
-    pub(super) fn title_of(&self, start: &Capability) -> String {
-        let shared = self.node.shared_root().map(|root| Capability::Directory(root.directory()));
-        let personal = self.pages.as_ref().and_then(|pages| pages.personal.as_ref());
-        let title = match start {
-            start if Some(start) == personal => "My drive",
-            start if Some(start) == shared.as_ref() => "Shared drive",
-            start if start.is_directory() => "Folder",
-            _ => "File",
-        };
-        title.into()
-    }
-
-    pub(super) fn crumbs(&self, page: &PageRequest) -> Vec<Crumb> {
-        let start = Crumb { name: self.title_of(&page.start), href: way_to(&page.base, &[]) };
-        let rest = (1..=page.names.len()).map(|len| {
-            let names = &page.names[..len];
-            // All but the last are folders.
-            let last = len == page.names.len();
-            let href = if last { page.here() } else { folder_address(&page.base, names) };
-            Crumb { name: shown(&names[len - 1]), href }
-        });
-        std::iter::once(start).chain(rest).collect()
-    }
 }
 
 impl PageRequest {
@@ -445,7 +415,8 @@ impl PageRequest {
             return None;
         }
         let (name, above) = self.names.split_last()?;
-        Some(Linked { directory: folder_address(&self.base, above), name: name.clone() })
+        let directory = folder_address(&self.base, above);
+        Some(Linked { directory, name: name.clone(), can_move: Name::new(name).is_ok() })
     }
 }
 

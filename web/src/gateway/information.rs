@@ -60,7 +60,7 @@ impl Gateway {
         let cap = sight.child.capability();
         let metadata = sight.link.as_ref().and_then(|link| link.entry.metadata.as_ref().ok());
         let information = Information {
-            frame: self.frame(&self.name_of(&page)),
+            frame: self.frame_at(&page.start, &self.name_of(&page)),
             crumbs: self.crumbs(&page),
             here: page.here(),
             is_directory: cap.is_some_and(Capability::is_directory),

@@ -147,20 +147,14 @@ impl Gateway {
                 self.gather_form(conn, request)?;
                 return Ok(None);
             }
-            (["login"], _) if request.reads() && self.pages.is_some() => {
-                let Some(ticket) = request.args.get("ticket") else {
-                    self.ask_for_login(conn, 200, "", "/");
-                    return Ok(None);
-                };
-                if !login.listens_to(from, now.instant) {
-                    return Err(slow_down());
-                }
-                match self.tickets.take(ticket, now.instant) {
-                    Some(to) => self.let_in(conn, &to),
-                    None => {
-                        login.wrong(from, now.instant);
-                        self.ask_for_login(conn, 403, USED, "/");
-                    }
+            (["login"], method) if request.reads() && self.pages.is_some() => {
+                // Wrong ones are not counted: nobody guesses a ticket, and any site could lead the owner's
+                // browser here with them. Who asks for the head alone does not use one up.
+                let ticket = request.args.get("ticket").filter(|_| *method == Method::Get);
+                match ticket.map(|ticket| self.tickets.take(ticket, now.instant)) {
+                    None => self.ask_for_login(conn, 200, "", "/"),
+                    Some(Some(to)) => self.let_in(conn, &to),
+                    Some(None) => self.ask_for_login(conn, 403, USED, "/"),
                 }
                 return Ok(None);
             }

@@ -21,6 +21,7 @@ mod information;
 mod listing;
 mod login;
 mod looking;
+mod naming;
 mod node_json;
 mod node_pages;
 mod operating;

@@ -138,13 +138,14 @@ impl Gateway {
     }
 }
 
-/// Refuses what a page of another site makes a browser send. Such a page may lead here, but with nothing
-/// that changes anything.
+/// Refuses what a page of another site makes a browser send. Such a page may lead here, where everybody
+/// sees it, but with nothing that changes anything.
 fn same_origin(head: &RequestHead, names: &[String]) -> Result<(), &'static str> {
     const WHY: &str = "This request was made by a page of another site.";
     let headers = &head.headers;
     let leads_here = matches!(head.method, Method::Get | Method::Head)
-        && headers.get_str("Sec-Fetch-Mode") == Some("navigate");
+        && headers.get_str("Sec-Fetch-Mode") == Some("navigate")
+        && headers.get_str("Sec-Fetch-Dest").is_none_or(|within| within == "document");
     if let Some(site) = headers.get_str("Sec-Fetch-Site")
         && !["same-origin", "none"].contains(&site)
         && !leads_here
@@ -230,16 +231,24 @@ mod tests {
 
     #[test]
     fn other_sites_may_lead_here_and_no_more() {
-        let made = |method: Method, site: &str, mode: &str| {
+        let made_for = |method: Method, site: &str, mode: &str, dest: &str| {
             let mut head = RequestHead::new(method, "/");
             let headers = Headers::new().with("Host", "127.0.0.1:3456");
             head.headers = headers;
             head.headers.push("Sec-Fetch-Site", site).expect("a value");
             head.headers.push("Sec-Fetch-Mode", mode).expect("a value");
+            if !dest.is_empty() {
+                head.headers.push("Sec-Fetch-Dest", dest).expect("a value");
+            }
             same_origin(&head, &[]).is_ok()
         };
+        let made = |method, site: &str, mode: &str| made_for(method, site, mode, "");
         for site in ["cross-site", "same-site"] {
             assert!(made(Method::Get, site, "navigate"), "a link");
+            assert!(made_for(Method::Get, site, "navigate", "document"), "a link");
+            for within in ["iframe", "frame", "object", "embed"] {
+                assert!(!made_for(Method::Get, site, "navigate", within), "nobody sees where that leads");
+            }
             assert!(!made(Method::Get, site, "no-cors"), "a picture");
             // A form whose browser hides where it comes from sends no origin.
             assert!(!made(Method::Post, site, "navigate"), "a form");

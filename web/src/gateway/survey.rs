@@ -55,7 +55,7 @@ impl Gateway {
         now: Now,
     ) -> Result<(), Refusal> {
         let title = format!("All that is in {}", self.name_of(page));
-        let around = Around::new(self.frame(&title), self.crumbs(page), page.here());
+        let around = Around::new(self.frame_at(&page.start, &title), self.crumbs(page), page.here());
         self.tell_manifest(conn, page.place()?, Some(Box::new((around, page.here()))), now);
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! of the same machine, and an address stays in the browser's history: so this one holds no capability, lets
 //! in once, and is good for two minutes.
 
+use super::drive_pages::way_to;
 use super::redirect::stays_here;
 use super::refusal::Refusal;
 use super::request::Request;
@@ -65,7 +66,14 @@ impl Gateway {
         }
         // The browser is not led over an address with a capability: it remembers all of its way.
         let wanted = Request::read(RequestHead::new(Method::Get, to))?;
-        let to = self.directory_page(&wanted).unwrap_or_else(|| to.to_owned());
+        let to = match wanted.segments.as_slice() {
+            [start, _, ..] if matches!(start.as_str(), "uri" | "cap" | "file" | "named") => {
+                let cap = wanted.cap()?;
+                let base = self.page_of(&cap).unwrap_or_default();
+                if cap.is_directory() { way_to(&base, wanted.names()) } else { base }
+            }
+            _ => to.to_owned(),
+        };
         let Some(pages) = &self.pages else { return Err(Refusal::new(404, "This node has no pages.")) };
         let ticket = self.tickets.make(pages.keys(), &to, now);
         self.answer(conn, 201, "text/plain; charset=utf-8", text(format!("/login?ticket={ticket}\n")));

@@ -18,21 +18,29 @@ pub(crate) struct Choose {
     /// The way to the folder that is looked at.
     pub(crate) way: Vec<Crumb>,
     /// The folders in it.
-    pub(crate) folders: Vec<Offer>,
+    pub(crate) folders: Vec<Step>,
     /// Other drives.
     pub(crate) drives: Vec<Offer>,
     /// The drive and the way in it, for the form.
     pub(crate) handle: String,
     pub(crate) at: String,
+    /// Whether that is another drive than the one that it is in.
+    pub(crate) other: bool,
     /// Whether what is moved is there already.
     pub(crate) is_there: bool,
     /// Whether anything can be moved there.
     pub(crate) writable: bool,
 }
 
-/// A folder to go to.
+/// A folder in the one that is looked at.
+pub(crate) struct Step {
+    pub(crate) name: String,
+    /// What a way to it goes on with. Empty, for what is moved itself.
+    pub(crate) into: String,
+}
+
+/// A drive to go to.
 pub(crate) struct Offer {
     pub(crate) name: String,
-    /// Empty, for what is moved itself.
     pub(crate) href: String,
 }

@@ -35,6 +35,8 @@ pub(crate) struct Linked {
     pub(crate) directory: String,
     /// The name, as it is.
     pub(crate) name: String,
+    /// Whether a link elsewhere may have that name, too.
+    pub(crate) can_move: bool,
 }
 
 /// How something is shared.

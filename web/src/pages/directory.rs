@@ -112,8 +112,8 @@ pub(crate) fn columns(order: Order) -> Vec<Column> {
         .collect()
 }
 
-/// The entries of a table. `prefix` leads from the page's address to what is in it.
-pub(crate) fn entries(prefix: &str, table: &Table, order: Order) -> Vec<Entry> {
+/// The entries of a table, with links from an address that ends with a slash.
+pub(crate) fn entries(table: &Table, order: Order) -> Vec<Entry> {
     let mut entries: Vec<Entry> = table
         .iter()
         .map(|(name, entry)| {
@@ -136,7 +136,7 @@ pub(crate) fn entries(prefix: &str, table: &Table, order: Order) -> Vec<Entry> {
             Entry {
                 href: if reachable {
                     let within = if is_file { "" } else { "/" };
-                    format!("{prefix}{}{within}", encode_segment(name.as_str()))
+                    encode_segment(name.as_str()) + within
                 } else {
                     String::new()
                 },
@@ -180,7 +180,7 @@ mod tests {
             writable: true,
             outdated: false,
             columns: columns(order),
-            entries: entries("", table, order),
+            entries: entries(table, order),
             here,
         })
     }
@@ -206,7 +206,7 @@ mod tests {
     fn sorted_as_asked() {
         let table = table(&["b", "A", "c"]);
         let names = |text: &str| -> String {
-            entries("", &table, Order::parse(text)).iter().map(|entry| entry.name.as_str()).collect()
+            entries(&table, Order::parse(text)).iter().map(|entry| entry.name.as_str()).collect()
         };
         assert_eq!(names(""), "Abc");
         assert_eq!(names("-name"), "cbA");

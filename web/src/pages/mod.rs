@@ -36,6 +36,8 @@ pub(crate) struct Frame {
     pub(crate) node: String,
     /// What its forms carry. Empty, for who has not logged in.
     pub(crate) token: String,
+    /// The drive that it is in: `personal`, `shared`, or none of these.
+    pub(crate) place: &'static str,
     style: &'static str,
     script: &'static str,
     icon: &'static str,
@@ -47,6 +49,7 @@ impl Frame {
             title: shown(&title.into()),
             node: shown(node),
             token: keys.token().to_owned(),
+            place: "",
             style: &assets::STYLE.name,
             script: &assets::SCRIPT.name,
             icon: &assets::ICON.name,
