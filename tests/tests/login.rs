@@ -69,7 +69,8 @@ fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
         assert_eq!(answer.header("WWW-Authenticate"), Some("Bearer"));
         let page = web.ask("GET", path, HTML, "");
         assert_eq!(page.status, 401, "{path}");
-        let page = page.text();
+        // But for where it leads: a capability has all pairs of letters in it, sooner or later.
+        let page = page.text().replace(path, "");
         assert!(page.contains("Login token") && !page.contains("form-token"), "{page}");
         assert!(!page.contains(nickname), "nothing of the node is told: {page}");
         let shown = web.ask("GET", path, &format!("Authorization: Bearer {token}\r\n"), "");

@@ -303,6 +303,7 @@ fn the_place_is_marked() {
         (format!("{drive}/photos?t=info"), mine),
         (format!("{drive}/photos?t=share"), mine),
         (format!("{drive}/photos?t=move"), mine),
+        (format!("{drive}/photos?t=manifest"), mine),
         (other.clone(), ""),
         (format!("{other}2026?t=info"), ""),
         ("/".into(), ""),

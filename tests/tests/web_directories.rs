@@ -353,8 +353,10 @@ fn directories() {
         refused(&web.post(&format!("{root}?t={t}"), b""), 501, "yet");
     }
     refused(&web.post(&format!("{root}?t=start-deep-stats"), b""), 400, "ophandle");
-    let told = web.post(&format!("{root}?t=stream-manifest"), b"").text();
-    assert!(told.lines().last().is_some_and(|line| line.starts_with("{\"type\": \"stats\"")), "{told}");
+    for at in [root.clone(), format!("{root}/page")] {
+        let told = web.post(&format!("{at}?t=stream-manifest"), b"").text();
+        assert!(told.lines().last().is_some_and(|line| line.starts_with("{\"type\": \"stats\"")), "{told}");
+    }
     // What is told to who runs the node holds no capability.
     for at in ["/health", "/ready", "/statistics", "/metrics", "/status"] {
         let answer = web.get(at);

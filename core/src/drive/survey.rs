@@ -77,6 +77,8 @@ pub(super) struct Survey {
     seen: BTreeSet<Hash>,
     stats: TreeStats,
     found: VecDeque<Surveyed>,
+    /// It was told to go on before it could.
+    told: bool,
 }
 
 /// Walking ──▶ Pausing ⇄ Reading ──▶ over
@@ -114,6 +116,7 @@ impl Survey {
             seen: BTreeSet::new(),
             stats: TreeStats::default(),
             found: VecDeque::new(),
+            told: false,
         })
     }
 
@@ -126,8 +129,7 @@ impl Survey {
                 super::walk::access(&directory)?;
                 self.is_new(&Capability::Directory(directory.clone()))?;
                 self.wait(Here { directory, way: None })?;
-                self.stage = Stage::Pausing;
-                Ok(Need::Leave)
+                self.pause()
             }
         }
     }
@@ -143,10 +145,15 @@ impl Survey {
             (Stage::Reading(here), Got::Table(table)) => self.list(&here, &table?),
             // It goes on when the table is there.
             (stage, _) => {
-                self.stage = stage;
+                (self.stage, self.told) = (stage, true);
                 Ok(Need::Leave)
             }
         }
+    }
+
+    fn pause(&mut self) -> Result<Need, DriveError> {
+        self.stage = Stage::Pausing;
+        if core::mem::take(&mut self.told) { self.enter() } else { Ok(Need::Leave) }
     }
 
     /// What was found since the last call.
@@ -189,7 +196,7 @@ impl Survey {
             let way = Some(Arc::new(Way { name, before: here.way.clone(), depth }));
             self.wait(Here { directory, way })?;
         }
-        Ok(if self.waiting.is_empty() { self.over() } else { Need::Leave })
+        if self.waiting.is_empty() { Ok(self.over()) } else { self.pause() }
     }
 
     fn over(&mut self) -> Need {
