@@ -157,6 +157,36 @@ fn configure(directory: &Path, config: &str) {
     fs::write(directory.join("tahoe.cfg"), config).expect("a configuration");
 }
 
+/// Ten servers of the peer, each a process of its own, and a gateway that uses them, 3 of 10, happy with 7.
+pub struct PeerGrid {
+    /// The gateway.
+    pub gateway: Peer,
+    _servers: Vec<Peer>,
+    _directory: tempfile::TempDir,
+}
+
+impl PeerGrid {
+    /// Starts them. `python` is that of [`python`].
+    pub fn start(python: &Path) -> PeerGrid {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut announcements = serde_json::Map::new();
+        let mut servers = Vec::new();
+        for index in 0..10 {
+            let path = directory.path().join(format!("p{index}"));
+            configure_server(&path, crate::free_port());
+            let mut node = Peer::start(python, &path);
+            let told = node.run(&path);
+            announcements.insert(told["id"].as_str().expect("an id").into(), told["announcement"].clone());
+            servers.push(node);
+        }
+        let path = directory.path().join("gateway");
+        configure_gateway(&path, [3, 7, 10], &announcements);
+        let mut gateway = Peer::start(python, &path);
+        gateway.run_gateway(&path, 10);
+        PeerGrid { gateway, _servers: servers, _directory: directory }
+    }
+}
+
 /// Nodes of the peer, all in one process, which ends when this is dropped.
 pub struct Peer {
     child: Child,

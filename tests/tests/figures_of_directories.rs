@@ -6,9 +6,8 @@
 //! same time; what is measured alternates between them.
 
 use serde_json::{Value, json};
-use std::fs;
 use std::time::Instant;
-use tallac_tests::peer::{self, Peer};
+use tallac_tests::peer::{self, PeerGrid};
 use tallac_tests::web::{ask, escaped};
 use tallac_tests::{Grid, Options};
 
@@ -87,26 +86,10 @@ fn compare(
 fn directories_beside_the_peer() {
     let python = peer::python().expect("the peer can be had");
     let grid = Grid::start(&Options::ten("blocking"));
-    let directory = tempfile::tempdir().expect("a directory");
-    let mut announcements = serde_json::Map::new();
-    let mut nodes = Vec::new();
-    for index in 0..10 {
-        let path = directory.path().join(format!("p{index}"));
-        fs::create_dir(&path).expect("a directory");
-        peer::configure_server(&path, tallac_tests::free_port());
-        let mut node = Peer::start(python, &path);
-        let told = node.run(&path);
-        announcements.insert(told["id"].as_str().expect("an id").into(), told["announcement"].clone());
-        nodes.push(node);
-    }
-    let path = directory.path().join("gateway");
-    fs::create_dir(&path).expect("a directory");
-    peer::configure_gateway(&path, [3, 7, 10], &announcements);
-    let mut gateway = Peer::start(python, &path);
-    gateway.run_gateway(&path, 10);
+    let peer = PeerGrid::start(python);
     let sides = [
         Side { name: "tallac", authority: grid.authority("gw") },
-        Side { name: "peer", authority: gateway.authority().to_owned() },
+        Side { name: "peer", authority: peer.gateway.authority().to_owned() },
     ];
 
     println!("{:<34} {:>13} {:>13}", "medians", sides[0].name, sides[1].name);

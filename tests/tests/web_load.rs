@@ -8,14 +8,13 @@
 //! on the same machine at the same time; what is measured alternates between them.
 
 use serde_json::{Value, json};
-use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 use tallac_host::unix::allow_open_files;
 use tallac_tests::figures::{memory, peak_memory, reset_peak, threads};
-use tallac_tests::peer::{self, Peer};
+use tallac_tests::peer::{self, PeerGrid};
 use tallac_tests::web::{KeptAlive, ask, ask_with, escaped};
-use tallac_tests::{Grid, Options, content, differs_at, free_port};
+use tallac_tests::{Grid, Options, content, differs_at};
 
 const MB: f64 = 1e6;
 const DOWNLOADS: usize = 64;
@@ -225,24 +224,8 @@ fn requests_beside_the_peer() {
     let needed = 2 * CONNECTIONS as u64;
     assert!(allow_open_files(needed) >= needed, "too few connections may be open");
     let python = peer::python().expect("the peer can be had");
-    let directory = tempfile::tempdir().expect("a directory");
-    let mut announcements = serde_json::Map::new();
-    let mut nodes = Vec::new();
-    for index in 0..10 {
-        let path = directory.path().join(format!("p{index}"));
-        fs::create_dir(&path).expect("a directory");
-        peer::configure_server(&path, free_port());
-        let mut node = Peer::start(python, &path);
-        let told = node.run(&path);
-        announcements.insert(told["id"].as_str().expect("an id").into(), told["announcement"].clone());
-        nodes.push(node);
-    }
-    let path = directory.path().join("gateway");
-    fs::create_dir(&path).expect("a directory");
-    peer::configure_gateway(&path, [3, 7, 10], &announcements);
-    let mut gateway = Peer::start(python, &path);
-    gateway.run_gateway(&path, 10);
-    let theirs = Side::fill(gateway.authority().to_owned());
+    let peer = PeerGrid::start(python);
+    let theirs = Side::fill(peer.gateway.authority().to_owned());
 
     let mut slower = Vec::new();
     for runtime in ["blocking", "async-std", "smol"] {
@@ -264,7 +247,7 @@ fn requests_beside_the_peer() {
         note("file of 2 kB", 15, &mut |side| side.time(&side.small, "", SMALL));
         note("file of 10 MB", 7, &mut |side| side.time(&side.large, "", LARGE));
         let middle = content(3, MIDDLE);
-        let pids = [grid.pid("gw"), gateway.pid()];
+        let pids = [grid.pid("gw"), peer.gateway.pid()];
         let before = pids.map(memory);
         pids.iter().for_each(|pid| reset_peak(*pid));
         note("64 downloads of 2 MB at once", 1, &mut |side| {

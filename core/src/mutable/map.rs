@@ -93,9 +93,10 @@ pub(crate) enum ServerView {
     Failed(Trouble),
 }
 
-/// How many servers past those that a file should be on must have nothing of it. If the file was on `m` others
-/// while as many of the first ones were full, more than half of the first and of these took a change: then half
-/// of the others, less two, may be without it before the first ones alone can be more than half without it.
+/// How many servers past the first `N`, which a file should be on, must have nothing of it before a writer asks
+/// no further. While `m` of the first were full, the next `m` voted beside them, and a change of that time is on
+/// more than half of all. The first alone can be more than half without it only if of the next no more than
+/// `m / 2 - 2` (rounded up) are without it, too. If two are, seven must have been full at once.
 pub(crate) const FURTHER: usize = 2;
 
 /// What servers have of a mutable file.

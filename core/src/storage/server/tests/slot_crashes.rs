@@ -155,31 +155,48 @@ fn the_search_notices_a_disk_that_lies() {
     }
 }
 
-/// A process is killed when it has removed a record, and not durably yet. The next one finds none.
-#[test]
-fn a_record_removed_by_a_process_that_was_killed_does_not_come_back() {
-    let (_, several) = changes().pop().expect("the last of them changes several shares");
-    let (request, bulk) = slot_write_as(1, &several, &[]);
+/// The process is killed at each step of a write, and the next one starts over what it left.
+fn killed_at_each_step(
+    rig: impl Fn() -> Rig,
+    write: &Change,
+    seeds: u64,
+    mut then: impl FnMut(&mut Rig, u64, u64),
+) {
+    let (request, bulk) = slot_write_as(1, write, &[]);
     for power in 1.. {
         let mut ended = false;
-        for seed in 0..6 {
-            let mut rig = with_a_slot();
+        for seed in 0..seeds {
+            let mut rig = rig();
             rig.disk.power = power;
             rig.send(request.clone(), &bulk);
             rig.settle();
             ended = rig.disk.power > 0;
             rig.restart_killed();
             rig.settle();
-            assert!(matches!(rig.slot_write(&[share(0, &[(0, b"later")])], &[]), Ok((true, _))));
-            let expected = state(&mut rig);
-            rig.restart(&mut Dice::new(seed));
-            rig.settle();
-            assert!(state(&mut rig) == expected, "power {power}, seed {seed}");
+            then(&mut rig, power, seed);
         }
         if ended {
-            break;
+            return;
         }
     }
+}
+
+/// What the next process acknowledges is there after the power has failed.
+fn acknowledged_lasts(rig: &mut Rig, write: &Change, what: &str, (power, seed): (u64, u64)) {
+    assert!(matches!(rig.slot_write(write, &[]), Ok((true, _))));
+    let expected = state(rig);
+    rig.restart(&mut Dice::new(seed));
+    rig.settle();
+    assert!(state(rig) == expected, "{what}, power {power}, seed {seed}");
+}
+
+/// A process is killed when it has removed a record, and not durably yet. The next one finds none.
+#[test]
+fn a_record_removed_by_a_process_that_was_killed_does_not_come_back() {
+    let (what, several) = changes().pop().expect("the last of them changes several shares");
+    killed_at_each_step(with_a_slot, &several, 6, |rig, power, seed| {
+        acknowledged_lasts(rig, &vec![share(0, &[(0, b"later")])], what, (power, seed));
+    });
 }
 
 /// A record that could not be synced is whole for who reads it, until the power fails.
@@ -237,51 +254,19 @@ fn what_a_process_that_was_killed_left_is_durable_before_it_counts() {
         ("removed, then removed again", vec![cut(0, 0)], vec![cut(0, 0)]),
     ];
     for (what, first, then) in ways {
-        let (request, bulk) = slot_write_as(1, &first, &[]);
-        for power in 1.. {
-            let mut ended = false;
-            for seed in 0..6 {
-                let mut rig = with_a_slot();
-                rig.disk.power = power;
-                rig.send(request.clone(), &bulk);
-                rig.settle();
-                ended = rig.disk.power > 0;
-                rig.restart_killed();
-                rig.settle();
-                assert!(matches!(rig.slot_write(&then, &[]), Ok((true, _))));
-                let expected = state(&mut rig);
-                rig.restart(&mut Dice::new(seed));
-                rig.settle();
-                assert!(state(&mut rig) == expected, "{what}, power {power}, seed {seed}");
-            }
-            if ended {
-                break;
-            }
-        }
+        killed_at_each_step(with_a_slot, &first, 6, |rig, power, seed| {
+            acknowledged_lasts(rig, &then, what, (power, seed));
+        });
     }
 }
 
 /// A lease that is new enough is not written again. That it is there is said of a share that lasts.
 #[test]
 fn a_lease_of_a_share_that_a_process_that_was_killed_left_lasts() {
-    let (request, bulk) = slot_write_as(1, &[share(5, &[(0, b"small")])], &[]);
-    for power in 1.. {
-        let mut ended = false;
-        for seed in 0..12 {
-            let mut rig = Rig::new();
-            rig.disk.power = power;
-            rig.send(request.clone(), &bulk);
-            rig.settle();
-            ended = rig.disk.power > 0;
-            rig.restart_killed();
-            rig.settle();
-            let leased = rig.ask(add_lease(1), b"") == Ok(Done);
-            rig.restart(&mut Dice::new(seed));
-            rig.settle();
-            assert!(!leased || !rig.slot().is_empty(), "power {power}, seed {seed}");
-        }
-        if ended {
-            break;
-        }
-    }
+    killed_at_each_step(Rig::new, &vec![share(5, &[(0, b"small")])], 12, |rig, power, seed| {
+        let leased = rig.ask(add_lease(1), b"") == Ok(Done);
+        rig.restart(&mut Dice::new(seed));
+        rig.settle();
+        assert!(!leased || !rig.slot().is_empty(), "power {power}, seed {seed}");
+    });
 }
