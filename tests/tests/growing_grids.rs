@@ -105,12 +105,15 @@ fn what_was_acknowledged_is_found_behind_servers_that_have_joined() {
     let patch = |offset, data: &[u8]| Change::Patch { offset, data: Payload::from(data.to_vec()) };
     change(&mut before, &cap, patch(0, b"kept")).expect("more than half take it");
 
-    let mut after = Grid::new(&GridSetup { servers: 20, ..GridSetup::new(3, 10) }, Honest);
-    for server in 0..10 {
-        *after.disk(server) = before.disk(server).clone();
+    for consent in [Consent::Majority, Consent::Servers(7)] {
+        let mut after = Grid::new(&GridSetup { servers: 20, ..GridSetup::new(3, 10) }, Honest);
+        for server in 0..10 {
+            *after.disk(server) = before.disk(server).clone();
+        }
+        let subject = Subject::Existing(cap.clone());
+        after.change(subject, patch(4, b"also"), consent).expect("enough take it");
+        holds(&mut after, &cap, b"keptalso");
     }
-    change(&mut after, &cap, patch(4, b"also")).expect("more than half take it");
-    holds(&mut after, &cap, b"keptalso");
 }
 
 /// Nodes that know other halves of a grid would each have all of their servers, and miss each other. That

@@ -390,7 +390,7 @@ impl ChangeFile {
         // The file may have been made when the ring was another, or with more shares. If more than half of
         // the first servers are others by now, these do not know what was acknowledged last.
         let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
-            || further(&self.setup) > 0 && map.may_go_on(self.total().into());
+            || !is_new && map.may_go_on(self.total().into(), further(&self.setup));
         if (nowhere || few || !self.has_enough_answers())
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {

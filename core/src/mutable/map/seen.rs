@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{FURTHER, HeldShare, Map, ServerView, ShareState, Version};
+use super::{HeldShare, Map, ServerView, ShareState, Version};
 use crate::identity::ServerId;
 use crate::mutable::writing;
 use crate::mutants::{self, Mutant};
@@ -153,8 +153,8 @@ impl Map {
     ///
     /// If one of these has none, as if it had come after the shares were placed, holders may have moved on
     /// as far as one shows. And where they all have some, others may have stood in for those of them that
-    /// were full for a while: they come next, so that is known once [`FURTHER`] of the next have none.
-    pub(crate) fn may_go_on(&self, total: usize) -> bool {
+    /// were full for a while: they come next, so that is known once `further` of the next have none.
+    pub(crate) fn may_go_on(&self, total: usize, further: usize) -> bool {
         let holds = |candidate: &Candidate| match self.servers.get(&candidate.server)? {
             ServerView::Answered(shares) => Some(!shares.is_empty()),
             ServerView::Waiting { .. } | ServerView::Failed(_) => None,
@@ -166,7 +166,7 @@ impl Map {
         let have_joined = first.iter().any(|candidate| holds(candidate) == Some(false));
         let known = next.iter().rev().filter_map(|candidate| holds(candidate));
         let bare = known.take_while(|holds| !holds).count();
-        have_joined && last.iter().any(|candidate| holds(candidate) == Some(true)) || bare < FURTHER
+        have_joined && last.iter().any(|candidate| holds(candidate) == Some(true)) || bare < further
     }
 
     /// One share of a server.
