@@ -148,44 +148,6 @@ fn who_knows_half_of_the_servers_changes_nothing() {
     holds(&mut mended, &cap, b"after");
 }
 
-/// Servers that have become full are still among those that decided on earlier changes. While they are silent
-/// nobody can tell what they hold, so they are not left out of those that more than half is counted of.
-#[test]
-fn full_servers_that_are_silent_have_a_say() {
-    let mut before = Grid::new(&GridSetup::new(3, 10), Honest);
-    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
-    let cap = before.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
-    (6..10).for_each(|server| before.switch_off(server));
-    change(&mut before, &cap, overwrite(b"after")).expect("six of ten take it");
-
-    let full: Vec<usize> = (0..5).collect();
-    let mut grid = Grid::new(&GridSetup { read_only: full.clone(), ..GridSetup::new(3, 10) }, Honest);
-    (0..10).for_each(|server| *grid.disk(server) = before.disk(server).clone());
-    full.iter().for_each(|server| grid.switch_off(*server));
-    let refused = change(&mut grid, &cap, overwrite(b"instead")).expect_err("five of ten are too few");
-    assert!(matches!(*refused, ChangeError::TooFew { needed: 6, voters: 10, .. }), "{refused}");
-
-    // One of them tells what there was, and its change is built upon. It takes what needs no more room.
-    grid.switch_on(0);
-    let patch = Change::Patch { offset: 0, data: Payload::from(b"A".to_vec()) };
-    change(&mut grid, &cap, patch).expect("six of ten are more than half");
-    full.iter().skip(1).for_each(|server| grid.switch_on(*server));
-    holds(&mut grid, &cap, b"After");
-}
-
-/// Full servers that were asked and hold nothing never had a say.
-#[test]
-fn full_servers_that_hold_nothing_have_no_say() {
-    let full: Vec<usize> = (0..8).collect();
-    let mut grid =
-        Grid::new(&GridSetup { servers: 18, read_only: full.clone(), ..GridSetup::new(3, 10) }, Honest);
-    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
-    let cap = grid.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
-    let changed = change(&mut grid, &cap, overwrite(b"after")).expect("all are there");
-    assert_eq!(changed.voters, 10);
-    holds(&mut grid, &cap, b"after");
-}
-
 /// In a small grid each server has several shares, also those that are down.
 #[test]
 fn servers_that_are_down_are_no_strangers() {
@@ -225,32 +187,4 @@ fn shares_that_found_no_room_are_not_with_strangers() {
             holds(&mut grid, &made.cap, &before);
         }
     }
-}
-
-/// While servers are full others have a say in their place, and may be among the few who took the last change.
-/// When the full ones have room again, these are further along the ring than anybody has to ask.
-#[test]
-fn what_was_acknowledged_while_others_were_full_is_found_when_they_have_room_again() {
-    let mut before = Grid::new(&GridSetup { servers: 15, ..GridSetup::new(3, 10) }, Honest);
-    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
-    let made = before.change(subject, overwrite(b"----****"), Consent::Majority).expect("it is made");
-    let first: BTreeSet<_> = made.placed.iter().map(|placed| placed.server).collect();
-    let (first, further): (Vec<usize>, Vec<usize>) =
-        (0..15).partition(|server| first.contains(&before.id(*server)));
-    let (full, missing, three) = (&first[..5], &first[5..7], &first[7..]);
-    let patch = |offset, data: &[u8]| Change::Patch { offset, data: Payload::from(data.to_vec()) };
-
-    let mut meanwhile =
-        Grid::new(&GridSetup { servers: 15, read_only: full.to_vec(), ..GridSetup::new(3, 10) }, Honest);
-    (0..15).for_each(|server| *meanwhile.disk(server) = before.disk(server).clone());
-    full.iter().chain(missing).for_each(|server| meanwhile.switch_off(*server));
-    let changed = change(&mut meanwhile, &made.cap, patch(0, b"kept")).expect("eight of fifteen take it");
-    assert_eq!((changed.voters, changed.placed.len()), (15, 8));
-    assert_eq!(further.len() + three.len(), 8);
-
-    let mut after = Grid::new(&GridSetup { servers: 15, ..GridSetup::new(3, 10) }, Honest);
-    (0..15).for_each(|server| *after.disk(server) = meanwhile.disk(server).clone());
-    three.iter().for_each(|server| after.switch_off(*server));
-    change(&mut after, &made.cap, patch(4, b"also")).expect("more than half take it");
-    holds(&mut after, &made.cap, b"keptalso");
 }

@@ -161,7 +161,6 @@ pub struct Download {
     /// The next byte to deliver.
     position: u64,
     granted: u64,
-    /// When the last block came in.
     over: bool,
     tasks: Tasks<Purpose>,
     actions: VecDeque<DownloadAction>,

@@ -12,6 +12,7 @@
 //! writes to the file.
 
 mod content;
+mod electorate;
 mod outcome;
 mod stage;
 mod wanted;
@@ -24,7 +25,7 @@ pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 use super::making::{Made, MakeTask};
 use super::map::{FIRST_RANGE, FURTHER, Map, MapTask};
 use super::patching::{PatchTask, Retreat};
-use super::quorum::{self, Decision};
+use super::quorum::{self, Decision, Electorate, Tally};
 use super::read::FetchTask;
 use super::writing::{self, Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, Version};
@@ -41,7 +42,7 @@ use crate::peers::Candidate;
 use crate::rsa::PrivateKey;
 use crate::secret::Secret;
 use crate::storage_index::StorageIndex;
-use crate::task::{Outcome, Task, Tasks};
+use crate::task::{Outcome, ServerTrouble, Task, Tasks};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -288,57 +289,6 @@ impl ChangeFile {
         }
     }
 
-    /// The file's voters: the first servers of its ring that can take shares, whoever holds one, and whoever
-    /// is full and does not say: it may have taken one while it had room. Of a new file nobody has any.
-    fn voters(&self) -> BTreeSet<ServerId> {
-        let Some(map) = &self.map else { return BTreeSet::new() };
-        let open = map.ring().iter().filter(|candidate| !candidate.read_only);
-        let first = open.take(self.total().into()).map(|candidate| candidate.server);
-        let voters = first.chain(map.holders());
-        if matches!(self.setup.subject, Subject::New { .. }) || mutants::is_in(Mutant::FullForgotten) {
-            return voters.collect();
-        }
-        let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
-        let full = map.asked_servers().filter(|candidate| candidate.read_only);
-        let silent = full.map(|candidate| candidate.server).filter(|server| !answered.contains(server));
-        voters.chain(silent).collect()
-    }
-
-    /// How many servers have a say that are not known here. They do not answer.
-    fn strangers(&self) -> usize {
-        match (&self.map, &self.setup.subject) {
-            (Some(map), Subject::Existing(_)) => {
-                self.strangers.max(map.strangers(self.total(), &self.voters()))
-            }
-            (None, _) | (_, Subject::New { .. }) => 0,
-        }
-    }
-
-    /// N: of the newest version seen, or of a new file.
-    fn total(&self) -> u16 {
-        let newest = self.map.as_ref().and_then(Map::newest_readable);
-        newest.map_or(self.setup.params.total().min(MUTABLE_SHARES_MAX), |version| version.total.into())
-    }
-
-    /// How many must answer, and then accept.
-    fn needed(&self) -> usize {
-        match self.setup.consent {
-            _ if mutants::is_in(Mutant::AcceptedByOne) => 1,
-            Consent::Majority => quorum::majority(self.voters().len() + self.strangers()),
-            Consent::Servers(count) => count.max(1),
-        }
-    }
-
-    fn answered(&self) -> usize {
-        let voters = self.voters();
-        let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        answers.keys().filter(|server| voters.contains(server)).count()
-    }
-
-    fn has_enough_answers(&self) -> bool {
-        self.answered() >= self.needed()
-    }
-
     /// Goes on as far as what is known allows. `true` if it may go on further at once.
     fn advance(&mut self, now: Now) -> bool {
         match &mut self.stage {
@@ -379,11 +329,13 @@ impl ChangeFile {
         if map.is_checking() {
             return false;
         }
-        let waiting = map.waiting().next().is_some();
-        if waiting && (in_time || !self.has_enough_answers()) {
+        let Some(map) = &self.map else { return false };
+        let electorate = self.electorate();
+        // Nobody waits for those further along the ring if it is known who has a say.
+        let waiting = map.waiting().any(|(server, _)| electorate.has(&server));
+        if waiting && (in_time || !self.has_enough_answers(&electorate)) {
             return false;
         }
-        let Some(map) = &self.map else { return false };
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         let asked = map.asked_servers().count();
         let nowhere = map.versions().is_empty() && !is_new;
@@ -391,7 +343,7 @@ impl ChangeFile {
         // the first servers are others by now, these do not know what was acknowledged last.
         let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
             || !is_new && map.may_go_on(self.total().into(), further(&self.setup));
-        if (nowhere || few || !self.has_enough_answers())
+        if (nowhere || few || !self.has_enough_answers(&electorate))
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {
             let Some(map) = &mut self.map else { return false };
@@ -409,18 +361,19 @@ impl ChangeFile {
             self.fail(ChangeError::AlreadyThere);
             return false;
         }
-        let (voters, strangers) = (self.voters(), self.strangers());
         let has_a_say =
-            |server: &ServerId| voters.contains(server) || mutants::is_in(Mutant::OutsidersCounted);
+            |server: &ServerId| electorate.has(server) || mutants::is_in(Mutant::OutsidersCounted);
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
         let readable: BTreeSet<Version> =
             map.readable().into_iter().chain(self.own.keys().copied()).collect();
         let highest = map.highest_sequence();
-        self.strangers = strangers;
+        self.strangers = electorate.strangers();
         let decision = match self.setup.consent {
-            Consent::Majority => quorum::decide(&answers, voters.len() + strangers, &readable, known),
-            Consent::Servers(needed) if answers.len() < needed => Decision::TooFew { needed },
+            Consent::Majority => quorum::decide(&answers, &electorate, &readable, known),
+            Consent::Servers(needed) if answers.len() < needed => {
+                Decision::TooFew(Tally { needed, servers: electorate.len(), agreed: answers.len() })
+            }
             Consent::Servers(_) => Decision::Write {
                 sequence: map.highest_sequence() + 1,
                 bases: map.newest_readable().into_iter().collect(),
@@ -441,16 +394,15 @@ impl ChangeFile {
             Decision::Write { sequence, bases, mut targets } => {
                 if sequence > highest {
                     // Damaged shares are replaced, though nobody counts on who has them.
-                    targets.extend(map.holders().into_iter().filter(|server| voters.contains(server)));
+                    targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
                 }
                 let plan = Plan { sequence, bases, targets };
                 self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
                 return true;
             }
-            Decision::TooFew { needed } => {
-                let (answered, trouble) = (answers.len(), map.troubles());
-                let voters = voters.len() + strangers;
-                self.fail(ChangeError::TooFew { needed, voters, strangers, accepted: answered, trouble });
+            Decision::TooFew(tally) => {
+                let trouble = map.troubles();
+                self.fail(too_few(tally, &electorate, trouble));
             }
             Decision::AskAgain { known } => {
                 if let Some(map) = &mut self.map {
@@ -497,13 +449,12 @@ impl ChangeFile {
     fn weigh(&mut self, now: Now) {
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
         let Stage::Writing { writing, competes } = stage else { return };
-        let needed = self.needed();
-        let strangers = self.strangers();
-        let voters = self.voters().len() + strangers;
+        let electorate = self.electorate();
         let version = writing.made.version;
         let taken = writing.taken();
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        let accepted = taken.keys().filter(|server| answers.contains_key(server)).count();
+        let accepted =
+            self.tally(&electorate, |server| taken.contains_key(server) && answers.contains_key(server));
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
         let mut beaten = false;
         let Some(map) = &mut self.map else { return };
@@ -517,18 +468,19 @@ impl ChangeFile {
                 Verdict::Failed(trouble) => map.fail(server, trouble),
             }
         }
-        if accepted >= needed && distinct.len() >= usize::from(version.needed) {
+        if accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
             let trouble = map.troubles();
             let cap = self.cap.clone().expect("a file that was written has a capability");
             let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
             let placed = taken.into_iter().map(|(server, shares)| Placed { server, shares }).collect();
+            let voters = electorate.len();
             let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
             return self.end(Ok(Box::new(changed)));
         }
         if !beaten {
             let trouble = map.troubles();
-            let error = ChangeError::TooFew { needed, voters, strangers, accepted, trouble };
-            if competes && accepted > 0 {
+            let error = too_few(accepted, &electorate, trouble);
+            if competes && !taken.is_empty() {
                 // There were too few to win; but now all have a version with this number, of which the
                 // next is made and written to all.
                 return self.again(error, now);
@@ -569,6 +521,11 @@ fn further(setup: &ChangeSetup) -> usize {
 
 fn cap_of(format: MutableFormat, key: &PrivateKey) -> MutableCap {
     MutableCap { format, write_key: key.write_key(), fingerprint: key.public_key().fingerprint() }
+}
+
+fn too_few(tally: Tally, electorate: &Electorate<ServerId>, trouble: Vec<ServerTrouble>) -> ChangeError {
+    let Tally { needed, servers: voters, agreed: accepted } = tally;
+    ChangeError::TooFew { needed, voters, strangers: electorate.strangers(), accepted, trouble }
 }
 
 fn asking(known: u64, now: Instant) -> Stage {

@@ -2,13 +2,21 @@
 //!
 //! The format knows sequence numbers and test-and-set writes on each server, nothing across servers;
 //! Tahoe-LAFS's own documents admit that two writers at once may lose a change. Here a change
-//! counts as made only when more than half of the file's *voters* accepted it. The voters are the
-//! servers that come first on the file's ring, as many as it has shares, and every other server known
-//! to hold a share; and, never to answer, as many as must hold the shares that no known server can have.
+//! counts as made only when more than half of each of two *bodies* of servers accepted it:
+//!
+//! - the servers that the file should be on: those that come first on its ring and take shares, as many as
+//!   it has shares, and every other server known to hold one;
+//! - those that it may be on: the first on its ring that have not said that they hold none, as many again,
+//!   full or not.
+//!
+//! Nearly always these are the same. The second is what keeps a change from being lost when the first
+//! becomes another, because servers join, are full or have room again: who has just come has nothing, and
+//! until then had no say. To each belong, never to answer, as many as must hold the shares that no known
+//! server can have.
 //!
 //! A writer first reads as many. Then, with `s` the highest sequence number seen:
 //!
-//! 1. If one version with `s` is on more than half of the voters, it is the base: the new version gets
+//! 1. If one version with `s` is on more than half of each body, it is the base: the new version gets
 //!    `s + 1` and is written everywhere.
 //! 2. Otherwise, if some servers that answered have only older versions, or nothing, the writer
 //!    competes: its version also gets `s`, is made of *all* versions with `s` that can be read, and
@@ -18,7 +26,7 @@
 //!
 //! Every write tests that the server still has what the writer saw there. So a server accepts at most
 //! one version with a given number, and at most one version with a given number is ever on more than
-//! half of the voters. Hence every version with `s + 1` contains the version with `s` that was
+//! half of a body. Hence every version with `s + 1` contains the version with `s` that was
 //! acknowledged, if one was: by 1 it is the base; by 3 it was seen, since any two majorities meet.
 //! What a writer left behind half-way when it died is either merged, or has lost.
 //!
@@ -32,7 +40,7 @@ use crate::mutants::{self, Mutant};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// What one voter that answered has: for each version there, by its name, its sequence number.
+/// What one server that answered has: for each version there, by its name, its sequence number.
 pub(super) type Held<V> = BTreeMap<V, u64>;
 
 /// What to do, given what the voters answered.
@@ -48,10 +56,7 @@ pub(super) enum Decision<S, V> {
         targets: BTreeSet<S>,
     },
     /// Fewer answered than must agree.
-    TooFew {
-        /// How many must agree.
-        needed: usize,
-    },
+    TooFew(Tally),
     /// The newest version cannot be read. What to do about that shows if all are asked again.
     AskAgain {
         /// The highest sequence number seen.
@@ -61,32 +66,114 @@ pub(super) enum Decision<S, V> {
     Unreadable,
 }
 
-/// How many of so many voters are more than half.
-pub(super) fn majority(voters: usize) -> usize {
-    if mutants::is_in(Mutant::QuorumOfHalf) { (voters / 2).max(1) } else { voters / 2 + 1 }
+/// How many of so many servers are more than half.
+fn majority(servers: usize) -> usize {
+    if mutants::is_in(Mutant::QuorumOfHalf) { (servers / 2).max(1) } else { servers / 2 + 1 }
 }
 
-/// Decides by the rule above. `answers` are those of the voters that answered, `voters` is how many
-/// there are, `readable` are the versions of which enough shares were found, and `known` is the
+/// How many of a body agree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Tally {
+    /// How many must.
+    pub(super) needed: usize,
+    /// Of how many.
+    pub(super) servers: usize,
+    /// How many do.
+    pub(super) agreed: usize,
+}
+
+impl Tally {
+    /// Whether it is more than half.
+    pub(super) fn is_enough(&self) -> bool {
+        self.agreed >= self.needed
+    }
+}
+
+/// The servers that have a say.
+#[derive(Clone, Debug)]
+pub(super) struct Electorate<S> {
+    bodies: Vec<BTreeSet<S>>,
+    /// How many belong to each besides, which are not known here.
+    strangers: usize,
+}
+
+impl<S: Copy + Ord> Electorate<S> {
+    /// More than half of each of these bodies must agree, and so many strangers belong to each.
+    pub(super) fn new(bodies: impl Into<Vec<BTreeSet<S>>>, strangers: usize) -> Electorate<S> {
+        Electorate { bodies: bodies.into(), strangers }
+    }
+
+    /// Whether a server has a say.
+    pub(super) fn has(&self, server: &S) -> bool {
+        self.bodies.iter().any(|body| body.contains(server))
+    }
+
+    /// The servers that have a say and are known here.
+    pub(super) fn known(&self) -> BTreeSet<S> {
+        self.bodies.iter().flatten().copied().collect()
+    }
+
+    /// How many have a say, known or not.
+    pub(super) fn len(&self) -> usize {
+        self.known().len() + self.strangers
+    }
+
+    /// How many are not known here.
+    pub(super) fn strangers(&self) -> usize {
+        self.strangers
+    }
+
+    /// How many agree if these do: of the body that is furthest from enough.
+    pub(super) fn tally(&self, agrees: impl Fn(&S) -> bool) -> Tally {
+        let of = |body: &BTreeSet<S>| {
+            let servers = body.len() + self.strangers;
+            Tally {
+                needed: majority(servers),
+                servers,
+                agreed: body.iter().filter(|one| agrees(one)).count(),
+            }
+        };
+        let none = Tally { needed: majority(self.strangers), servers: self.strangers, agreed: 0 };
+        let tallies = self.bodies.iter().map(of);
+        tallies.max_by_key(|tally| tally.needed.saturating_sub(tally.agreed)).unwrap_or(none)
+    }
+
+    /// Whether these are more than half of each.
+    fn agree(&self, agrees: impl Fn(&S) -> bool) -> bool {
+        self.tally(agrees).is_enough()
+    }
+
+    /// Whether these can be more than half of each if all strangers are among them.
+    fn may_agree(&self, may: impl Fn(&S) -> bool) -> bool {
+        self.bodies.iter().all(|body| {
+            let may = body.iter().filter(|one| may(one)).count();
+            may + self.strangers >= majority(body.len() + self.strangers)
+        })
+    }
+}
+
+/// Decides by the rule above. `answers` are those of the servers that have a say and answered,
+/// `readable` are the versions of which enough shares were found, and `known` is the
 /// highest sequence number that was known before the first of them was asked.
 pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     answers: &BTreeMap<S, Held<V>>,
-    voters: usize,
+    electorate: &Electorate<S>,
     readable: &BTreeSet<V>,
     known: u64,
 ) -> Decision<S, V> {
-    let needed = majority(voters);
-    if answers.len() < needed {
-        return Decision::TooFew { needed };
+    let tally = electorate.tally(|server| answers.contains_key(server));
+    if !tally.is_enough() {
+        return Decision::TooFew(tally);
     }
-    let unheard = voters.saturating_sub(answers.len());
+    let is_unheard = |server: &S| !answers.contains_key(server);
     let top = |among: &BTreeMap<S, Held<V>>| among.values().flat_map(BTreeMap::values).max().copied();
     let all: BTreeSet<S> = answers.keys().copied().collect();
     let Some(sequence) = top(answers) else {
         return Decision::Write { sequence: 1, bases: Vec::new(), targets: all };
     };
     let holders = siblings(answers, sequence);
-    if let Some((version, _)) = holders.iter().find(|(_, count)| **count >= needed) {
+    let has_won = |on: &BTreeSet<S>| electorate.agree(|server| on.contains(server));
+    if let Some((version, _)) = holders.iter().find(|(_, on)| has_won(on)) {
         return match readable.contains(version) {
             true => Decision::Write { sequence: sequence + 1, bases: [*version].into(), targets: all },
             false => Decision::Unreadable,
@@ -100,9 +187,10 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     let bases: Vec<V> = holders.keys().filter(|version| readable.contains(*version)).copied().collect();
     if bases.len() < holders.len() {
         // Could one that cannot be read have been acknowledged, or still be?
-        let lost = holders.iter().filter(|(version, _)| !readable.contains(*version));
-        let most = lost.map(|(_, count)| count + unheard).max().unwrap_or(0);
-        if most >= needed {
+        let mut lost = holders.iter().filter(|(version, _)| !readable.contains(*version));
+        let may_win =
+            |on: &BTreeSet<S>| electorate.may_agree(|server| on.contains(server) || is_unheard(server));
+        if lost.any(|(_, on)| may_win(on)) {
             return Decision::Unreadable;
         }
     }
@@ -122,25 +210,29 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         return Decision::AskAgain { known: sequence };
     }
     let Some(older) = top(&behind) else { return Decision::Unreadable };
-    let lower = behind.values().filter(|held| held.values().all(|number| *number < older)).count();
     // Who might have, or might still get, what is not seen.
-    let hidden = voters - behind.len() + lower;
+    let hides =
+        |server: &S| behind.get(server).is_none_or(|held| held.values().all(|number| *number < older));
     let older = siblings(&behind, older);
     let (bases, lost): (Vec<V>, Vec<V>) =
         older.keys().copied().partition(|version| readable.contains(version));
-    let may_count = |version: &V| older[version] + hidden >= needed;
-    match hidden >= needed || bases.is_empty() || lost.iter().any(may_count) {
+    let may_count =
+        |version: &V| electorate.may_agree(|server| older[version].contains(server) || hides(server));
+    match electorate.may_agree(hides) || bases.is_empty() || lost.iter().any(may_count) {
         true => Decision::Unreadable,
         false => Decision::Write { sequence, bases, targets },
     }
 }
 
-/// The versions with a sequence number, and on how many servers each is.
-fn siblings<S: Ord, V: Copy + Ord>(answers: &BTreeMap<S, Held<V>>, sequence: u64) -> BTreeMap<V, usize> {
-    let mut holders = BTreeMap::new();
-    for held in answers.values() {
+/// The versions with a sequence number, and on which servers each is.
+fn siblings<S: Copy + Ord, V: Copy + Ord>(
+    answers: &BTreeMap<S, Held<V>>,
+    sequence: u64,
+) -> BTreeMap<V, BTreeSet<S>> {
+    let mut holders: BTreeMap<V, BTreeSet<S>> = BTreeMap::new();
+    for (server, held) in answers {
         for (version, _) in held.iter().filter(|(_, number)| **number == sequence) {
-            *holders.entry(*version).or_default() += 1;
+            holders.entry(*version).or_default().insert(*server);
         }
     }
     holders

@@ -21,6 +21,7 @@ mod proving;
 mod report;
 mod sending;
 mod source;
+mod writer;
 
 pub use report::{PlannedShare, UploadError, UploadPlan, UploadProgress, UploadStage, Uploaded};
 

@@ -8,17 +8,18 @@ use super::placing::Placing;
 use super::proving::Proving;
 use super::report::{UploadProgress, UploadStage};
 use super::source::{Segment, Source};
+use super::writer::Writer;
 use super::{File, Purpose};
 use crate::hash::{self, Hash, TaggedHasher};
 use crate::hashtree::HashTree;
 use crate::identity::ServerId;
 use crate::job::{EncodedSegment, Job, JobOutput};
 use crate::payload::Payload;
-use crate::peers::{Answer, AskError, Effort};
+use crate::peers::{Answer, AskError};
 use crate::share::{self, Extension, ShareLayout};
 use crate::share_set::ShareSet;
-use crate::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
-use crate::task::{Outcome, Task, Tasks, Trouble};
+use crate::storage::protocol::{StorageAnswer, StorageError};
+use crate::task::{Outcome, Tasks, Trouble};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -129,30 +130,6 @@ pub(super) struct Trees {
     pub(super) extension: Vec<u8>,
 }
 
-/// One share on its way to its server.
-#[derive(Debug)]
-struct Writer {
-    server: ServerId,
-    /// Where the next write goes.
-    offset: u64,
-    gathered: Vec<Payload>,
-    gathered_len: u64,
-    /// Writes under way: offset and length.
-    under_way: BTreeMap<u64, u64>,
-    closing: bool,
-    finished: bool,
-    /// Since when it is waited for: since it last confirmed something, or since the others had
-    /// nothing under way any more.
-    waited_for: Option<Instant>,
-}
-
-impl Writer {
-    /// Everything before this offset is confirmed.
-    fn confirmed(&self) -> u64 {
-        self.under_way.keys().next().copied().unwrap_or(self.offset)
-    }
-}
-
 impl Sending {
     pub(super) fn new(
         file: &File,
@@ -214,17 +191,7 @@ impl Sending {
             if self.writers.get(&share).is_some_and(|writer| writer.server == server) {
                 continue;
             }
-            let writer = Writer {
-                server,
-                offset: 0,
-                gathered_len: header.len(),
-                gathered: [header.clone()].into(),
-                under_way: BTreeMap::new(),
-                closing: false,
-                finished: false,
-                waited_for: None,
-            };
-            self.writers.insert(share, writer);
+            self.writers.insert(share, Writer::new(server, header.clone()));
             opened.insert(share);
         }
         opened
@@ -563,10 +530,8 @@ impl Sending {
                     self.block_hashes[usize::from(share)].push(hash);
                 }
                 if let Some(writer) = self.writers.get_mut(&share).filter(|writer| !writer.closing) {
-                    writer.gathered_len += block.len();
-                    writer.gathered.push(block);
-                    if writer.gathered_len >= self.write_batch {
-                        write(share, writer, file, WRITE_PATIENCE, tasks);
+                    if writer.gather(block) >= self.write_batch {
+                        writer.send(share, file, WRITE_PATIENCE, tasks);
                     }
                 }
             }
@@ -606,10 +571,9 @@ impl Sending {
             let mut tail = Payload::from(tail);
             while !tail.is_empty() {
                 let piece = tail.take_front(tail.len().min(WRITE_MAX));
-                writer.gathered_len += piece.len();
-                writer.gathered.push(piece);
-                if tail.is_empty() || writer.gathered_len >= WRITE_MAX {
-                    write(*share, writer, file, patience, tasks);
+                let gathered = writer.gather(piece);
+                if tail.is_empty() || gathered >= WRITE_MAX {
+                    writer.send(*share, file, patience, tasks);
                 }
             }
         }
@@ -641,21 +605,4 @@ impl Sending {
             .is_none_or(|last| last.stage != progress.stage || progress.confirmed >= last.confirmed + step);
         worth_telling.then(|| *self.reported.insert(progress))
     }
-}
-
-/// Sends what a writer has gathered.
-fn write(share: u16, writer: &mut Writer, file: &File, patience: Duration, tasks: &mut Tasks<Purpose>) {
-    let (server, offset, len) = (writer.server, writer.offset, writer.gathered_len);
-    let request = StorageRequest::Write {
-        storage_index: file.storage_index,
-        share,
-        upload_secret: file.secrets.upload(&server),
-        offset,
-    };
-    let bulk = core::mem::take(&mut writer.gathered);
-    let task = Task::Ask { server, request, bulk, patience, effort: Effort::Normal };
-    tasks.start(Purpose::Sending(SendTask::Write { share, server, offset }), task);
-    writer.under_way.insert(offset, len);
-    writer.offset += len;
-    writer.gathered_len = 0;
 }

@@ -121,6 +121,15 @@ impl Map {
         self.answered().filter(|(_, shares)| !shares.is_empty()).map(|(server, _)| server).collect()
     }
 
+    /// The servers among those asked that have shares in the file's slot, for all that is known, in the order
+    /// of the ring; and whether they show some.
+    pub(crate) fn may_hold(&self) -> impl Iterator<Item = (&Candidate, bool)> {
+        self.asked_servers().filter_map(|candidate| match self.servers.get(&candidate.server) {
+            Some(ServerView::Answered(shares)) => (!shares.is_empty()).then_some((candidate, true)),
+            Some(ServerView::Waiting { .. } | ServerView::Failed(_)) | None => Some((candidate, false)),
+        })
+    }
+
     /// How many servers that nobody here knows hold shares, at least.
     ///
     /// A share of the `total` there are to be that no server has shown is with a server that is silent,
@@ -134,7 +143,13 @@ impl Map {
     /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
-        let placed = match self.answered().all(|(_, shares)| is_full(shares)) {
+        let takes_none = |server: &ServerId| {
+            self.asked_servers().any(|candidate| candidate.server == *server && candidate.read_only)
+        };
+        let has_no_room = |(server, shares): (ServerId, &BTreeMap<u16, HeldShare>)| {
+            if shares.is_empty() { takes_none(&server) } else { is_full(shares) }
+        };
+        let placed = match self.answered().all(has_no_room) {
             true => shown.last().map_or(0, |last| last + 1).min(total),
             false => total,
         };
@@ -152,8 +167,9 @@ impl Map {
     /// have room.
     ///
     /// If one of these has none, as if it had come after the shares were placed, holders may have moved on
-    /// as far as one shows. And where they all have some, others may have stood in for those of them that
-    /// were full for a while: they come next, so that is known once `further` of the next have none.
+    /// as far as one shows. And others may have stood in for those of them that were full for a while. They
+    /// come next: so if too few servers are met that may have shares, or one that stood in, that is known once
+    /// `further` of the next have none.
     pub(crate) fn may_go_on(&self, total: usize, further: usize) -> bool {
         let holds = |candidate: &Candidate| match self.servers.get(&candidate.server)? {
             ServerView::Answered(shares) => Some(!shares.is_empty()),
@@ -166,7 +182,9 @@ impl Map {
         let have_joined = first.iter().any(|candidate| holds(candidate) == Some(false));
         let known = next.iter().rev().filter_map(|candidate| holds(candidate));
         let bare = known.take_while(|holds| !holds).count();
-        have_joined && last.iter().any(|candidate| holds(candidate) == Some(true)) || bare < further
+        let stood_in = next.iter().any(|candidate| holds(candidate) == Some(true));
+        have_joined && last.iter().any(|candidate| holds(candidate) == Some(true))
+            || bare < further && (stood_in || self.may_hold().nth(total.saturating_sub(1)).is_none())
     }
 
     /// One share of a server.

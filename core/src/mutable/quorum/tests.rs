@@ -6,6 +6,11 @@ fn answers(held: &[(u8, &[(u8, u64)])]) -> BTreeMap<u8, Held<u8>> {
     held.iter().map(|(server, versions)| (*server, versions.iter().copied().collect())).collect()
 }
 
+/// A file that is on so many servers, none of which was ever another.
+fn all<S: Copy + Ord>(servers: impl IntoIterator<Item = S>) -> Electorate<S> {
+    Electorate::new([servers.into_iter().collect()], 0)
+}
+
 fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
     Decision::Write { sequence, bases: bases.to_vec(), targets: targets.iter().copied().collect() }
 }
@@ -13,10 +18,11 @@ fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
 #[test]
 fn by_name() {
     let readable: BTreeSet<u8> = (0..100).collect();
-    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable, 4);
+    let decide =
+        |held: &[(u8, &[(u8, u64)])], servers| decide(&answers(held), &all(1..=servers), &readable, 4);
     // Nothing is there.
     assert_eq!(decide(&[(1, &[]), (2, &[])], 3), write(1, &[], &[1, 2]));
-    assert_eq!(decide(&[(1, &[])], 3), Decision::TooFew { needed: 2 });
+    assert_eq!(decide(&[(1, &[])], 3), Decision::TooFew(Tally { needed: 2, servers: 3, agreed: 1 }));
     // One version has won, another lags or lost.
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), write(5, &[7], &[1, 2, 3]));
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(8, 4)])], 3), write(5, &[7], &[1, 2, 3]));
@@ -30,7 +36,8 @@ fn by_name() {
 #[test]
 fn what_cannot_be_read() {
     let readable: BTreeSet<u8> = [6].into();
-    let decide = |held: &[(u8, &[(u8, u64)])], voters| decide(&answers(held), voters, &readable, 4);
+    let decide =
+        |held: &[(u8, &[(u8, u64)])], servers| decide(&answers(held), &all(1..=servers), &readable, 4);
     // A beginning that was given up: what was before counts, and the beginning is not built upon.
     let given_up: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)])];
     assert_eq!(decide(given_up, 3), write(4, &[6], &[2, 3]));
@@ -41,7 +48,7 @@ fn what_cannot_be_read() {
         &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
     assert_eq!(decide(several, 5), write(4, &[6], &[3, 4, 5]));
     assert_eq!(decide(several, 7), Decision::Unreadable);
-    let again = super::decide(&answers(several), 5, &readable, 3);
+    let again = super::decide(&answers(several), &all(1..=5), &readable, 3);
     assert_eq!(again, Decision::AskAgain { known: 4 });
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
 }
@@ -116,13 +123,13 @@ impl World {
                 let on = |version: &usize| seen.values().flatten().filter(|v| *v == version).count();
                 let readable: BTreeSet<usize> =
                     seen.values().flatten().copied().filter(|v| on(v) >= self.shares).collect();
-                let (sequence, bases, targets) = match decide(&answers, count, &readable, *known) {
+                let (sequence, bases, targets) = match decide(&answers, &all(0..count), &readable, *known) {
                     Decision::Write { sequence, bases, targets } => (sequence, bases, targets),
                     Decision::AskAgain { known: top } => {
                         (*seen, *known) = (BTreeMap::new(), top);
                         return;
                     }
-                    Decision::TooFew { .. } | Decision::Unreadable => {
+                    Decision::TooFew(_) | Decision::Unreadable => {
                         writer.state = State::Over;
                         return;
                     }

@@ -1,0 +1,276 @@
+//! Mutable files on servers of which some are full for a while.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use tallac_core::capability::{MutableCap, MutableFormat};
+use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Replace, Seen};
+use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
+use tallac_core::payload::Payload;
+use tallac_core::storage::protocol::StorageRequest;
+use tallac_core::wire::{Frame, Kind, Message};
+use tallac_soft_rsa::test_key;
+use tallac_tests::content;
+use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid, Passage, Tamper, pass};
+
+type Grid = MemoryGrid<Honest>;
+
+/// How many random histories are tried.
+const HISTORIES: u64 = 60;
+
+fn overwrite(content: &[u8]) -> Change {
+    Change::Overwrite(Payload::from(content.to_vec()))
+}
+
+fn patch(offset: u64, data: &[u8]) -> Change {
+    Change::Patch { offset, data: Payload::from(data.to_vec()) }
+}
+
+fn new() -> Subject {
+    Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) }
+}
+
+fn change<T: Tamper>(
+    grid: &mut MemoryGrid<T>,
+    cap: &MutableCap,
+    change: Change,
+) -> Result<Box<Changed>, Box<ChangeError>> {
+    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
+}
+
+#[track_caller]
+fn holds<T: Tamper>(grid: &mut MemoryGrid<T>, cap: &MutableCap, expected: &[u8]) {
+    let got = grid.read(&cap.read_cap());
+    assert!(got.result.is_ok(), "{:?}", got.result);
+    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
+}
+
+/// A grid for k of N in which these servers are full.
+fn grid(servers: usize, full: &[usize], shares: (u16, u16)) -> Grid {
+    let setup = GridSetup { servers, read_only: full.to_vec(), ..GridSetup::new(shares.0, shares.1) };
+    Grid::new(&setup, Honest)
+}
+
+/// The same servers when others are full.
+fn now_full(before: &mut Grid, servers: usize, full: &[usize], shares: (u16, u16)) -> Grid {
+    let mut after = grid(servers, full, shares);
+    (0..servers).for_each(|server| *after.disk(server) = before.disk(server).clone());
+    after
+}
+
+/// All servers in the order of the ring of the file that [`new`] makes.
+fn ring(servers: usize) -> Vec<usize> {
+    let mut order = Vec::new();
+    while order.len() < servers {
+        let mut grid = grid(servers, &order, (1, 1));
+        let made = grid.change(new(), overwrite(b"to see"), Consent::Majority).expect("it is made");
+        let next = (0..servers).find(|server| grid.id(*server) == made.placed[0].server);
+        order.extend(next);
+    }
+    order
+}
+
+/// Servers that have become full are still among those that decided on earlier changes. While they are silent
+/// nobody can tell what they hold, so they are not left out of those that more than half is counted of.
+#[test]
+fn full_servers_that_are_silent_have_a_say() {
+    let mut before = Grid::new(&GridSetup::new(3, 10), Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
+    let cap = before.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+    (6..10).for_each(|server| before.switch_off(server));
+    change(&mut before, &cap, overwrite(b"after")).expect("six of ten take it");
+
+    let full: Vec<usize> = (0..5).collect();
+    let mut grid = Grid::new(&GridSetup { read_only: full.clone(), ..GridSetup::new(3, 10) }, Honest);
+    (0..10).for_each(|server| *grid.disk(server) = before.disk(server).clone());
+    full.iter().for_each(|server| grid.switch_off(*server));
+    let refused = change(&mut grid, &cap, overwrite(b"instead")).expect_err("five of ten are too few");
+    assert!(matches!(*refused, ChangeError::TooFew { needed: 6, voters: 10, .. }), "{refused}");
+
+    // One of them tells what there was, and its change is built upon. It takes what needs no more room.
+    grid.switch_on(0);
+    let patch = Change::Patch { offset: 0, data: Payload::from(b"A".to_vec()) };
+    change(&mut grid, &cap, patch).expect("six of ten are more than half");
+    full.iter().skip(1).for_each(|server| grid.switch_on(*server));
+    holds(&mut grid, &cap, b"After");
+}
+
+/// Full servers that were asked and hold nothing never had a say.
+#[test]
+fn full_servers_that_hold_nothing_have_no_say() {
+    let full: Vec<usize> = (0..8).collect();
+    let mut grid =
+        Grid::new(&GridSetup { servers: 18, read_only: full.clone(), ..GridSetup::new(3, 10) }, Honest);
+    let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) };
+    let cap = grid.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+    let changed = change(&mut grid, &cap, overwrite(b"after")).expect("all are there");
+    assert_eq!(changed.voters, 10);
+    holds(&mut grid, &cap, b"after");
+}
+
+/// While servers are full others have a say in their place, and may be among the few who took the last change.
+/// When the full ones have room again, these are further along the ring than anybody has to ask.
+#[test]
+fn what_was_acknowledged_while_others_were_full_is_found_when_they_have_room_again() {
+    let ring = ring(17);
+    let mut before = grid(17, &ring[..5], (3, 10));
+    let made = before.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    ring[5..9].iter().for_each(|server| before.switch_off(*server));
+    let changed = change(&mut before, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+    assert_eq!((changed.voters, changed.placed.len()), (10, 6));
+
+    let mut after = now_full(&mut before, 17, &[], (3, 10));
+    after.switch_off(ring[9]);
+    let changed = change(&mut after, &made.cap, patch(4, b"also")).expect("more than half take it");
+    assert_eq!((changed.voters, changed.placed.len()), (15, 14));
+    holds(&mut after, &made.cap, b"keptalso");
+}
+
+/// Those who stood in may be silent when the full ones have room again. These have just come: more than half
+/// of those that were asked before must be there.
+#[test]
+fn who_has_room_again_does_not_outvote_who_stood_in() {
+    let ring = ring(15);
+    let mut before = grid(15, &ring[..2], (3, 10));
+    let made = before.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    ring[6..10].iter().for_each(|server| before.switch_off(*server));
+    change(&mut before, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+
+    let mut after = now_full(&mut before, 15, &[], (3, 10));
+    let took_it: Vec<usize> = ring[2..6].iter().chain(&ring[10..12]).copied().collect();
+    took_it.iter().for_each(|server| after.switch_off(*server));
+    let refused = change(&mut after, &made.cap, patch(4, b"also")).expect_err("four of ten are too few");
+    assert!(matches!(*refused, ChangeError::TooFew { needed: 6, voters: 10, accepted: 4, .. }), "{refused}");
+    took_it.iter().for_each(|server| after.switch_on(*server));
+    change(&mut after, &made.cap, patch(4, b"also")).expect("all are there");
+    holds(&mut after, &made.cap, b"keptalso");
+}
+
+/// Nobody stands in for a full server that is silent: it may hold a share.
+#[test]
+fn nobody_stands_in_for_who_is_silent() {
+    let ring = ring(7);
+    let mut before = grid(7, &[], (1, 3));
+    let made = before.change(new(), overwrite(b"before"), Consent::Majority).expect("it is made");
+    let mut after = now_full(&mut before, 7, &ring[1..3], (1, 3));
+    ring[1..3].iter().for_each(|server| after.switch_off(*server));
+    let refused = change(&mut after, &made.cap, overwrite(b"after")).expect_err("one of three is too few");
+    assert!(matches!(*refused, ChangeError::TooFew { needed: 2, voters: 3, accepted: 1, .. }), "{refused}");
+    ring[1..2].iter().for_each(|server| after.switch_on(*server));
+    change(&mut after, &made.cap, overwrite(b"after")).expect("two of three are enough");
+}
+
+/// Whoever comes after the first servers of the ring has no say there, so that it does not matter how many of
+/// them are silent.
+#[test]
+fn who_is_silent_further_along_the_ring_stops_nobody() {
+    let ring = ring(14);
+    let mut grid = grid(14, &ring[5..12], (1, 3));
+    let made = grid.change(new(), overwrite(b"before"), Consent::Majority).expect("it is made");
+    ring[3..12].iter().for_each(|server| grid.switch_off(*server));
+    let changed = change(&mut grid, &made.cap, overwrite(b"after")).expect("the first three are there");
+    assert_eq!((changed.voters, changed.placed.len()), (3, 3));
+    // Nor is it waited for.
+    let began = grid.now().instant;
+    change(&mut grid, &made.cap, overwrite(b"again")).expect("the first three are there");
+    let took = grid.now().instant.since(began);
+    assert!(took.as_millis() < 500, "{took:?}");
+}
+
+/// Where there is no room for all shares, a full server that never had one does not look as if it should.
+#[test]
+fn a_full_server_without_shares_makes_no_strangers() {
+    let mut grid = grid(4, &[0], (3, 10));
+    let subject = Subject::New { format: MutableFormat::Mdmf, key: Some(test_key(1)) };
+    let (before, after) = (content(1, 26_000_000), content(2, 26_000_000));
+    let made = grid.change(subject, overwrite(&before), Consent::Majority).expect("it is made");
+    assert!(made.shares_placed() < 10, "there is no room for all");
+    change(&mut grid, &made.cap, overwrite(&after)).expect("all are there");
+    holds(&mut grid, &made.cap, &after);
+}
+
+/// Connections to these servers break when they are to write.
+#[derive(Clone, Default)]
+struct CutAtWrites(Rc<RefCell<BTreeSet<usize>>>);
+
+impl Tamper for CutAtWrites {
+    fn frame(&mut self, _from: usize, to: usize, frame: Frame) -> Vec<Passage> {
+        let writes = |frame: &Frame| {
+            let message = Message::open(frame.clone()).ok()?;
+            let request =
+                (message.envelope.kind == Kind::Request).then(|| message.body::<StorageRequest>())?;
+            Some(matches!(request, Ok(StorageRequest::ReadTestWrite { shares, .. }) if !shares.is_empty()))
+        };
+        match self.0.borrow().contains(&to) && writes(&frame) == Some(true) {
+            true => vec![Passage::Cut],
+            false => pass(frame),
+        }
+    }
+}
+
+/// A change of a directory: a name more.
+fn link(name: &str) -> Change {
+    let child = Child::new(None, Some("URI:LIT:krugkidfnzsc4"), DirectoryKind::Mutable).expect("a child");
+    let (name, metadata) = (Name::new(name).expect("a good name"), None);
+    let edit = Edit::Link { name, child, metadata, replace: Replace::Anything, seen: Seen::Unchecked };
+    Change::Edit(Edits(vec![edit]))
+}
+
+/// Servers become full and have room again, are off, and lose their connections in the middle of changes of a
+/// directory. In the end it has every name that was acknowledged. Returns how many that are.
+fn history(seed: u64, servers: usize, shares: (u16, u16)) -> Result<usize, String> {
+    let mut dice = content(seed, 4_096).into_iter();
+    let mut some = |one_in: u8| -> Vec<usize> {
+        (0..servers).filter(|_| dice.next().expect("enough dice") % one_in == 0).collect()
+    };
+    let setup = |full: &[usize]| GridSetup {
+        servers,
+        read_only: full.to_vec(),
+        ..GridSetup::new(shares.0, shares.1)
+    };
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&setup(&some(3)), cut.clone());
+    let Ok(made) = grid.change(new(), overwrite(b""), Consent::Majority) else { return Ok(0) };
+    let (mut story, mut acknowledged) = (String::new(), Vec::new());
+    for number in 0..=12 {
+        let calm = number == 12;
+        let [full, off, breaks] = [3, 3, 4].map(|one_in| if calm { Vec::new() } else { some(one_in) });
+        let mut next = MemoryGrid::new(&setup(&full), cut.clone());
+        (0..servers).for_each(|server| *next.disk(server) = grid.disk(server).clone());
+        grid = next;
+        off.iter().for_each(|server| grid.switch_off(*server));
+        *cut.0.borrow_mut() = breaks.iter().copied().collect();
+        let name = format!("name {number}");
+        let result = change(&mut grid, &made.cap, link(&name));
+        cut.0.borrow_mut().clear();
+        off.iter().for_each(|server| grid.switch_on(*server));
+        story += &format!("{name}: full {full:?}, off {off:?}, cut {breaks:?}: ");
+        story += &match &result {
+            Ok(changed) => format!("{changed}\n"),
+            Err(error) => format!("{error}\n"),
+        };
+        acknowledged.extend(result.is_ok().then_some(name));
+    }
+    let got = grid.read(&made.cap.read_cap());
+    let table = String::from_utf8_lossy(&got.content).into_owned();
+    match acknowledged.iter().find(|name| !table.contains(&format!("{name},"))) {
+        Some(name) => Err(format!("{name} is lost\n{story}ring {:?}", ring(servers))),
+        None => Ok(acknowledged.len()),
+    }
+}
+
+#[test]
+fn nothing_is_lost_while_servers_are_full_and_have_room_again() {
+    let (mut acknowledged, mut lost) = (0, Vec::new());
+    for seed in 0..HISTORIES {
+        for (servers, shares) in [(7, (1, 3)), (8, (1, 4)), (9, (1, 6))] {
+            match history(seed, servers, shares) {
+                Ok(count) => acknowledged += count,
+                Err(how) => lost.push(format!("seed {seed}, {servers} servers, {shares:?}: {how}")),
+            }
+        }
+    }
+    println!("{acknowledged} changes acknowledged");
+    assert!(lost.is_empty(), "{} of {HISTORIES}: {}", lost.len(), lost.join("\n\n"));
+    assert!(acknowledged > 4 * HISTORIES as usize, "{acknowledged} changes acknowledged");
+}
