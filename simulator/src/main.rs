@@ -260,7 +260,7 @@ fn exhaust_orders(spec: &Exhaust) -> ExitCode {
 /// Several writers of one directory.
 fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
     let (began, mut bad, mut names, mut refused, mut crashes) = (Instant::now(), 0, 0, 0, 0);
-    let mut full_disks = 0;
+    let (mut full_disks, mut beside_full) = (0, 0);
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let total = seeds.end.saturating_sub(seeds.start);
     let tell = |written: Written| {
@@ -276,6 +276,7 @@ fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
         refused += written.refused;
         crashes += written.crashes;
         full_disks += written.full_disks;
+        beside_full += written.beside_full;
         for (why, count) in written.reasons {
             *reasons.entry(why).or_default() += count;
         }
@@ -284,7 +285,7 @@ fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
     println!("{total} seeds, {bad} of them bad, in {:.1} s", began.elapsed().as_secs_f64());
     println!("{} writers: {names} names acknowledged, {refused} refused, {crashes} crashes", spec.writers);
     if full_disks > 0 {
-        println!("disks became full {full_disks} times");
+        println!("disks became full {full_disks} times, as was known at the end of {beside_full} changes");
     }
     let mut reasons: Vec<(usize, String)> = reasons.into_iter().map(|(why, count)| (count, why)).collect();
     reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));

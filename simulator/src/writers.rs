@@ -35,8 +35,8 @@ pub struct Writers {
     pub faults: u32,
     /// How long a fault lasts at most.
     pub lasting: Duration,
-    /// Whether disks also become full for a while, which lasts up to ten times as long as other faults:
-    /// writers must notice, and count on other servers.
+    /// Whether disks also become full for a while, which lasts up to ten times as long as other faults, so
+    /// that writers hear of it. On half of them not a byte more has room: others stand in for these.
     pub full_disks: bool,
     /// Whether a writer who was beaten applies his edit again to what is there then. Else he writes the
     /// table that he made of what he read first, as a naive program would.
@@ -71,6 +71,8 @@ pub struct Written {
     pub crashes: usize,
     /// Disks that became full.
     pub full_disks: usize,
+    /// Edits that ended, well or not, while their writer knew of a server that takes no shares.
+    pub beside_full: usize,
     /// What is wrong; nothing, if all is well.
     pub wrong: Vec<String>,
     /// Virtual time.
@@ -185,6 +187,15 @@ impl Run {
     fn id(&mut self) -> OperationId {
         self.next += 1;
         OperationId(self.next)
+    }
+
+    /// Whether somebody's node knows that a server takes no shares.
+    fn knows_a_full_server(&self, writer: usize) -> bool {
+        let (world, client) = (&self.grid.world, self.grid.clients[writer]);
+        let servers = self.grid.servers.len();
+        world.machine(client).is_some_and(|node| {
+            node.status(servers, world.clock(client)).servers.iter().any(|server| server.read_only)
+        })
     }
 
     /// Lets things happen until an operation is over or a timer is due, until `end`.
@@ -322,6 +333,7 @@ impl Run {
 
     fn ended(&mut self, id: OperationId, outcome: Outcome) {
         let Some((writer, number)) = self.under_way.remove(&id) else { return };
+        self.written.beside_full += usize::from(self.knows_a_full_server(writer));
         match outcome {
             Ok(Some(table)) => return self.overwrite((writer, number), table),
             Ok(None) => {
@@ -386,7 +398,8 @@ impl Run {
                 let later = later * self.chance.within(1..11) as u32;
                 for server in 0..self.grid.servers.len() {
                     if self.chance.one_in(2) {
-                        let room = self.chance.below(10_000);
+                        // Servers that can take nothing at all say so, and others stand in for them.
+                        let room = if self.chance.one_in(2) { 0 } else { self.chance.below(10_000) };
                         let disk = self.grid.world.disk(self.grid.servers[server]);
                         disk.settings_mut().capacity = disk.used() + room;
                         self.written.full_disks += 1;

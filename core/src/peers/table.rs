@@ -12,8 +12,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::num::NonZeroU16;
+use core::time::Duration;
 
 const DAY_SECONDS: u64 = 24 * 60 * 60;
+/// Whoever is there is heard of within this time after the node was started.
+const HEARD_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// What is kept of a server that is not in use. The bulk of it, [`ServerInfo`], is shared with
 /// everybody who got it from the same place.
@@ -32,21 +35,6 @@ pub struct ServerRecord {
     /// On which day since the node was started, from 1 on, it was last announced or connected; `None` if it was
     /// not since then. The date may jump, and then says nothing of how long somebody was silent.
     pub heard_on: Option<NonZeroU16>,
-}
-
-impl ServerRecord {
-    /// Whether it is too early to say that nothing is heard of it: the node has not run for a day.
-    fn is_new_here(&self, today: NonZeroU16) -> bool {
-        self.heard_on.is_none() && today == NonZeroU16::MIN
-    }
-
-    /// For how many seconds nothing was heard of it: by the clock that only grows, where that saw it.
-    fn silent_for(&self, now: UnixTime, today: NonZeroU16) -> u64 {
-        match self.heard_on {
-            Some(day) => u64::from(today.get().saturating_sub(day.get())) * DAY_SECONDS,
-            None => now.0.saturating_sub(self.last_heard.0),
-        }
-    }
 }
 
 /// A server as an upload or download needs to know it.
@@ -88,14 +76,15 @@ pub struct ServerTable {
     refused: BTreeSet<ServerId>,
     /// When it was first looked at the clock.
     started: Option<Instant>,
+    /// When anybody was last heard of, as far as the cache tells: until then the node listened.
+    listened_until: UnixTime,
 }
 
 impl ServerTable {
     /// A table of the servers of the configuration. `preferred` servers come first on every ring,
     /// `refused` ones never.
     pub fn new(roster: Roster, preferred: BTreeSet<ServerId>, refused: BTreeSet<ServerId>) -> ServerTable {
-        let (servers, known, started) = (BTreeMap::new(), 0, None);
-        let mut table = ServerTable { roster, servers, known, preferred, refused, started };
+        let mut table = ServerTable { roster, preferred, refused, ..ServerTable::default() };
         table.known = table.roster.len() - table.refused_of_roster().count();
         table
     }
@@ -113,7 +102,7 @@ impl ServerTable {
     /// Takes in an announcement whose signature was checked, just heard.
     pub fn hear_of(&mut self, announcement: Announcement, now: Now) -> Learned {
         let server = announcement.server;
-        let learned = self.learn(announcement, now.unix);
+        let learned = self.take_in(announcement, now.unix);
         if learned != Learned::Ignored {
             self.heard(server, None, now);
         }
@@ -122,6 +111,11 @@ impl ServerTable {
 
     /// Takes in an announcement from the cache, last heard at `heard`.
     pub fn learn(&mut self, announcement: Announcement, heard: UnixTime) -> Learned {
+        self.listened_until = self.listened_until.max(heard);
+        self.take_in(announcement, heard)
+    }
+
+    fn take_in(&mut self, announcement: Announcement, heard: UnixTime) -> Learned {
         let Announcement { server, sequence, info, .. } = announcement;
         if self.refused.contains(&server) {
             return Learned::Ignored;
@@ -182,17 +176,34 @@ impl ServerTable {
         NonZeroU16::MIN.saturating_add(u16::try_from(days).unwrap_or(u16::MAX))
     }
 
+    /// For how many seconds nothing was heard of a server while the node listened. That is the time since the
+    /// start, by the clock that only grows; of who was not heard of since then also what the cache tells. The
+    /// date of today says nothing: it may jump, and the node may have been off.
+    fn silent_for(&self, record: &ServerRecord, today: NonZeroU16) -> u64 {
+        let (heard_on, before) = match record.heard_on {
+            Some(day) => (day, 0),
+            None => (NonZeroU16::MIN, self.listened_until.0.saturating_sub(record.last_heard.0)),
+        };
+        before + u64::from(today.get().saturating_sub(heard_on.get())) * DAY_SECONDS
+    }
+
     /// Forgets announced servers that nobody has heard of for very long. Those not heard of since the node
-    /// was started are given a day, whatever the date is.
+    /// was started are given an hour.
     pub fn forget_unheard(&mut self, now: Now) {
-        self.started.get_or_insert(now.instant);
-        let (before, today) = (self.servers.len(), self.today(now));
-        self.servers.retain(|_, record| {
-            record.configured
-                || record.is_new_here(today)
-                || record.silent_for(now.unix, today) <= FORGOTTEN_SECONDS
-        });
-        self.known -= before - self.servers.len();
+        let started = *self.started.get_or_insert(now.instant);
+        let is_early = now.instant < started + HEARD_WITHIN;
+        let today = self.today(now);
+        let is_over = |record: &ServerRecord| {
+            let may_be_heard_of = record.heard_on.is_none() && is_early;
+            let is_silent = self.silent_for(record, today) > FORGOTTEN_SECONDS;
+            !record.configured && !may_be_heard_of && is_silent
+        };
+        let over: Vec<ServerId> =
+            self.servers.iter().filter(|(_, record)| is_over(record)).map(|(server, _)| *server).collect();
+        for server in &over {
+            self.servers.remove(server);
+        }
+        self.known -= over.len();
     }
 
     /// One server.
@@ -236,8 +247,7 @@ impl ServerTable {
         let configured = self.roster.reachable() - self.refused_of_roster().filter(reachable).count();
         let of_servers = self.servers.values().filter(reachable);
         let (full, heard_of) = of_servers.fold((0, 0), |(full, heard_of), record| {
-            // Whoever was not heard of yet may still be, whatever the date is.
-            let is_known = record.is_new_here(today) || record.silent_for(now.unix, today) <= KNOWN_SECONDS;
+            let is_known = self.silent_for(record, today) <= KNOWN_SECONDS;
             match (record.configured, record.read_only) {
                 (true, read_only) => (full + usize::from(read_only), heard_of),
                 (false, read_only) => (full, heard_of + usize::from(is_known && !read_only)),
@@ -280,7 +290,6 @@ mod tests {
     use super::*;
     use crate::nurl::{Pin, Service, Swissnum};
     use alloc::format;
-    use core::time::Duration;
     use proptest::prelude::*;
 
     fn id(number: u8) -> ServerId {
@@ -315,39 +324,54 @@ mod tests {
     }
 
     impl Known {
-        fn silent(&self, day: u64, date: u64) -> u64 {
+        fn silent(&self, day: u64, listened_until: u64) -> u64 {
             match self.day {
                 Some(heard) => (day - heard) * DAY_SECONDS,
-                None if day == 0 => 0,
-                None => date.saturating_sub(self.heard),
+                None => day * DAY_SECONDS + listened_until.saturating_sub(self.heard),
             }
         }
+    }
+
+    fn at(days: u64, date: u64) -> Now {
+        Now { instant: Instant::ZERO + Duration::from_secs(days * DAY_SECONDS), unix: UnixTime(date) }
     }
 
     /// The date may jump by years. Whoever was heard of is still there.
     #[test]
     fn a_jump_of_the_date_makes_nobody_forgotten() {
-        let at = |days: u64, date: u64| Now {
-            instant: Instant::ZERO + Duration::from_secs(days * DAY_SECONDS),
-            unix: UnixTime(date),
-        };
         let (today, later) = (1_000 * DAY_SECONDS, 4_000 * DAY_SECONDS);
         let mut table = ServerTable::default();
         table.learn(told(1, 1), UnixTime(today));
         table.hear_of(told(2, 1), at(0, today));
         table.hear_of(told(3, 1), at(0, later));
-        table.forget_unheard(at(0, later));
-        assert_eq!(table.len(), 3);
-        // The first was not heard of for a day, in which it would have been.
-        table.forget_unheard(at(1, later));
-        assert!(table.find(&id(1)).is_none());
-        assert_eq!(table.len(), 2);
-        // Nor the others for more than a year.
+        for day in [0, 1] {
+            table.forget_unheard(at(day, later));
+            assert_eq!((table.len(), table.writable(at(day, later))), (3, 3));
+        }
+        // They are when nothing was heard of them for more than a year in which the node listened.
         table.heard(id(3), None, at(300, later));
         table.forget_unheard(at(366, today));
-        assert!(table.find(&id(2)).is_none());
+        assert!(table.find(&id(1)).is_none() && table.find(&id(2)).is_none());
         assert_eq!((table.len(), table.writable(at(366, today))), (1, 0));
         assert_eq!(table.writable(at(330, today)), 1);
+    }
+
+    /// A start does not make servers known again that were silent for long before; nor does it forget any
+    /// that were silent because the node was off.
+    #[test]
+    fn who_was_silent_before_the_start_still_is() {
+        let mut table = ServerTable::default();
+        table.learn(told(1, 1), UnixTime(1_000 * DAY_SECONDS));
+        table.learn(told(2, 1), UnixTime(940 * DAY_SECONDS));
+        table.learn(told(3, 1), UnixTime(600 * DAY_SECONDS));
+        for date in [1_000, 3_000, 0] {
+            assert_eq!(table.writable(at(0, date * DAY_SECONDS)), 1);
+        }
+        table.forget_unheard(at(0, 1_000 * DAY_SECONDS));
+        assert_eq!(table.len(), 3, "it may still be heard of");
+        let later = Now { instant: Instant::ZERO + HEARD_WITHIN, unix: UnixTime(1_000 * DAY_SECONDS) };
+        table.forget_unheard(later);
+        assert_eq!(table.len(), 2);
     }
 
     proptest! {
@@ -366,37 +390,39 @@ mod tests {
             let known = |number: &u8| (*number, Known { configured: true, ..Known::default() });
             let mut model: BTreeMap<u8, Known> = configured.difference(&refused).map(known).collect();
             let mut day = 0;
-            let at = |day: u64, date: u64| Now {
-                instant: Instant::ZERO + Duration::from_secs(day * DAY_SECONDS),
-                unix: UnixTime(date),
-            };
+            let mut listened_until = 0;
             table.forget_unheard(at(0, 0));
             for (kind, number, sequence, read_only) in steps {
+                let date = sequence * 200 * DAY_SECONDS;
+                if kind == 0 {
+                    listened_until = date.max(listened_until);
+                }
                 match (kind, model.get_mut(&number)) {
                     (0 | 1, Some(known)) if !known.configured && sequence >= known.sequence => {
-                        (known.sequence, known.heard) = (sequence, known.heard.max(sequence));
+                        (known.sequence, known.heard) = (sequence, known.heard.max(date));
                         known.day = if kind == 1 { Some(day) } else { known.day };
                     }
                     (0 | 1, None) if !refused.contains(&number) => {
                         let day = (kind == 1).then_some(day);
-                        model.insert(number, Known { sequence, heard: sequence, day, ..Known::default() });
+                        model.insert(number, Known { sequence, heard: date, day, ..Known::default() });
                     }
                     (2, Some(known)) => {
-                        (known.heard, known.full) = (known.heard.max(sequence), read_only);
+                        (known.heard, known.full) = (known.heard.max(date), read_only);
                         known.day = Some(day);
                     }
                     _ => {}
                 }
                 match kind {
-                    0 => drop(table.learn(told(number, sequence), UnixTime(sequence))),
-                    1 => drop(table.hear_of(told(number, sequence), at(day, sequence))),
-                    2 => table.heard(id(number), Some(read_only), at(day, sequence)),
+                    0 => drop(table.learn(told(number, sequence), UnixTime(date))),
+                    1 => drop(table.hear_of(told(number, sequence), at(day, date))),
+                    2 => table.heard(id(number), Some(read_only), at(day, date)),
                     3 => day += [0, 1, 400][sequence as usize],
                     _ => {
-                        let date = sequence * 2 * FORGOTTEN_SECONDS;
                         table.forget_unheard(at(day, date));
                         model.retain(|_, known| {
-                            known.configured || known.silent(day, date) <= FORGOTTEN_SECONDS
+                            let is_early = day == 0 && known.day.is_none();
+                            let silent = known.silent(day, listened_until);
+                            known.configured || is_early || silent <= FORGOTTEN_SECONDS
                         });
                     }
                 }
@@ -412,7 +438,7 @@ mod tests {
                 prop_assert_eq!(table.find(&id(number)).is_some(), model.contains_key(&number));
             }
             let takes = |(number, known): (&u8, &Known)| {
-                let is_known = known.configured || known.silent(day, date) <= KNOWN_SECONDS;
+                let is_known = known.configured || known.silent(day, listened_until) <= KNOWN_SECONDS;
                 !number.is_multiple_of(5) && !known.full && is_known
             };
             prop_assert_eq!(table.writable(at(day, date)), model.iter().filter(|e| takes(*e)).count());

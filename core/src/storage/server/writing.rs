@@ -261,6 +261,8 @@ impl StorageServer {
         let (index, number) = key;
         match result {
             Ok(_) => {
+                // One of an earlier attempt that could not be removed is replaced.
+                self.doubtful.remove(&key);
                 let share = self.forget(key);
                 let Stage::Finishing { last, .. } = share.stage else { unreachable!("it was finishing") };
                 self.consumed += share.promised;
