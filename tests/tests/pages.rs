@@ -456,6 +456,13 @@ fn moved_to_a_chosen_folder() {
     for (rest, status) in [("&at=nowhere", 404), ("&at=%25zz", 400), ("&in=nonsense&at=", 404)] {
         assert_eq!(choose("notes.txt", rest).status, status, "{rest}");
     }
+    // What is not there is said to be missing, whichever folder is looked at for it.
+    for rest in ["", "&at=", "&at=letters/old", &format!("&in={handle}&at=")] {
+        let missing = choose("no-notes.txt", rest);
+        assert_eq!(missing.status, 404, "{rest}: {}", missing.text());
+        assert!(missing.text().contains("There is no &#34;no-notes.txt&#34;."), "{}", missing.text());
+        assert_eq!(choose("no-folder/notes.txt", rest).status, 404, "{rest}");
+    }
     assert_eq!(web.ask("GET", &format!("{drive}/?t=move"), HTML, "").status, 400, "the top is nowhere");
     assert_eq!(read("notes.txt").good(), "Buy bread.");
     let log = web.0.log("gw");
