@@ -1,6 +1,7 @@
 //! The pages without a browser: who is refused, and what stays good.
 
 use std::time::{Duration, Instant};
+use tallac_tests::browser::{self, Browser};
 use tallac_tests::web::{Answer, ask_with, escaped};
 use tallac_tests::{Grid, Options};
 
@@ -32,6 +33,14 @@ impl Web {
         let answer = self.ask("GET", "/drive/personal", HTML, "");
         assert_eq!(answer.status, 303, "{}", answer.text());
         answer.header("Location").and_then(|to| to.strip_suffix('/')).expect("an address").to_owned()
+    }
+
+    /// The address of the page of what a capability stands for.
+    #[track_caller]
+    fn open(&self, cap: &str) -> String {
+        let fields = format!("token={}&cap={}", self.token(), escaped(cap));
+        let opened = self.ask("POST", "/open", FORM, &fields);
+        opened.header("Location").expect("its page").to_owned()
     }
 }
 
@@ -281,8 +290,7 @@ fn a_name_with_ends_of_lines_is_renamed_and_removed() {
     let web = Web::start();
     let names = ["one\nend", "one\rother", "two\r\nends", "a\0zero", "at its end\n", "& <\"'>\n+%41"];
     let cap = directory_of_others(&web, &[&names[..], &["quite plain"]].concat());
-    let fields = format!("token={}&cap={}", web.token(), escaped(&cap));
-    let page = web.ask("POST", "/open", FORM, &fields).header("Location").expect("its page").to_owned();
+    let page = web.open(&cap);
     let details = |name: &str| web.ask("GET", &format!("{page}{}", escaped(name)), HTML, "");
     for name in names {
         let renamed = send_form(&web, &details(name).good(), "rename", "to_name=has+been+renamed");
@@ -293,8 +301,7 @@ fn a_name_with_ends_of_lines_is_renamed_and_removed() {
         assert_eq!(removed.status, 303, "{name:?}: {}", removed.text());
     }
     let cap = directory_of_others(&web, &names);
-    let fields = format!("token={}&cap={}", web.token(), escaped(&cap));
-    let page = web.ask("POST", "/open", FORM, &fields).header("Location").expect("its page").to_owned();
+    let page = web.open(&cap);
     for name in names {
         let details = web.ask("GET", &format!("{page}{}", escaped(name)), HTML, "").good();
         let removed = send_form(&web, &details, "unlink", "");
@@ -303,14 +310,36 @@ fn a_name_with_ends_of_lines_is_renamed_and_removed() {
     assert!(web.ask("GET", &page, HTML, "").good().contains("This folder is empty"));
 }
 
+/// The same with the forms of a real browser.
+#[test]
+fn a_browser_renames_and_removes_names_with_ends_of_lines() {
+    let Some(program) = browser::find() else { return };
+    let web = Web::start();
+    let names = ["one\nend", "one\rother", "two\r\nends", "at its end\n"];
+    let open = |cap: String| format!("http://{}{}", web.0.authority("gw"), web.open(&cap));
+    let [renamed, removed] = [(), ()].map(|()| open(directory_of_others(&web, &names)));
+    let mut browser = Browser::start(&program);
+    for (name, plain) in names.iter().zip(["1", "2", "3", "4"]) {
+        browser.go(&format!("{renamed}{}", escaped(name)));
+        browser.submit("#to-name", &[("#to-name", plain)]);
+        assert_eq!(browser.text("location.href"), renamed, "{name:?}");
+        browser.go(&format!("{removed}{}", escaped(name)));
+        browser.submit("details.danger input[name=t]", &[]);
+        assert_eq!(browser.text("location.href"), removed, "{name:?}");
+    }
+    assert!(browser.text("document.body.innerText").contains("This folder is empty"));
+    browser.go(&renamed);
+    let listed = "[...document.querySelectorAll('.listing td.name a')].map(a => a.textContent).join(' ')";
+    assert_eq!(browser.text(listed), "1 2 3 4");
+}
+
 /// Others may have given a name that nobody should give; a page's forms name it as it is.
 #[test]
 fn a_name_with_a_slash_is_moved_and_renamed() {
     let web = Web::start();
     let cap = directory_of_others(&web, &["one", "a/b", "c/folder", "e/f"]);
     let token = web.token();
-    let open = web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", escaped(&cap)));
-    let page = open.header("Location").expect("its page").to_owned();
+    let page = web.open(&cap);
     let handle = page.trim_matches('/').rsplit('/').next().expect("a handle");
     assert!(web.ask("GET", &page, HTML, "").good().contains("href=\"a%2Fb\""));
     assert!(web.ask("GET", &format!("{page}a%2Fb"), HTML, "").good().contains("Rename"));
@@ -351,8 +380,7 @@ fn the_place_is_marked() {
     web.0.command("gw", &["mkdir", "photos/2026"], b"").good();
     let drive = web.drive();
     let shared = web.0.command("gw", &["share", "--write", "photos"], b"").line();
-    let fields = format!("token={}&cap={}", web.token(), escaped(&shared));
-    let other = web.ask("POST", "/open", FORM, &fields).header("Location").expect("its page").to_owned();
+    let other = web.open(&shared);
     let (mine, bar) = ("<a href=\"/drive/personal\" aria-current=\"true\">", "<nav aria-label=\"Places\">");
     let activity = "<a href=\"/status\" aria-current=\"page\">";
     let grid = "<a href=\"/grid\" aria-current=\"page\">";
@@ -442,8 +470,7 @@ fn moved_to_a_chosen_folder() {
     }
     // Nor is anything moved where one can only read, or to what is no folder.
     let shared = web.0.command("gw", &["share", "photos"], b"").line();
-    let open = web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", escaped(&shared)));
-    let foreign = open.header("Location").expect("its page").to_owned();
+    let foreign = web.open(&shared);
     let handle = foreign.trim_matches('/').rsplit('/').next().expect("a handle");
     let page = choose("notes.txt", &format!("&in={handle}&at=")).good();
     assert!(page.contains("can only be read") && !page.contains("Move here"), "{page}");
