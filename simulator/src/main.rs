@@ -2,10 +2,12 @@
 
 mod arguments;
 mod many;
+mod output;
 
 use arguments::{Arguments, Command, Hands, Options};
 use clap::Parser;
 use core::ops::Range;
+use output::{print, tell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -36,12 +38,12 @@ fn main() -> ExitCode {
         }
         Command::Hash { seed, options } => {
             let hash = run_seed(seed, &options.profile()).hash;
-            println!("{}", hash.map_or("none: it panicked".into(), |hash| hash.to_string()));
+            print(hash.map_or("none: it panicked".into(), |hash| hash.to_string()));
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan { seed, options } => {
             let plan = Plan::draw(seed, &options.profile());
-            print!("{}", Script { shows: "nothing; it was drawn".into(), mutant: None, plan }.write());
+            print(Script { shows: "nothing; it was drawn".into(), mutant: None, plan }.write().trim_end());
             Ok(ExitCode::SUCCESS)
         }
         #[cfg(feature = "mutants")]
@@ -56,7 +58,7 @@ fn main() -> ExitCode {
         Command::Mutants { seeds, only } => hunt(seeds, only.as_deref()),
         Command::Size { size } => {
             let sized = size::run(&size.size());
-            println!("{sized}");
+            print(&sized);
             let good = sized.wrong.is_empty() && sized.failed == 0;
             Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
         Command::Exhaust(bound) => Ok(exhaust_orders(&bound.exhaust())),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("tallac-simulator: {error}");
+        tell(format_args!("tallac-simulator: {error}"));
         ExitCode::from(2)
     })
 }
@@ -92,9 +94,11 @@ fn run(seeds: Range<u64>, options: &Options, jobs: usize) -> ExitCode {
             }
             if !outcome.is_good() {
                 bad += 1;
-                println!("{outcome}");
-                println!("faults: {}", Plan::draw(seed, &profile).faults);
-                println!("repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}");
+                print(&outcome);
+                print(format_args!("faults: {}", Plan::draw(seed, &profile).faults));
+                print(format_args!(
+                    "repeat: cargo run --release -p tallac-simulator -- trace --seed {seed}{options}"
+                ));
             }
             operations += outcome.operations;
             crashes += outcome.crashes;
@@ -105,25 +109,27 @@ fn run(seeds: Range<u64>, options: &Options, jobs: usize) -> ExitCode {
         },
     );
     let seconds = began.elapsed().as_secs_f64();
-    println!("{total} seeds, {bad} of them bad, in {seconds:.1} s");
-    println!("{operations} operations, {crashes} crashes, {in_flight} of them hit an operation in flight");
-    println!(
+    print(format_args!("{total} seeds, {bad} of them bad, in {seconds:.1} s"));
+    print(format_args!(
+        "{operations} operations, {crashes} crashes, {in_flight} of them hit an operation in flight"
+    ));
+    print(format_args!(
         "per second: {:.1} seeds, {:.0} events and actions, {:.0} operations, {:.1} simulated hours",
         total as f64 / seconds,
         entries as f64 / seconds,
         operations as f64 / seconds,
         hours / seconds
-    );
+    ));
     for (probe, count) in counts.iter() {
-        println!("{count:>14} {}", probe.text());
+        print(format_args!("{count:>14} {}", probe.text()));
     }
     for probe in counts.never() {
-        println!("{:>14} {}", "never", probe.text());
+        print(format_args!("{:>14} {}", "never", probe.text()));
     }
-    println!("runs that end otherwise without a kind of fault, of those tried:");
+    print("runs that end otherwise without a kind of fault, of those tried:");
     for fault in Fault::ALL {
         let (times, differences) = tried.get(fault).copied().unwrap_or_default();
-        println!("{differences:>8} of {times:>3} {}", fault.text());
+        print(format_args!("{differences:>8} of {times:>3} {}", fault.text()));
     }
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -151,13 +157,13 @@ fn run_checked(seed: u64, profile: &Profile) -> (Outcome, Option<(Fault, bool)>)
 
 /// Runs a plan once, told line by line or drawn.
 fn show(plan: &Plan, trace: bool, timeline: Option<&Path>) -> Done {
-    let lines = trace.then(|| -> Box<dyn FnMut(String)> { Box::new(|line| println!("{line}")) });
+    let lines = trace.then(|| -> Box<dyn FnMut(String)> { Box::new(print) });
     let outcome = watch_plan(plan, Watch { lines, records: timeline.is_some() });
     if let Some(file) = timeline {
         write(file, &timeline::html(plan, &outcome))?;
     }
-    println!("{outcome}");
-    println!("{}", outcome.hash.map_or("no hash".into(), |hash| hash.to_string()));
+    print(&outcome);
+    print(outcome.hash.map_or("no hash".into(), |hash| hash.to_string()));
     Ok(verdict(&outcome))
 }
 
@@ -176,8 +182,8 @@ fn make_mutant_short(seed: u64, name: &str, save: Option<&Path>) -> Done {
 }
 
 fn make_short(plan: &Plan, mutant: Option<&str>, save: Option<&Path>) -> Done {
-    let Some(plan) = shrink(plan, |left, wrong| eprintln!("{left} steps left: {wrong}")) else {
-        println!("nothing goes wrong");
+    let Some(plan) = shrink(plan, |left, wrong| tell(format_args!("{left} steps left: {wrong}"))) else {
+        print("nothing goes wrong");
         return Ok(ExitCode::SUCCESS);
     };
     let shows = run_plan(&plan).wrong.into_iter().next().unwrap_or_default();
@@ -186,9 +192,9 @@ fn make_short(plan: &Plan, mutant: Option<&str>, save: Option<&Path>) -> Done {
         Some(file) => {
             write(file, &text)?;
             let file = file.display();
-            println!("repeat: cargo run --release -p tallac-simulator -- replay {file} --trace");
+            print(format_args!("repeat: cargo run --release -p tallac-simulator -- replay {file} --trace"));
         }
-        None => print!("{text}"),
+        None => print(text.trim_end()),
     }
     Ok(ExitCode::FAILURE)
 }
@@ -232,13 +238,13 @@ fn hunt(seeds: u64, only: Option<&str>) -> Done {
         all &= caught.is_some();
         match caught {
             Some((seed, wrong)) => {
-                println!(
+                print(format_args!(
                     "{:<24} {:>5} seeds {seconds:>6.1} s  {hunting:<8} {wrong:.90}",
                     mutant.name(),
                     seed + 1
-                );
+                ));
             }
-            None => println!("{:<24} lives after {seeds} seeds of {hunting}", mutant.name()),
+            None => print(format_args!("{:<24} lives after {seeds} seeds of {hunting}", mutant.name())),
         }
     }
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -252,8 +258,8 @@ fn write(file: &Path, text: &str) -> Result<(), String> {
 fn exhaust_orders(spec: &Exhaust) -> ExitCode {
     let began = Instant::now();
     let explored = exhaust::explore(spec);
-    println!("{explored}");
-    println!("in {:.1} s", began.elapsed().as_secs_f64());
+    print(&explored);
+    print(format_args!("in {:.1} s", began.elapsed().as_secs_f64()));
     if explored.wrong.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -266,11 +272,11 @@ fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
     let tell = |written: Written| {
         if !written.wrong.is_empty() {
             bad += 1;
-            println!("{written}");
+            print(&written);
             let (seed, next, hands) = (written.seed, written.seed + 1, Hands::of(spec));
-            println!(
+            print(format_args!(
                 "repeat: cargo run --release -p tallac-simulator -- writers --seeds {seed}..{next}{hands}"
-            );
+            ));
         }
         names += written.acknowledged;
         refused += written.refused;
@@ -282,13 +288,18 @@ fn write_together(seeds: Range<u64>, spec: &Writers, jobs: usize) -> ExitCode {
         }
     };
     many::in_order(seeds, jobs, |seed| writers::run(seed, spec), tell);
-    println!("{total} seeds, {bad} of them bad, in {:.1} s", began.elapsed().as_secs_f64());
-    println!("{} writers: {names} names acknowledged, {refused} refused, {crashes} crashes", spec.writers);
+    print(format_args!("{total} seeds, {bad} of them bad, in {:.1} s", began.elapsed().as_secs_f64()));
+    print(format_args!(
+        "{} writers: {names} names acknowledged, {refused} refused, {crashes} crashes",
+        spec.writers
+    ));
     if full_disks > 0 {
-        println!("disks became full {full_disks} times, as was known at the end of {beside_full} changes");
+        print(format_args!(
+            "disks became full {full_disks} times, as was known at the end of {beside_full} changes"
+        ));
     }
     let mut reasons: Vec<(usize, String)> = reasons.into_iter().map(|(why, count)| (count, why)).collect();
     reasons.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
-    reasons.iter().take(10).for_each(|(count, why)| println!("{count:>8} {why}"));
+    reasons.iter().take(10).for_each(|(count, why)| print(format_args!("{count:>8} {why}")));
     if bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

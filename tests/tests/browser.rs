@@ -165,7 +165,7 @@ fn a_drive_is_used_with_a_browser() {
 
     browser.go(&format!("{drive}/big.bin"));
     browser.value("document.querySelector('details.danger').open = true; 0");
-    browser.submit("details.danger input[name=name]", &[]);
+    browser.submit("details.danger input[name=t]", &[]);
     assert!(browser.value(&lists("big.bin")) == false);
     leaves_no_trace(browser, &grid, &[&personal, &cap]);
 }

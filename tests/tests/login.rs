@@ -2,7 +2,7 @@
 
 use std::fs;
 use tallac_tests::browser::{self, Browser};
-use tallac_tests::web::{Answer, ask_with};
+use tallac_tests::web::{Answer, ask_with, escaped};
 use tallac_tests::{Grid, Options};
 
 const HTML: &str = "Accept: text/html\r\n";
@@ -51,7 +51,7 @@ impl Web {
 fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
     let web = Web::start();
     let cap = web.0.put(b"a file that is long enough to need servers, which a short one would not");
-    let uri = format!("/uri/{}", tallac_tests::web::escaped(&cap));
+    let uri = format!("/uri/{}", escaped(&cap));
     let (token, nickname) = (web.token(), "gw");
     for path in [
         "/",
@@ -103,7 +103,7 @@ fn a_stranger_gets_nothing_and_who_knows_the_token_all() {
     assert!(out.header("Set-Cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{}", out.head);
     // It leads nowhere else.
     for to in ["//evil.example/", "http://evil.example/", "\\\\evil.example", "javascript:alert(1)"] {
-        assert_eq!(web.log_in(&tallac_tests::web::escaped(to)).1.header("Location"), Some("/"), "{to}");
+        assert_eq!(web.log_in(&escaped(to)).1.header("Location"), Some("/"), "{to}");
     }
     let log = web.0.log("gw");
     assert!(!log.contains(&token), "the token is in no log");
@@ -149,14 +149,11 @@ fn a_ticket_lets_one_in() {
     let bearer = format!("Authorization: Bearer {}\r\n", web.token());
     let make = |to: &str| web.ask("POST", &format!("/login/ticket?to={to}"), &bearer, "");
     for to in ["//evil.example/", "grid", "http://evil.example/", ""] {
-        assert_eq!(make(&tallac_tests::web::escaped(to)).status, 400, "{to}");
+        assert_eq!(make(&escaped(to)).status, 400, "{to}");
     }
     // An address has no capability in it.
     let directory = web.ask("POST", "/uri?t=mkdir", &bearer, "").good();
-    let made = make(&format!(
-        "%2Furi%2F{}%2Fletters",
-        tallac_tests::web::escaped(&tallac_tests::web::escaped(&directory))
-    ));
+    let made = make(&format!("%2Furi%2F{}%2Fletters", escaped(&escaped(&directory))));
     assert_eq!(made.status, 201, "{}", made.text());
     let way = made.text().trim().to_owned();
     assert!(way.starts_with("/login?ticket=") && !way.contains("URI") && !way.contains("drive"), "{way}");
@@ -177,8 +174,8 @@ fn a_ticket_lets_one_in() {
         ["/uri", "/uri?mutable=true"].map(|to| web.ask("PUT", to, &bearer, content).good());
     for (cap, rest) in [(&fixed, ""), (&mutable, ""), (&fixed, "/@@named=/a.txt"), (&fixed, "?t=info")] {
         for start in ["uri", "cap", "file", "named"] {
-            let page = format!("/{start}/{}{rest}", tallac_tests::web::escaped(cap));
-            let made = make(&tallac_tests::web::escaped(&page));
+            let page = format!("/{start}/{}{rest}", escaped(cap));
+            let made = make(&escaped(&page));
             assert_eq!(made.status, 201, "{}", made.text());
             let led = web.ask("GET", made.text().trim(), HTML, "");
             let to = led.header("Location").expect("a page").to_owned();
@@ -186,6 +183,30 @@ fn a_ticket_lets_one_in() {
             let page = web.ask("GET", &to, &format!("{HTML}{cookie}"), "").good();
             assert!(page.contains("What it is") && page.contains("Download"), "{page}");
         }
+    }
+    // Nor over what leads to one, or has one in it.
+    for (cap, slash) in [(&fixed, ""), (&directory, "/")] {
+        let cap = escaped(cap);
+        for page in ["/uri?uri=", "/cap?t=json&uri=", "/uri/?uri="].map(|start| format!("{start}{cap}")) {
+            let made = make(&escaped(&page));
+            assert_eq!(made.status, 201, "{page}: {}", made.text());
+            let led = web.ask("GET", made.text().trim(), HTML, "");
+            let to = led.header("Location").expect("a page").to_owned();
+            let handle = to.strip_prefix("/drive/").and_then(|to| to.strip_suffix(slash)).expect("a page");
+            assert!(!handle.contains(['/', '?', '#', '%', ':']), "{to}");
+            assert_eq!(web.ask("GET", &to, &format!("{HTML}{cookie}"), "").status, 200, "{to}");
+        }
+        for page in ["/open#", "/status?show=", "/grid?", "/a/../uri/", "/login?to=", "//uri/"] {
+            let refused = make(&escaped(&format!("{page}{cap}")));
+            assert_eq!(refused.status, 400, "{page}: {}", refused.text());
+            assert!(!refused.text().contains("URI:"), "{}", refused.text());
+        }
+    }
+    assert_eq!(make("%2Furi").status, 400, "nor is it led to what only programs see");
+    for page in ["/", "/status?show=all", "/drive/personal", "/drive/personal/URI%3Aletters", "/open"] {
+        let made = make(&escaped(page));
+        assert_eq!(made.status, 201, "{page}: {}", made.text());
+        assert_eq!(web.ask("GET", made.text().trim(), HTML, "").header("Location"), Some(page));
     }
     assert_eq!(make("%2Furi%2FURI%253ACHK%253Aabc").status, 400, "what is no capability leads nowhere");
     let log = web.0.log("gw");

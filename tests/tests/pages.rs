@@ -1,7 +1,8 @@
 //! The pages without a browser: who is refused, and what stays good.
 
 use std::time::{Duration, Instant};
-use tallac_tests::web::{Answer, ask_with};
+use tallac_tests::browser::{self, Browser};
+use tallac_tests::web::{Answer, ask_with, escaped};
 use tallac_tests::{Grid, Options};
 
 const HTML: &str = "Accept: text/html\r\n";
@@ -32,6 +33,14 @@ impl Web {
         let answer = self.ask("GET", "/drive/personal", HTML, "");
         assert_eq!(answer.status, 303, "{}", answer.text());
         answer.header("Location").and_then(|to| to.strip_suffix('/')).expect("an address").to_owned()
+    }
+
+    /// The address of the page of what a capability stands for.
+    #[track_caller]
+    fn open(&self, cap: &str) -> String {
+        let fields = format!("token={}&cap={}", self.token(), escaped(cap));
+        let opened = self.ask("POST", "/open", FORM, &fields);
+        opened.header("Location").expect("its page").to_owned()
     }
 }
 
@@ -83,7 +92,7 @@ fn no_name_is_in_the_list_of_operations() {
     let web = Web::start();
     web.0.command("gw", &["mkdir", "divorce"], b"").good();
     let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
-    let drive = format!("/uri/{}", tallac_tests::web::escaped(cap.trim()));
+    let drive = format!("/uri/{}", escaped(cap.trim()));
     let taken = web.ask("POST", &format!("{drive}?t=mkdir&name=divorce&replace=false"), "", "");
     assert_eq!(taken.status, 409, "{}", taken.text());
     let linked = web.ask("PUT", &format!("{drive}/divorce?t=uri&replace=false"), "", "URI:LIT:krugkidfnzsa");
@@ -129,7 +138,7 @@ fn pages_are_for_nobody_elses_name_and_content_for_nobody_elses_page() {
     }
     // A browser that is sent to a capability does not stay there.
     let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
-    let to = format!("/uri/{}/photos", tallac_tests::web::escaped(cap.trim()));
+    let to = format!("/uri/{}/photos", escaped(cap.trim()));
     let sent = web.ask("GET", &to, &format!("{HTML}Sec-Fetch-Mode: navigate\r\n"), "");
     assert_eq!((sent.status, sent.header("Location")), (303, Some(&*format!("{drive}/photos"))));
     assert_eq!(web.ask("GET", &to, HTML, "").status, 200, "a program stays");
@@ -151,7 +160,7 @@ fn the_page_of_3000_children() {
         (0..CHILDREN).map(|number| (format!("child {number:05}"), child.clone())).collect();
     let all = serde_json::Value::Object(all).to_string();
     let directory = web.ask("POST", "/uri?t=mkdir-with-children", "", &all).good();
-    let to = format!("/uri/{}", tallac_tests::web::escaped(&directory));
+    let to = format!("/uri/{}", escaped(&directory));
     let sent = web.ask("GET", &to, &format!("{HTML}Sec-Fetch-Mode: navigate\r\n"), "");
     let address = sent.header("Location").expect("its page").to_owned();
     assert!(address.ends_with('/'), "{address}");
@@ -181,9 +190,7 @@ fn a_page_to_move_something_is_small() {
     // One of each that has to be protected in a way, and a long one.
     let names =
         ["\u{7167}\u{7247}".repeat(30), "100 % of it?&+#".into(), "\u{e9}t\u{e9} ".repeat(30) + "'26"];
-    let way = |names: &[String]| {
-        names.iter().map(|name| tallac_tests::web::escaped(name)).collect::<Vec<_>>().join("/")
-    };
+    let way = |names: &[String]| names.iter().map(|name| escaped(name)).collect::<Vec<_>>().join("/");
     let folder = serde_json::json!(["dirnode", { "ro_uri": "URI:DIR2-LIT:", "metadata": {} }]);
     let mut all: serde_json::Map<String, serde_json::Value> =
         (0..FOLDERS).map(|number| (format!("folder {number:05}"), folder.clone())).collect();
@@ -192,7 +199,7 @@ fn a_page_to_move_something_is_small() {
     let many = web.ask("POST", "/uri?t=mkdir-with-children", "", &all).good();
     web.0.command("gw", &["mkdir", "letters"], b"").good();
     let cap = std::fs::read_to_string(web.0.path("gw").join("private/personal-root.cap")).expect("a drive");
-    let deep = format!("/uri/{}/{}", tallac_tests::web::escaped(cap.trim()), way(&names[..2]));
+    let deep = format!("/uri/{}/{}", escaped(cap.trim()), way(&names[..2]));
     web.ask("PUT", &format!("{deep}?t=uri"), "", &many).good();
 
     let drive = web.drive();
@@ -209,9 +216,8 @@ fn a_page_to_move_something_is_small() {
         let step = name.replace('%', "%25").replace('/', "%2F");
         let row = format!("value=\"{}\"", step.replace('&', "&#38;").replace('\'', "&#39;"));
         assert!(page.contains(&row), "{row} in {page:.3000}");
-        let sent =
-            ["in", "at"].map(|name| format!("&{name}={}", tallac_tests::web::escaped(&field(&page, name))));
-        page = open(&format!("{}&into={}", sent.concat(), tallac_tests::web::escaped(&step)));
+        let sent = ["in", "at"].map(|name| format!("&{name}={}", escaped(&field(&page, name))));
+        page = open(&format!("{}&into={}", sent.concat(), escaped(&step)));
         assert_eq!(page.contains("Move here"), depth < 2, "the last one never changes");
         if depth == 1 {
             assert_eq!(page.matches("<button name=\"into\"").count(), FOLDERS + 1);
@@ -226,32 +232,114 @@ fn a_page_to_move_something_is_small() {
     assert!(page.contains("can only be read"), "{page}");
 }
 
+/// A directory that is as if others had made it, who give names that nobody should give.
+fn directory_of_others(web: &Web, names: &[&str]) -> String {
+    let plain = |name: &str| name.replace(['/', '\n', '\r', '\0'], "_");
+    let entries = names.iter().map(|name| {
+        let entry = match plain(name) {
+            folder if folder.ends_with("folder") => ("dirnode", "URI:DIR2-LIT:"),
+            _ => ("filenode", "URI:LIT:krugkidfnzsc4"),
+        };
+        (plain(name), serde_json::json!([entry.0, { "ro_uri": entry.1, "metadata": {} }]))
+    });
+    let children = serde_json::Value::Object(entries.collect()).to_string();
+    let cap = web.ask("POST", "/uri?t=mkdir-with-children", "", &children).good();
+    // A directory is kept in a file, and whoever has its key may write into that what they like.
+    let file = format!("/uri/{}", escaped(&cap.replace("URI:DIR2:", "URI:SSK:")));
+    let mut table = web.ask("GET", &file, "", "").body;
+    for name in names {
+        let (plain, len) = (plain(name), name.len());
+        let place = table.windows(len).position(|place| place == plain.as_bytes()).expect("an entry");
+        table[place..place + len].copy_from_slice(name.as_bytes());
+    }
+    let put = ask_with(&web.0.authority("gw"), "PUT", &file, "", &table);
+    assert_eq!(put.status, 200, "{}", put.text());
+    cap
+}
+
+/// The form of a page that does `t`, sent as a browser sends it, with more fields.
+#[track_caller]
+fn send_form(web: &Web, page: &str, t: &str, more: &str) -> Answer {
+    // Browsers read a line's end as a newline, and a zero byte as a character that stands for what is none.
+    let page = page.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "\u{fffd}");
+    let read = |text: &str| text.replace("&#60;", "<").replace("&#62;", ">").replace("&#34;", "\"");
+    let read = |text: &str| read(text).replace("&#39;", "'").replace("&#38;", "&");
+    let attribute = |tag: &str, name: &str| {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        rest.split('"').next().map(read)
+    };
+    let hidden = format!("name=\"t\" value=\"{t}\"");
+    let form = page.split("<form").find(|form| form.contains(&hidden)).expect("the form");
+    let form = form.split("</form>").next().expect("its end");
+    let mut fields = vec![more.to_owned()];
+    for input in form.split("<input").skip(1).filter(|input| input.starts_with(" type=\"hidden\"")) {
+        let (name, value) = (attribute(input, "name"), attribute(input, "value"));
+        let (name, value) = (name.expect("a name"), value.expect("a value"));
+        // They send each end of a line in a field as two characters.
+        fields.push(format!("{name}={}", escaped(&value.replace('\n', "\r\n"))));
+    }
+    // And leave ends of lines in addresses out.
+    let action = attribute(form, "action").expect("an address").replace(['\n', '\t'], "");
+    let own = format!("{FORM}Sec-Fetch-Site: same-origin\r\n");
+    web.ask("POST", &action, &own, &fields.join("&"))
+}
+
+/// Others may have given a name that no field of a form can hold.
+#[test]
+fn a_name_with_ends_of_lines_is_renamed_and_removed() {
+    let web = Web::start();
+    let names = ["one\nend", "one\rother", "two\r\nends", "a\0zero", "at its end\n", "& <\"'>\n+%41"];
+    let cap = directory_of_others(&web, &[&names[..], &["quite plain"]].concat());
+    let page = web.open(&cap);
+    let details = |name: &str| web.ask("GET", &format!("{page}{}", escaped(name)), HTML, "");
+    for name in names {
+        let renamed = send_form(&web, &details(name).good(), "rename", "to_name=has+been+renamed");
+        assert_eq!(renamed.status, 303, "{name:?}: {}", renamed.text());
+        assert_eq!(renamed.header("Location"), Some(&*page));
+        assert_eq!(details(name).status, 404, "{name:?}");
+        let removed = send_form(&web, &details("has been renamed").good(), "unlink", "");
+        assert_eq!(removed.status, 303, "{name:?}: {}", removed.text());
+    }
+    let cap = directory_of_others(&web, &names);
+    let page = web.open(&cap);
+    for name in names {
+        let details = web.ask("GET", &format!("{page}{}", escaped(name)), HTML, "").good();
+        let removed = send_form(&web, &details, "unlink", "");
+        assert_eq!(removed.status, 303, "{name:?}: {}", removed.text());
+    }
+    assert!(web.ask("GET", &page, HTML, "").good().contains("This folder is empty"));
+}
+
+/// The same with the forms of a real browser.
+#[test]
+fn a_browser_renames_and_removes_names_with_ends_of_lines() {
+    let Some(program) = browser::find() else { return };
+    let web = Web::start();
+    let names = ["one\nend", "one\rother", "two\r\nends", "at its end\n"];
+    let open = |cap: String| format!("http://{}{}", web.0.authority("gw"), web.open(&cap));
+    let [renamed, removed] = [(), ()].map(|()| open(directory_of_others(&web, &names)));
+    let mut browser = Browser::start(&program);
+    for (name, plain) in names.iter().zip(["1", "2", "3", "4"]) {
+        browser.go(&format!("{renamed}{}", escaped(name)));
+        browser.submit("#to-name", &[("#to-name", plain)]);
+        assert_eq!(browser.text("location.href"), renamed, "{name:?}");
+        browser.go(&format!("{removed}{}", escaped(name)));
+        browser.submit("details.danger input[name=t]", &[]);
+        assert_eq!(browser.text("location.href"), removed, "{name:?}");
+    }
+    assert!(browser.text("document.body.innerText").contains("This folder is empty"));
+    browser.go(&renamed);
+    let listed = "[...document.querySelectorAll('.listing td.name a')].map(a => a.textContent).join(' ')";
+    assert_eq!(browser.text(listed), "1 2 3 4");
+}
+
 /// Others may have given a name that nobody should give; a page's forms name it as it is.
 #[test]
 fn a_name_with_a_slash_is_moved_and_renamed() {
     let web = Web::start();
-    let other = serde_json::json!({
-        "one": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
-        "a_b": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
-        "c_d": ["dirnode", { "ro_uri": "URI:DIR2-LIT:", "metadata": {} }],
-        "e_f": ["filenode", { "ro_uri": "URI:LIT:krugkidfnzsc4", "metadata": {} }],
-    });
-    let cap = web.ask("POST", "/uri?t=mkdir-with-children", "", &other.to_string()).good();
-    let escaped = tallac_tests::web::escaped;
-    // A directory is kept in a file, and whoever has its key may write into that what they like.
-    let file = format!("/uri/{}", escaped(&cap.replace("URI:DIR2:", "URI:SSK:")));
-    let mut table = web.ask("GET", &file, "", "").body;
-    for place in 0..table.len() - 3 {
-        if matches!(&table[place..place + 3], b"a_b" | b"c_d" | b"e_f") {
-            table[place + 1] = b'/';
-        }
-    }
-    let put = ask_with(&web.0.authority("gw"), "PUT", &file, "", &table);
-    assert_eq!(put.status, 200, "{}", put.text());
-
+    let cap = directory_of_others(&web, &["one", "a/b", "c/folder", "e/f"]);
     let token = web.token();
-    let open = web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", escaped(&cap)));
-    let page = open.header("Location").expect("its page").to_owned();
+    let page = web.open(&cap);
     let handle = page.trim_matches('/').rsplit('/').next().expect("a handle");
     assert!(web.ask("GET", &page, HTML, "").good().contains("href=\"a%2Fb\""));
     assert!(web.ask("GET", &format!("{page}a%2Fb"), HTML, "").good().contains("Rename"));
@@ -276,12 +364,12 @@ fn a_name_with_a_slash_is_moved_and_renamed() {
     assert_eq!(moved.status, 400, "{}", moved.text());
     // One can walk through it to another.
     let choose = web.ask("GET", &format!("{page}one?t=move"), HTML, "").good();
-    assert!(choose.contains("value=\"c%2Fd\"") && choose.contains("value=\"below\""), "{choose}");
-    let into = web.ask("GET", &format!("{page}one?t=move&at=&into=c%252Fd"), HTML, "").good();
+    assert!(choose.contains("value=\"c%2Ffolder\"") && choose.contains("value=\"below\""), "{choose}");
+    let into = web.ask("GET", &format!("{page}one?t=move&at=&into=c%252Ffolder"), HTML, "").good();
     assert!(into.contains("can only be read"), "{into}");
     // A program says where the new name is to be.
     let program =
-        web.ask("POST", &format!("/uri/{}?t=rename&from_name=c%2Fd&to_name=g", escaped(&cap)), "", "");
+        web.ask("POST", &format!("/uri/{}?t=rename&from_name=c%2Ffolder&to_name=g", escaped(&cap)), "", "");
     assert_eq!(program.status, 400, "{}", program.text());
 }
 
@@ -292,8 +380,7 @@ fn the_place_is_marked() {
     web.0.command("gw", &["mkdir", "photos/2026"], b"").good();
     let drive = web.drive();
     let shared = web.0.command("gw", &["share", "--write", "photos"], b"").line();
-    let fields = format!("token={}&cap={}", web.token(), tallac_tests::web::escaped(&shared));
-    let other = web.ask("POST", "/open", FORM, &fields).header("Location").expect("its page").to_owned();
+    let other = web.open(&shared);
     let (mine, bar) = ("<a href=\"/drive/personal\" aria-current=\"true\">", "<nav aria-label=\"Places\">");
     let activity = "<a href=\"/status\" aria-current=\"page\">";
     let grid = "<a href=\"/grid\" aria-current=\"page\">";
@@ -346,9 +433,9 @@ fn moved_to_a_chosen_folder() {
     assert!(page.contains("Move here") && page.contains("There is no folder in this one"), "{page}");
     let field = |name: &str| {
         let (_, rest) = page.split_once(&format!("name=\"{name}\" value=\"")).expect("a field");
-        format!("{name}={}", tallac_tests::web::escaped(rest.split('"').next().expect("its end")))
+        format!("{name}={}", escaped(rest.split('"').next().expect("its end")))
     };
-    let fields = ["from_name", "to_drive", "to_way"].map(field).join("&");
+    let fields = format!("from_name=notes.txt&{}", ["to_drive", "to_way"].map(field).join("&"));
     // The form is one of this node, or nothing is done.
     assert_eq!(send("", &format!("{fields}&token=nonsense")).status, 403);
     assert_eq!(send("", &fields).status, 403);
@@ -356,13 +443,9 @@ fn moved_to_a_chosen_folder() {
     let body = format!("t=relink&{fields}&token={token}");
     assert_eq!(web.ask("POST", &format!("{drive}/"), &foreign, &body).status, 403);
     assert_eq!(read("notes.txt").good(), "Buy milk.", "nothing was moved yet");
-    let moved = send("", &format!("{fields}&token={token}"));
-    assert_eq!(
-        (moved.status, moved.header("Location")),
-        (303, Some(&*format!("{drive}/"))),
-        "{}",
-        moved.text()
-    );
+    let moved = send_form(&web, &page, "relink", "");
+    let back = format!("{drive}/");
+    assert_eq!((moved.status, moved.header("Location")), (303, Some(&*back)), "{}", moved.text());
     assert_eq!(read("letters/old/notes.txt").good(), "Buy milk.");
     assert_eq!(read("notes.txt").status, 404);
 
@@ -387,9 +470,7 @@ fn moved_to_a_chosen_folder() {
     }
     // Nor is anything moved where one can only read, or to what is no folder.
     let shared = web.0.command("gw", &["share", "photos"], b"").line();
-    let open =
-        web.ask("POST", "/open", FORM, &format!("token={token}&cap={}", tallac_tests::web::escaped(&shared)));
-    let foreign = open.header("Location").expect("its page").to_owned();
+    let foreign = web.open(&shared);
     let handle = foreign.trim_matches('/').rsplit('/').next().expect("a handle");
     let page = choose("notes.txt", &format!("&in={handle}&at=")).good();
     assert!(page.contains("can only be read") && !page.contains("Move here"), "{page}");
@@ -401,6 +482,13 @@ fn moved_to_a_chosen_folder() {
     assert_eq!(choose("notes.txt", "&at=letters/old/notes.txt").status, 400, "a file");
     for (rest, status) in [("&at=nowhere", 404), ("&at=%25zz", 400), ("&in=nonsense&at=", 404)] {
         assert_eq!(choose("notes.txt", rest).status, status, "{rest}");
+    }
+    // What is not there is said to be missing, whichever folder is looked at for it.
+    for rest in ["", "&at=", "&at=letters/old", &format!("&in={handle}&at=")] {
+        let missing = choose("no-notes.txt", rest);
+        assert_eq!(missing.status, 404, "{rest}: {}", missing.text());
+        assert!(missing.text().contains("There is no &#34;no-notes.txt&#34;."), "{}", missing.text());
+        assert_eq!(choose("no-folder/notes.txt", rest).status, 404, "{rest}");
     }
     assert_eq!(web.ask("GET", &format!("{drive}/?t=move"), HTML, "").status, 400, "the top is nowhere");
     assert_eq!(read("notes.txt").good(), "Buy bread.");

@@ -305,7 +305,7 @@ impl Gateway {
         match (then, result) {
             (Then::Show(request), Ok(Done::Seen(sight))) => self.looked(conn, &request, Ok(*sight), now),
             (Then::Page(page), Ok(Done::Seen(sight))) => self.show_page(conn, *page, *sight, now),
-            (Then::Choose(choosing), Ok(Done::Seen(sight))) => self.show_choice(conn, &choosing, &sight),
+            (Then::Choose(choosing), Ok(Done::Seen(sight))) => self.show_choice(conn, choosing, &sight, now),
             (Then::Personal, Ok(Done::Made { cap, .. })) => {
                 self.personal_made(conn, Capability::Directory(cap));
                 Ok(())

@@ -14,13 +14,15 @@ use crate::pages::choosing::{Choose, Offer, Step};
 use crate::pages::{Crumb, render, shown};
 use tallac_core::capability::Capability;
 use tallac_core::directory::{ChildKind, Table};
-use tallac_core::drive::{Errand, Place, Sight};
+use tallac_core::drive::{DriveError, Errand, Place, Sight};
 use tallac_core::machine::ConnId;
 
 /// Something that is to be moved, and the folder that is looked at for that.
 pub(super) struct Choosing {
     page: PageRequest,
     to: Folder,
+    /// Whether that folder is being read. Before, it is found out whether there is something to be moved.
+    lists: bool,
 }
 
 /// A folder of a drive.
@@ -34,6 +36,12 @@ struct Folder {
 impl Folder {
     fn place(&self) -> Result<Place, Refusal> {
         place(self.start.clone(), self.names.iter().map(String::as_str))
+    }
+
+    /// Whether what a page is about is in it.
+    fn has(&self, page: &PageRequest) -> bool {
+        let above = page.names.split_last().map(|(_, above)| above);
+        self.handle == page.handle() && above == Some(&self.names)
     }
 }
 
@@ -63,22 +71,40 @@ impl Gateway {
         if to.handle == page.handle() && to.names.starts_with(&page.names) {
             return Err(Refusal::new(409, INTO_ITSELF));
         }
-        let errand = Errand::Look { place: to.place()?, list: true };
-        self.errand(conn, errand, Then::Choose(Box::new(Choosing { page, to })), now);
+        // In its own folder it is looked for among all that is there.
+        let lists = to.has(&page);
+        let place = if lists { to.place()? } else { page.place()? };
+        let choosing = Box::new(Choosing { page, to, lists });
+        self.errand(conn, Errand::Look { place, list: lists }, Then::Choose(choosing), now);
         Ok(())
     }
 
-    /// What is in the folder is known.
+    /// What is to be moved is there, or what is in the folder is known.
     pub(super) fn show_choice(
         &mut self,
         conn: ConnId,
-        choosing: &Choosing,
+        mut choosing: Box<Choosing>,
         sight: &Sight,
+        now: Now,
     ) -> Result<(), Refusal> {
-        let Choosing { page, to } = choosing;
+        if !choosing.lists {
+            choosing.lists = true;
+            let errand = Errand::Look { place: choosing.to.place()?, list: true };
+            self.errand(conn, errand, Then::Choose(choosing), now);
+            return Ok(());
+        }
+        let Choosing { page, to, .. } = &*choosing;
         let (Some((moved, above)), Some(table)) = (page.names.split_last(), &sight.table) else {
             return Err(Refusal::bad("This is not a folder: nothing can be moved into it."));
         };
+        let is_there = to.has(page);
+        if is_there
+            && let Some(name) = page.place()?.path.names().last()
+            && table.get(name).is_none()
+        {
+            let (at, of, name) = (above.len(), page.names.len(), name.clone());
+            return Err(Refusal::from(&DriveError::NoSuchChild { at, of, name }));
+        }
         let other = to.handle != page.handle();
         let href = |names: &[String]| {
             let drive = if other { format!("&in={}", to.handle) } else { String::new() };
@@ -88,7 +114,7 @@ impl Gateway {
         let mut folders = folders(table);
         folders.sort_by_cached_key(|name| name.to_lowercase());
         let folders = folders.into_iter().map(|name| {
-            let itself = !other && to.names == above && name == *moved;
+            let itself = is_there && name == *moved;
             Step { name: shown(&name), into: if itself { String::new() } else { step(&name) } }
         });
         let top = Crumb { name: self.title_of(&to.start), href: href(&[]) };
@@ -98,15 +124,14 @@ impl Gateway {
             frame: self.frame_at(&page.start, &format!("Move {moved}")),
             crumbs: self.crumbs(page),
             here: page.here(),
-            action: folder_address(&page.base, above),
-            name: moved.clone(),
+            action: format!("{}?from_name={}", folder_address(&page.base, above), encode_segment(moved)),
             way: std::iter::once(top).chain(rest).collect(),
             folders: folders.collect(),
             drives: self.other_drives(conn, &to.handle),
             handle: to.handle.clone(),
             at: way(&to.names),
             other,
-            is_there: !other && to.names == above,
+            is_there,
             writable: sight.child.capability().is_some_and(Capability::is_writable),
         });
         self.answer_page(conn, 200, html);

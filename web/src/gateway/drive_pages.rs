@@ -416,7 +416,8 @@ impl PageRequest {
         }
         let (name, above) = self.names.split_last()?;
         let directory = folder_address(&self.base, above);
-        Some(Linked { directory, name: name.clone(), can_move: Name::new(name).is_ok() })
+        let (encoded, can_move) = (encode_segment(name), Name::new(name).is_ok());
+        Some(Linked { directory, name: name.clone(), encoded, can_move })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a connection is in the middle of, and how it is answered.
 
 use super::changing::Waiting;
+use super::drive_pages::Face;
 use super::entering::PersonalRead;
 use super::gathering::Gathering;
 use super::reading::Download;
@@ -8,7 +9,7 @@ use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::storing::Storing;
 use super::survey::Manifest;
-use super::{Face, Gateway, text};
+use super::{Gateway, text};
 use crate::http::percent::encode_segment;
 use crate::http::{ResponseBody, ResponseHead};
 use bytes::Bytes;

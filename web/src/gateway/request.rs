@@ -121,6 +121,11 @@ impl Args {
         self.0.extend(fields);
     }
 
+    /// Every name and every value.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()])
+    }
+
     /// All of them but one, to be handed on.
     pub(super) fn without<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.0.iter().filter(move |(key, _)| key != name).map(|(key, value)| (key.as_str(), value.as_str()))

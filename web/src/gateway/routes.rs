@@ -1,9 +1,10 @@
 //! From a request to what is done about it.
 
+use super::drive_pages::Face;
 use super::node_json::CHILDREN_LEN_MAX;
 use super::refusal::Refusal;
 use super::request::Request;
-use super::{Face, Gateway, status, text};
+use super::{Gateway, status, text};
 use crate::http::{Method, RequestHead};
 use bytes::Bytes;
 use std::net::Ipv4Addr;

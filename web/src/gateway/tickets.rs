@@ -5,13 +5,15 @@
 use super::drive_pages::way_to;
 use super::redirect::stays_here;
 use super::refusal::Refusal;
-use super::request::Request;
+use super::request::{Request, parse_cap};
 use super::{Gateway, text};
+use crate::http::percent::decode_segment;
 use crate::http::{Method, RequestHead};
 use crate::pages::PageKeys;
 use std::collections::VecDeque;
 use std::time::Duration;
 use subtle::ConstantTimeEq;
+use tallac_core::capability::Capability;
 use tallac_core::machine::ConnId;
 use tallac_core::time::{Instant, Now};
 
@@ -64,20 +66,30 @@ impl Gateway {
         if !to.starts_with('/') || !stays_here(to, "") {
             return Err(Refusal::bad("The argument to= must be the address of a page of this node: /..."));
         }
-        // The browser is not led over an address with a capability: it remembers all of its way.
-        let wanted = Request::read(RequestHead::new(Method::Get, to))?;
-        let to = match wanted.segments.as_slice() {
-            [start, _, ..] if matches!(start.as_str(), "uri" | "cap" | "file" | "named") => {
-                let cap = wanted.cap()?;
-                let base = self.page_of(&cap).unwrap_or_default();
-                if cap.is_directory() { way_to(&base, wanted.names()) } else { base }
-            }
-            _ => to.to_owned(),
-        };
+        let to = self.way_without_capability(to)?;
         let Some(pages) = &self.pages else { return Err(Refusal::new(404, "This node has no pages.")) };
         let ticket = self.tickets.make(pages.keys(), &to, now);
         self.answer(conn, 201, "text/plain; charset=utf-8", text(format!("/login?ticket={ticket}\n")));
         Ok(())
+    }
+
+    /// The address of the page for what an address leads to. The browser is not led over one with a capability:
+    /// it remembers all of its way.
+    fn way_without_capability(&self, to: &str) -> Result<String, Refusal> {
+        let wanted = Request::read(RequestHead::new(Method::Get, to))?;
+        let segments: Vec<&str> = wanted.segments.iter().map(String::as_str).collect();
+        let cap = match segments.as_slice() {
+            ["uri" | "cap"] | ["uri" | "cap", ""] => parse_cap(wanted.args.need("uri")?)?,
+            ["uri" | "cap" | "file" | "named", _, ..] => wanted.cap()?,
+            _ if holds_capability(to, &wanted) => {
+                const WHY: &str = "The address in to= has a capability in it, which the browser would keep. Name \
+                                   what it stands for as /uri/ and the capability.";
+                return Err(Refusal::bad(WHY));
+            }
+            _ => return Ok(to.to_owned()),
+        };
+        let base = self.page_of(&cap).unwrap_or_default();
+        Ok(if cap.is_directory() { way_to(&base, wanted.names()) } else { base })
     }
 
     /// `GET /login?ticket=` where nobody has to log in: leads to the page, and no more.
@@ -86,6 +98,15 @@ impl Gateway {
         self.send_to(conn, &to);
         Ok(())
     }
+}
+
+/// Whether a part of an address is a capability: of its path (browsers leave out what stands before dots), an
+/// argument, or what no server is sent.
+fn holds_capability(to: &str, wanted: &Request) -> bool {
+    let kept = to.split_once('#').and_then(|(_, kept)| decode_segment(kept).ok());
+    let path = wanted.segments.iter().map(String::as_str);
+    let mut parts = path.chain(wanted.args.texts()).chain(kept.as_deref());
+    parts.any(|part| part.trim().parse::<Capability>().is_ok())
 }
 
 /// What is said of a ticket that is not good.

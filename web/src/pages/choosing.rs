@@ -11,10 +11,8 @@ pub(crate) struct Choose {
     pub(crate) crumbs: Vec<Crumb>,
     /// The address of what is moved.
     pub(crate) here: String,
-    /// The address of the folder that it is in.
+    /// The address of the folder that it is in, with its name there.
     pub(crate) action: String,
-    /// Its name there, as it is.
-    pub(crate) name: String,
     /// The way to the folder that is looked at.
     pub(crate) way: Vec<Crumb>,
     /// The folders in it.

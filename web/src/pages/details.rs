@@ -35,6 +35,9 @@ pub(crate) struct Linked {
     pub(crate) directory: String,
     /// The name, as it is.
     pub(crate) name: String,
+    /// The same for an address: a field of a form cannot hold every name, since browsers send each end of a
+    /// line as CR LF.
+    pub(crate) encoded: String,
     /// Whether a link elsewhere may have that name, too.
     pub(crate) can_move: bool,
 }
