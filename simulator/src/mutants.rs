@@ -83,7 +83,7 @@ pub fn hunting(mutant: Mutant) -> Hunting {
             let always = vec![Fault::Partitions];
             Hunting::Grid(Profile { operations: 4, changes: 60, crashes: 0, faults: 16, always, ..files })
         }
-        Mutant::FullForgotten => {
+        Mutant::FullForgotten | Mutant::NewcomersTrusted => {
             // With few shares a few disks make the difference.
             let always = vec![Fault::Partitions, Fault::Swizzle, Fault::FullDisks];
             let shares = Some((1, 1));

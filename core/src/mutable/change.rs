@@ -453,8 +453,8 @@ impl ChangeFile {
         let version = writing.made.version;
         let taken = writing.taken();
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        let accepted =
-            self.tally(&electorate, |server| taken.contains_key(server) && answers.contains_key(server));
+        let accepted = taken.keys().filter(|server| answers.contains_key(server)).copied().collect();
+        let accepted = self.tally(&electorate, &accepted);
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
         let mut beaten = false;
         let Some(map) = &mut self.map else { return };

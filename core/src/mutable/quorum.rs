@@ -124,14 +124,14 @@ impl<S: Copy + Ord> Electorate<S> {
     }
 
     /// How many agree if these do: of the body that is furthest from enough.
-    pub(super) fn tally(&self, agrees: impl Fn(&S) -> bool) -> Tally {
+    pub(super) fn tally(&self, agreeing: &BTreeSet<S>) -> Tally {
         let of = |body: &BTreeSet<S>| {
             let servers = body.len() + self.strangers;
-            Tally {
-                needed: majority(servers),
-                servers,
-                agreed: body.iter().filter(|one| agrees(one)).count(),
-            }
+            let agreed = match mutants::is_in(Mutant::OutsidersCounted) {
+                true => agreeing.len(),
+                false => body.intersection(agreeing).count(),
+            };
+            Tally { needed: majority(servers), servers, agreed }
         };
         let none = Tally { needed: majority(self.strangers), servers: self.strangers, agreed: 0 };
         let tallies = self.bodies.iter().map(of);
@@ -139,8 +139,8 @@ impl<S: Copy + Ord> Electorate<S> {
     }
 
     /// Whether these are more than half of each.
-    fn agree(&self, agrees: impl Fn(&S) -> bool) -> bool {
-        self.tally(agrees).is_enough()
+    fn agree(&self, agreeing: &BTreeSet<S>) -> bool {
+        self.tally(agreeing).is_enough()
     }
 
     /// Whether these can be more than half of each if all strangers are among them.
@@ -161,19 +161,18 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     readable: &BTreeSet<V>,
     known: u64,
 ) -> Decision<S, V> {
-    let tally = electorate.tally(|server| answers.contains_key(server));
+    let all: BTreeSet<S> = answers.keys().copied().collect();
+    let tally = electorate.tally(&all);
     if !tally.is_enough() {
         return Decision::TooFew(tally);
     }
     let is_unheard = |server: &S| !answers.contains_key(server);
     let top = |among: &BTreeMap<S, Held<V>>| among.values().flat_map(BTreeMap::values).max().copied();
-    let all: BTreeSet<S> = answers.keys().copied().collect();
     let Some(sequence) = top(answers) else {
         return Decision::Write { sequence: 1, bases: Vec::new(), targets: all };
     };
     let holders = siblings(answers, sequence);
-    let has_won = |on: &BTreeSet<S>| electorate.agree(|server| on.contains(server));
-    if let Some((version, _)) = holders.iter().find(|(_, on)| has_won(on)) {
+    if let Some((version, _)) = holders.iter().find(|(_, on)| electorate.agree(on)) {
         return match readable.contains(version) {
             true => Decision::Write { sequence: sequence + 1, bases: [*version].into(), targets: all },
             false => Decision::Unreadable,

@@ -20,6 +20,9 @@ impl ChangeFile {
         }
         let may_have_it: BTreeSet<ServerId> = self.seats(map).collect();
         let strangers = self.strangers.max(map.strangers(self.total(), &should_have_it));
+        if mutants::is_in(Mutant::NewcomersTrusted) {
+            return Electorate::new([should_have_it], strangers);
+        }
         Electorate::new([should_have_it, may_have_it], strangers)
     }
 
@@ -39,19 +42,15 @@ impl ChangeFile {
     }
 
     /// How many agree if these servers do, and how many must.
-    pub(super) fn tally(
-        &self,
-        electorate: &Electorate<ServerId>,
-        agrees: impl Fn(&ServerId) -> bool,
-    ) -> Tally {
-        let tally = electorate.tally(&agrees);
+    pub(super) fn tally(&self, electorate: &Electorate<ServerId>, agreeing: &BTreeSet<ServerId>) -> Tally {
+        let tally = electorate.tally(agreeing);
         match self.setup.consent {
             _ if mutants::is_in(Mutant::AcceptedByOne) => Tally { needed: 1, ..tally },
             Consent::Majority => tally,
             Consent::Servers(count) => Tally {
                 needed: count.max(1),
                 servers: electorate.len(),
-                agreed: electorate.known().into_iter().filter(|server| agrees(server)).count(),
+                agreed: electorate.known().intersection(agreeing).count(),
             },
         }
     }
@@ -59,6 +58,6 @@ impl ChangeFile {
     /// Whether so many have answered as must accept.
     pub(super) fn has_enough_answers(&self, electorate: &Electorate<ServerId>) -> bool {
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        self.tally(electorate, |server| answers.contains_key(server)).is_enough()
+        self.tally(electorate, &answers.into_keys().collect()).is_enough()
     }
 }
