@@ -67,7 +67,7 @@ mutants! {
     AcceptedByOne "accepted-by-one": "a change counts once one server has accepted it",
     OutsidersCounted "outsiders-counted": "servers without a say count when a change is decided",
     FullForgotten "full-forgotten": "full servers that are silent have no say, though they may hold shares",
-    NewcomersTrusted "newcomers-trusted": "those that should have a mutable file decide without those that may",
+    NewcomersTrusted "newcomers-trusted": "servers that have just come are given shares, and a say, like all others",
     RecordsForgotten "records-forgotten": "after a torn redo record a start looks at no other",
     WrittenForgotten "written-forgotten": "an edit that is given up is taken out of those being written",
     RivalIgnored "rival-ignored": "a reader does not wait for who decides between two versions with one number",

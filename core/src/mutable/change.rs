@@ -247,7 +247,7 @@ impl ChangeFile {
         }
         // As many that can take something as there are shares.
         let total = usize::from(self.setup.params.total().min(MUTABLE_SHARES_MAX));
-        let open = ring.iter().enumerate().filter(|(_, candidate)| !candidate.read_only);
+        let open = ring.iter().enumerate().filter(|(_, candidate)| !candidate.read_only && !candidate.lost);
         let batch = open.take(total + further(&self.setup)).last().map_or(total, |(index, _)| index + 1);
         self.map = Some(Map::new(cap.verify_cap(), ring, batch, &mut self.tasks, now));
         self.stage = asking(0, now);
@@ -331,9 +331,13 @@ impl ChangeFile {
         }
         let Some(map) = &self.map else { return false };
         let electorate = self.electorate();
-        // Nobody waits for those further along the ring if it is known who has a say.
-        let waiting = map.waiting().any(|(server, _)| electorate.has(&server));
-        if waiting && (in_time || !self.has_enough_answers(&electorate)) {
+        // Nobody waits for those further along the ring once all who have a say have answered.
+        let waiting = map.waiting().next().is_some();
+        let all_answered = {
+            let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
+            electorate.known().is_subset(&answered)
+        };
+        if waiting && !all_answered && (in_time || !self.has_enough_answers(&electorate)) {
             return false;
         }
         let is_new = matches!(self.setup.subject, Subject::New { .. });
@@ -341,8 +345,10 @@ impl ChangeFile {
         let nowhere = map.versions().is_empty() && !is_new;
         // The file may have been made when the ring was another, or with more shares. If more than half of
         // the first servers are others by now, these do not know what was acknowledged last.
-        let few = asked < usize::from(map.newest_readable().map_or(0, |version| version.total))
-            || !is_new && map.may_go_on(self.total().into(), further(&self.setup));
+        let few = !is_new
+            && (asked < self.total().into()
+                || map.lacks_shares(self.total())
+                || map.may_go_on(self.total().into(), further(&self.setup)));
         if (nowhere || few || !self.has_enough_answers(&electorate))
             && self.map.as_mut().is_some_and(|map| !map.asked_all())
         {
@@ -353,8 +359,10 @@ impl ChangeFile {
         }
         let Some(map) = &self.map else { return false };
         if nowhere {
-            let trouble = map.troubles();
-            self.fail(ChangeError::NotFound { trouble });
+            if !waiting {
+                let trouble = map.troubles();
+                self.fail(ChangeError::NotFound { trouble });
+            }
             return false;
         }
         if is_new && map.versions().keys().any(|version| !self.own.contains_key(version)) {
@@ -380,6 +388,15 @@ impl ChangeFile {
                 targets: answers.keys().copied().collect(),
             },
         };
+        let fails = match &decision {
+            Decision::Write { bases, .. } => bases.is_empty() && !is_new,
+            Decision::TooFew(_) | Decision::Unreadable => true,
+            Decision::AskAgain { .. } => false,
+        };
+        if fails && waiting {
+            // Whoever has not answered yet may be of help.
+            return false;
+        }
         match decision {
             Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
                 let trouble = map.troubles();
@@ -396,7 +413,7 @@ impl ChangeFile {
                     // Damaged shares are replaced, though nobody counts on who has them.
                     targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
                 }
-                let plan = Plan { sequence, bases, targets };
+                let plan = Plan { electorate, sequence, bases, targets };
                 self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
                 return true;
             }
@@ -441,7 +458,8 @@ impl ChangeFile {
         if let Some(content) = &made.content {
             self.own.insert(made.version, content.clone());
         }
-        let writing = Writing::new(made, &targets, &rights, &reads, gated, &mut self.tasks);
+        let electorate = plan.electorate.clone();
+        let writing = Writing::new(made, &targets, electorate, &rights, &reads, gated, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing), competes };
     }
 
@@ -449,7 +467,7 @@ impl ChangeFile {
     fn weigh(&mut self, now: Now) {
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
         let Stage::Writing { writing, competes } = stage else { return };
-        let electorate = self.electorate();
+        let electorate = writing.electorate.clone();
         let version = writing.made.version;
         let taken = writing.taken();
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();

@@ -96,7 +96,7 @@ pub(crate) enum ServerView {
 /// How many servers past the first `N`, which a file should be on, must have nothing of it before a writer asks
 /// no further. While `m` of the first were full, the next `m` stood in, and a change of that time is on more than
 /// half of those and the others together. If two that come next are without it, of the others more than half
-/// can be so only if `m` was seven, or six if `N` is odd.
+/// can be so only if `m` was at least seven, or six if `N` is odd.
 pub(crate) const FURTHER: usize = 2;
 
 /// What servers have of a mutable file.

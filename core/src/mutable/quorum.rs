@@ -2,26 +2,27 @@
 //!
 //! The format knows sequence numbers and test-and-set writes on each server, nothing across servers;
 //! Tahoe-LAFS's own documents admit that two writers at once may lose a change. Here a change
-//! counts as made only when more than half of each of two *bodies* of servers accepted it:
+//! counts as made only when more than half of each of three *bodies* of servers accepted it:
 //!
-//! - the servers that the file should be on: those that come first on its ring and take shares, as many as
-//!   it has shares, and every other server known to hold one;
-//! - those that it may be on: the first on its ring that have not said that they hold none, as many again,
-//!   full or not.
+//! - the first servers of its ring that take shares, as many as it has shares;
+//! - these and every other server known to hold a share;
+//! - those that may hold one: the first of its ring, as many again, full or not, that have not said that
+//!   they hold none.
 //!
-//! Nearly always these are the same. The second is what keeps a change from being lost when the first
-//! becomes another, because servers join, are full or have room again: who has just come has nothing, and
-//! until then had no say. To each belong, never to answer, as many as must hold the shares that no known
-//! server can have.
+//! Nearly always they are the same. The last is what keeps a change from being lost when the first becomes
+//! another, because servers join, are full or have room again: who has just come has nothing, and no say
+//! there. He is given a share only after more than half of the last body have accepted, so whoever holds
+//! something got it from them, and the last body never consists of what a minority has written. To each
+//! body belong, never to answer, as many as must hold the shares that no known server can have.
 //!
 //! A writer first reads as many. Then, with `s` the highest sequence number seen:
 //!
-//! 1. If one version with `s` is on more than half of each body, it is the base: the new version gets
+//! 1. If one version with `s` is on more than half of each, it is the base: the new version gets
 //!    `s + 1` and is written everywhere.
-//! 2. Otherwise, if some servers that answered have only older versions, or nothing, the writer
+//! 2. Otherwise, if some servers of the last body that answered have only older versions, the writer
 //!    competes: its version also gets `s`, is made of *all* versions with `s` that can be read, and
-//!    is written to those servers only.
-//! 3. Otherwise everybody who answered has some version with `s`, and none has won: the new version
+//!    is written to those that are behind only.
+//! 3. Otherwise everybody in it who answered has some version with `s`, and none has won: the new version
 //!    gets `s + 1`, is made of all of them, and is written everywhere.
 //!
 //! Every write tests that the server still has what the writer saw there. So a server accepts at most
@@ -118,6 +119,19 @@ impl<S: Copy + Ord> Electorate<S> {
         self.known().len() + self.strangers
     }
 
+    /// Whether these are more than half of the last body.
+    pub(super) fn last_agrees(&self, agreeing: impl Fn(&S) -> bool) -> bool {
+        self.bodies.last().is_some_and(|body| {
+            let agreed = body.iter().filter(|one| agreeing(one)).count();
+            agreed >= majority(body.len() + self.strangers)
+        })
+    }
+
+    /// Whether a server belongs to the last body.
+    fn is_in_last(&self, server: &S) -> bool {
+        self.bodies.last().is_some_and(|body| body.contains(server))
+    }
+
     /// How many are not known here.
     pub(super) fn strangers(&self) -> usize {
         self.strangers
@@ -193,7 +207,8 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
             return Decision::Unreadable;
         }
     }
-    if behind.is_empty() {
+    // Whoever has nothing is given a share once the others have agreed: with him alone nobody wins.
+    if !behind.keys().any(|server| electorate.is_in_last(server)) {
         return match bases.is_empty() {
             true => Decision::Unreadable,
             false => Decision::Write { sequence: sequence + 1, bases, targets: all },

@@ -2,10 +2,12 @@
 //! have for that.
 
 use super::making::Made;
+use super::quorum::Electorate;
 use crate::hash;
 use crate::identity::ServerId;
 use crate::lease::LeaseSecrets;
 use crate::limits::BULK_LEN_MAX;
+use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::peers::{Answer, Candidate, Effort};
 use crate::secret::{WriteEnabler, WriteKey};
@@ -118,8 +120,13 @@ fn to_copy(homes: &BTreeMap<ServerId, BTreeSet<u16>>) -> Option<u16> {
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) made: Made,
+    /// Who has a say.
+    pub(super) electorate: Electorate<ServerId>,
     /// What is sent once the gate is open.
     queue: VecDeque<(ServerId, BTreeSet<u16>, Task)>,
+    /// What goes to servers that hold nothing yet, once more than half of those that may hold something have
+    /// accepted: else a minority could make itself holders, and decide.
+    newcomers: VecDeque<(ServerId, BTreeSet<u16>, Task)>,
     waiting: BTreeMap<ServerId, BTreeSet<u16>>,
     /// One server has accepted, so it makes sense to ask the others.
     is_open: bool,
@@ -136,6 +143,7 @@ impl Writing {
     pub(super) fn new<P: From<ServerId>>(
         made: Made,
         targets: &[Target],
+        electorate: Electorate<ServerId>,
         rights: &WriteRights,
         reads: &[(u64, u64)],
         gated: bool,
@@ -146,7 +154,7 @@ impl Writing {
             Some(_) => assign(targets, total, room(made.most_bytes())),
             None => in_place(targets, total),
         };
-        let mut queue = VecDeque::new();
+        let (mut queue, mut newcomers) = (VecDeque::new(), VecDeque::new());
         for target in targets {
             let (server, shares) = (target.candidate.server, &homes[&target.candidate.server]);
             if shares.is_empty() {
@@ -166,16 +174,25 @@ impl Writing {
             let len = made.most_bytes() * shares.len() as u64;
             let patience = PATIENCE + Duration::from_secs(len / SLOWEST_DISK);
             let task = Task::Ask { server, request, bulk, patience, effort: Effort::Normal };
-            queue.push_back((server, shares.clone(), task));
+            match gated && target.there.is_empty() {
+                true => newcomers.push_back((server, shares.clone(), task)),
+                false => queue.push_back((server, shares.clone(), task)),
+            }
         }
         let (waiting, verdicts) = (BTreeMap::new(), BTreeMap::new());
-        let mut writing = Writing { made, queue, waiting, is_open: !gated, verdicts };
+        let mut writing = Writing { made, electorate, queue, newcomers, waiting, is_open: !gated, verdicts };
         writing.send(tasks);
         writing
     }
 
     /// Sends what may be sent: one request while the gate is shut.
     fn send<P: From<ServerId>>(&mut self, tasks: &mut Tasks<P>) {
+        let taken = |server: &ServerId| matches!(self.verdicts.get(server), Some(Verdict::Taken(_)));
+        if mutants::is_in(Mutant::NewcomersTrusted) || self.electorate.last_agrees(taken) {
+            self.queue.append(&mut self.newcomers);
+        } else if self.queue.is_empty() && self.waiting.is_empty() {
+            self.newcomers.clear();
+        }
         while self.is_open || self.waiting.is_empty() {
             let Some((server, shares, task)) = self.queue.pop_front() else { return };
             tasks.start(server.into(), task);
@@ -206,7 +223,7 @@ impl Writing {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.queue.is_empty()
+        self.waiting.is_empty() && self.queue.is_empty() && self.newcomers.is_empty()
     }
 
     /// The shares that were taken, by server.

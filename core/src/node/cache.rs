@@ -6,7 +6,7 @@
 
 use crate::announcement::{self, Announcement};
 use crate::peers::ServerTable;
-use crate::time::UnixTime;
+use crate::time::{Now, UnixTime};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
@@ -20,13 +20,13 @@ struct Entry {
 }
 
 /// The table's announced servers as the file's bytes.
-pub(super) fn write(table: &ServerTable) -> Vec<u8> {
-    let announced = table.iter().filter(|(_, record)| !record.configured);
-    let entries: Vec<Entry> = announced
-        .map(|(server, record)| Entry {
+pub(super) fn write(table: &ServerTable, now: Now) -> Vec<u8> {
+    let entries: Vec<Entry> = table
+        .last_heard(now)
+        .map(|(server, record, last_heard)| Entry {
             ann: announcement::unsigned(record.sequence, &record.info),
             key_s: server.to_string(),
-            last_heard: record.last_heard.0,
+            last_heard: last_heard.0,
         })
         .collect();
     serde_json::to_vec_pretty(&entries).expect("plain data becomes JSON")

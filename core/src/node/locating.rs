@@ -15,7 +15,7 @@ impl Operations {
             Sought::Immutable(cap) => cap.storage_index(),
             Sought::Mutable(index) => *index,
         };
-        let (ring, ring_len) = (table.ring(&index, LOCATE_SERVERS_MAX), table.ring_len());
+        let (ring, ring_len) = (table.ring(&index, LOCATE_SERVERS_MAX, now), table.ring_len());
         self.locates.insert(id, Box::new(Locate::new(LocateSetup { file, ring, ring_len }, now)));
         self.drain_locate(id);
     }

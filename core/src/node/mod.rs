@@ -405,7 +405,7 @@ impl Node {
             if !self.stopping {
                 self.peers.table_changed(now, &mut self.io);
             }
-            let bytes = cache::write(&self.peers.table);
+            let bytes = cache::write(&self.peers.table, now);
             let step = DiskStep::Replace(StorePath::AnnouncementCache, Payload::from(bytes));
             self.disk(Owner::WriteCache, [step].into());
         }

@@ -270,7 +270,7 @@ impl Operations {
                 continue;
             }
             self.storing.insert(id, storage_index);
-            let ring = table.ring(&storage_index, RING_MAX);
+            let ring = table.ring(&storage_index, RING_MAX, now);
             if self.changes.contains_key(&id) {
                 self.change(id, ChangeEvent::Servers(ring), now);
                 continue;
@@ -301,7 +301,7 @@ impl Operations {
         table: &ServerTable,
         now: Now,
     ) {
-        let ring = table.ring(&cap.storage_index(), RING_MAX);
+        let ring = table.ring(&cap.storage_index(), RING_MAX, now);
         let likely_segment_size = config.encoding.max_segment_size();
         let setup = DownloadSetup { cap, range, ring, likely_segment_size };
         self.downloads.insert(id, Box::new(Download::new(setup, now)));
@@ -317,7 +317,7 @@ impl Operations {
         table: &ServerTable,
         now: Now,
     ) {
-        let ring = table.ring(&cap.storage_index(), RING_MAX);
+        let ring = table.ring(&cap.storage_index(), RING_MAX, now);
         let batch = config.encoding.total().into();
         self.reads.insert(id, Box::new(Read::new(ReadSetup { cap, range, ring, batch }, now)));
         self.drain_read(id);

@@ -48,6 +48,8 @@ pub struct Candidate {
     pub nickname: String,
     /// It said, when last asked, that it takes no shares.
     pub read_only: bool,
+    /// Nothing was heard of it for so long ([`KNOWN_SECONDS`]) that nobody waits for it to come back.
+    pub lost: bool,
 }
 
 /// What an announcement changed.
@@ -164,7 +166,8 @@ impl ServerTable {
             self.servers.insert(server, record);
         }
         if let Some(record) = self.servers.get_mut(&server) {
-            record.last_heard = record.last_heard.max(now.unix);
+            // Not the greater of both: a date that was wrong must not stay.
+            record.last_heard = now.unix;
             record.read_only = read_only.unwrap_or(record.read_only);
             record.heard_on = Some(today);
         }
@@ -184,7 +187,17 @@ impl ServerTable {
             Some(day) => (day, 0),
             None => (NonZeroU16::MIN, self.listened_until.0.saturating_sub(record.last_heard.0)),
         };
-        before + u64::from(today.get().saturating_sub(heard_on.get())) * DAY_SECONDS
+        before.saturating_add(u64::from(today.get().saturating_sub(heard_on.get())) * DAY_SECONDS)
+    }
+
+    /// When each announced server was last heard of, by the date of now and if the node had listened all the
+    /// time since: what a cache keeps, so that neither wrong dates nor the time that a node is off count.
+    pub fn last_heard(&self, now: Now) -> impl Iterator<Item = (&ServerId, &ServerRecord, UnixTime)> {
+        let today = self.today(now);
+        self.iter().filter(|(_, record)| !record.configured).map(move |(server, record)| {
+            let silent = self.silent_for(record, today);
+            (server, record, UnixTime(now.unix.0.saturating_sub(silent)))
+        })
     }
 
     /// Forgets announced servers that nobody has heard of for very long. Those not heard of since the node
@@ -269,7 +282,8 @@ impl ServerTable {
     }
 
     /// The first `limit` servers on the ring of a storage index.
-    pub fn ring(&self, storage_index: &StorageIndex, limit: usize) -> Vec<Candidate> {
+    pub fn ring(&self, storage_index: &StorageIndex, limit: usize, now: Now) -> Vec<Candidate> {
+        let today = self.today(now);
         let entries = self.seeds().map(|(server, seed)| (server, seed, self.preferred.contains(server)));
         let order = ring::first(storage_index, entries, limit);
         let candidate = |server: &ServerId| {
@@ -279,6 +293,7 @@ impl ServerTable {
                 tub_id: record.info.tub_id,
                 nickname: record.info.nickname.clone(),
                 read_only: record.read_only,
+                lost: !record.configured && self.silent_for(record, today) > KNOWN_SECONDS,
             }
         };
         order.into_iter().map(candidate).collect()
@@ -400,14 +415,16 @@ mod tests {
                 match (kind, model.get_mut(&number)) {
                     (0 | 1, Some(known)) if !known.configured && sequence >= known.sequence => {
                         (known.sequence, known.heard) = (sequence, known.heard.max(date));
-                        known.day = if kind == 1 { Some(day) } else { known.day };
+                        if kind == 1 {
+                            (known.heard, known.day) = (date, Some(day));
+                        }
                     }
                     (0 | 1, None) if !refused.contains(&number) => {
                         let day = (kind == 1).then_some(day);
                         model.insert(number, Known { sequence, heard: date, day, ..Known::default() });
                     }
                     (2, Some(known)) => {
-                        (known.heard, known.full) = (known.heard.max(date), read_only);
+                        (known.heard, known.full) = (date, read_only);
                         known.day = Some(day);
                     }
                     _ => {}
@@ -447,7 +464,7 @@ mod tests {
             let whole = ring::permute(&index, there.iter().map(|n| (*n, [n / 2; 20], preferred.contains(n))));
             prop_assert_eq!(table.ring_len(), whole.len());
             for limit in [0, 1, 3, 20] {
-                let found: Vec<u8> = table.ring(&index, limit).iter().map(|c| c.server.0[0]).collect();
+                let found: Vec<u8> = table.ring(&index, limit, at(day, 0)).iter().map(|c| c.server.0[0]).collect();
                 prop_assert_eq!(&found, &whole[..limit.min(whole.len())]);
             }
         }

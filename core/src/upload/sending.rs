@@ -529,10 +529,10 @@ impl Sending {
                 if self.first_pass {
                     self.block_hashes[usize::from(share)].push(hash);
                 }
-                if let Some(writer) = self.writers.get_mut(&share).filter(|writer| !writer.closing) {
-                    if writer.gather(block) >= self.write_batch {
-                        writer.send(share, file, WRITE_PATIENCE, tasks);
-                    }
+                if let Some(writer) = self.writers.get_mut(&share).filter(|writer| !writer.closing)
+                    && writer.gather(block) >= self.write_batch
+                {
+                    writer.send(share, file, WRITE_PATIENCE, tasks);
                 }
             }
         }

@@ -11,7 +11,7 @@ use alloc::vec;
 
 fn candidate(index: u8) -> Candidate {
     let (server, tub_id) = (ServerId([index; 32]), TubId([index; 20]));
-    Candidate { server, tub_id, nickname: format!("s{index}"), read_only: false }
+    Candidate { server, tub_id, nickname: format!("s{index}"), read_only: false, lost: false }
 }
 
 fn file() -> (ChkCap, Vec<Vec<u8>>) {

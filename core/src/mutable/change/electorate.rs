@@ -9,36 +9,39 @@ use crate::mutants::{self, Mutant};
 use alloc::collections::BTreeSet;
 
 impl ChangeFile {
-    /// The two bodies of which more than half must agree. Nobody has anything of a new file, so there is one.
+    /// The bodies of which more than half must agree. Nobody has anything of a new file, so there is one.
     pub(super) fn electorate(&self) -> Electorate<ServerId> {
         let Some(map) = &self.map else { return Electorate::new([], 0) };
-        let open = map.ring().iter().filter(|candidate| !candidate.read_only);
-        let first = open.take(self.total().into()).map(|candidate| candidate.server);
-        let should_have_it: BTreeSet<ServerId> = first.chain(map.holders()).collect();
+        let open = map.ring().iter().filter(|candidate| !candidate.read_only && !candidate.lost);
+        let first: BTreeSet<ServerId> =
+            open.take(self.total().into()).map(|candidate| candidate.server).collect();
         if matches!(self.setup.subject, Subject::New { .. }) {
-            return Electorate::new([should_have_it], 0);
+            return Electorate::new([&first | &map.holders()], 0);
         }
+        let should_have_it = &first | &map.holders();
         let may_have_it: BTreeSet<ServerId> = self.seats(map).collect();
         let strangers = self.strangers.max(map.strangers(self.total(), &should_have_it));
-        if mutants::is_in(Mutant::NewcomersTrusted) {
-            return Electorate::new([should_have_it], strangers);
+        match mutants::is_in(Mutant::NewcomersTrusted) {
+            true => Electorate::new([first, should_have_it], strangers),
+            false => Electorate::new([first, should_have_it, may_have_it], strangers),
         }
-        Electorate::new([should_have_it, may_have_it], strangers)
     }
 
-    /// The first servers of the ring, as many as there are shares, less those that say that they have none.
+    /// The first servers of the ring, as many as there are shares, less those that say that they have none,
+    /// and those of which nothing was heard for long.
     fn seats(&self, map: &Map) -> impl Iterator<Item = ServerId> {
         let is_forgotten = |read_only| read_only && mutants::is_in(Mutant::FullForgotten);
-        let holders = map
-            .may_hold()
-            .filter(move |(candidate, shows_some)| *shows_some || !is_forgotten(candidate.read_only));
+        let holders = map.may_hold().filter(move |(candidate, shows_some)| {
+            *shows_some || !candidate.lost && !is_forgotten(candidate.read_only)
+        });
         holders.map(|(candidate, _)| candidate.server).take(self.total().into())
     }
 
-    /// N: of the newest version seen, or of a new file.
+    /// N: of the versions seen, the most; or of a new file.
     pub(super) fn total(&self) -> u16 {
-        let newest = self.map.as_ref().and_then(Map::newest_readable);
-        newest.map_or(self.setup.params.total().min(MUTABLE_SHARES_MAX), |version| version.total.into())
+        let versions = self.map.as_ref().map(Map::versions).unwrap_or_default();
+        let most = versions.keys().chain(self.own.keys()).map(|version| version.total).max();
+        most.map_or(self.setup.params.total().min(MUTABLE_SHARES_MAX), u16::from)
     }
 
     /// How many agree if these servers do, and how many must.

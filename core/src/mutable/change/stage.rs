@@ -4,6 +4,7 @@ use super::super::Version;
 use super::super::gather::Gather;
 use super::super::making::Making;
 use super::super::patching::Patching;
+use super::super::quorum::Electorate;
 use super::super::writing::Writing;
 use crate::identity::ServerId;
 use crate::time::Instant;
@@ -36,6 +37,8 @@ pub(crate) enum ChangeStage {
 /// What is to be written, and where.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
+    /// Who has a say in it. Answers that come later change nothing any more.
+    pub(super) electorate: Electorate<ServerId>,
     pub(super) sequence: u64,
     pub(super) bases: Vec<Version>,
     pub(super) targets: BTreeSet<ServerId>,

@@ -11,7 +11,8 @@ use alloc::vec::Vec;
 /// When a change counts as made.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Consent {
-    /// When more than half of the file's voters have accepted it: several may write at once.
+    /// When more than half of the file's servers have accepted it (`mutable::quorum`): several may write at
+    /// once.
     Majority,
     /// When so many servers have accepted it: only one node ever writes to the file.
     Servers(usize),

@@ -142,25 +142,38 @@ impl Map {
     /// This is not meant against liars: shares count as shown whether they are good or not. A server that makes
     /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
+        let loads = || self.answered().map(|(_, shares)| shares.len());
+        let most = loads().max().unwrap_or(0).max(1);
+        let with_silent = (self.ring.len() - loads().count()) * self.with_each(total);
+        let bare = self.answered().filter(|(server, shares)| shares.is_empty() && voters.contains(server));
+        self.missing(total).saturating_sub(with_silent + bare.count()).div_ceil(most)
+    }
+
+    /// How many of the shares that there are to be no server has shown.
+    fn missing(&self, total: u16) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
-        let takes_none = |server: &ServerId| {
-            self.asked_servers().any(|candidate| candidate.server == *server && candidate.read_only)
-        };
+        let takes_none: BTreeSet<ServerId> =
+            self.asked_servers().filter(|candidate| candidate.read_only).map(|full| full.server).collect();
         let has_no_room = |(server, shares): (ServerId, &BTreeMap<u16, HeldShare>)| {
-            if shares.is_empty() { takes_none(&server) } else { is_full(shares) }
+            if shares.is_empty() { takes_none.contains(&server) } else { is_full(shares) }
         };
         let placed = match self.answered().all(has_no_room) {
             true => shown.last().map_or(0, |last| last + 1).min(total),
             false => total,
         };
-        let missing = (0..placed).filter(|number| !shown.contains(number)).count();
-        let loads = || self.answered().map(|(_, shares)| shares.len());
-        let most = loads().max().unwrap_or(0).max(1);
-        // With fewer servers than shares, those that are silent must have several.
-        let silent = self.ring.len() - loads().count();
-        let with_silent = silent * most.max(usize::from(total).div_ceil(self.ring.len().max(1)));
-        let bare = self.answered().filter(|(server, shares)| shares.is_empty() && voters.contains(server));
-        missing.saturating_sub(with_silent + bare.count()).div_ceil(most)
+        (0..placed).filter(|number| !shown.contains(number)).count()
+    }
+
+    /// How many shares a server that is silent may have. With fewer servers than shares it must have several.
+    fn with_each(&self, total: u16) -> usize {
+        let most = self.answered().map(|(_, shares)| shares.len()).max().unwrap_or(0).max(1);
+        most.max(usize::from(total).div_ceil(self.ring.len().max(1)))
+    }
+
+    /// Whether shares are missing that none of the servers asked can have.
+    pub(crate) fn lacks_shares(&self, total: u16) -> bool {
+        let silent = self.asked - self.answered().count();
+        self.missing(total) > silent * self.with_each(total)
     }
 
     /// Whether servers further along the ring may hold shares, of a file that is on the first `total` that

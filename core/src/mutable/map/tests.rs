@@ -63,6 +63,7 @@ impl Bench {
             tub_id: TubId([0; 20]),
             nickname: String::from("s"),
             read_only: false,
+            lost: false,
         };
         let mut tasks = Tasks::new();
         let ring = (0..servers).map(candidate).collect();
