@@ -44,7 +44,7 @@ use alloc::vec::Vec;
 /// What one server that answered has: for each version there, by its name, its sequence number.
 pub(super) type Held<V> = BTreeMap<V, u64>;
 
-/// What to do, given what the voters answered.
+/// What to do, given what those with a say answered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Decision<S, V> {
     /// Write a new version.

@@ -136,9 +136,6 @@ impl Map {
     /// or was meant for one that shows nothing; what neither explains is with strangers, each of which
     /// holds as many as servers here do. `voters` are the servers that something may be meant for.
     ///
-    /// Of a large file not all shares are there if its servers are few: each takes as many as go into one
-    /// request. They are placed from the first on, so the last ones are those that found no room.
-    ///
     /// This is not meant against liars: shares count as shown whether they are good or not. A server that makes
     /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
@@ -150,6 +147,9 @@ impl Map {
     }
 
     /// How many of the shares that there are to be no server has shown.
+    ///
+    /// Of a large file not all shares are there if its servers are few: each takes as many as go into one
+    /// request. They are placed from the first on, so the last ones are those that found no room.
     fn missing(&self, total: u16) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
         let takes_none: BTreeSet<ServerId> =
