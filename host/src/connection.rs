@@ -74,7 +74,10 @@ pub struct Connection {
     ended: Option<CloseReason>,
     queue: VecDeque<Bytes>,
     closing: bool,
+    /// The last that there is to send has been handed out.
     said_goodbye: bool,
+    /// And the socket has taken it.
+    parted: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +131,7 @@ impl Connection {
             queue: VecDeque::new(),
             closing: false,
             said_goodbye: false,
+            parted: false,
         }
     }
 
@@ -194,7 +198,13 @@ impl Connection {
             // The socket is emptied only so that the other side gets everything we sent: closing
             // with input unread would reset the connection.
             read.consume(read.unread().len());
-            return if self.input_ended { Err(CloseReason::Ended) } else { Ok(Reading::Read) };
+            return match &self.broken {
+                Some(reason) => Err(reason.clone()),
+                None if !self.input_ended => Ok(Reading::Read),
+                None if self.parted => Err(CloseReason::Ended),
+                // Somebody who sends no more still reads: the last batch must not be cut off.
+                None => Ok(Reading::Wait),
+            };
         }
         self.input.append(read);
         self.deliver(events);
@@ -262,9 +272,10 @@ impl Connection {
                 session.close(&mut self.input, batch).map_err(lost)?;
             }
         }
+        self.parted = self.said_goodbye && batch.len() == 0;
         Ok(match batch.len() {
             1.. => Writing::Write,
-            0 if self.said_goodbye => Writing::Over,
+            0 if self.parted => Writing::Over,
             0 => Writing::Wait,
         })
     }

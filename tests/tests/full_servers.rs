@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 use tallac_core::capability::{MutableCap, MutableFormat};
 use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Replace, Seen};
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
@@ -189,6 +190,25 @@ fn a_full_server_without_shares_makes_no_strangers() {
     holds(&mut grid, &made.cap, &after);
 }
 
+/// What was acknowledged may have been so by servers that are full and silent now. If it cannot be read, because
+/// too few of its shares are there, it must not be passed over.
+#[test]
+fn what_full_and_silent_servers_agreed_to_is_not_passed_over() {
+    let ring = ring(10);
+    let mut before = grid(10, &[], (3, 10));
+    let made = before.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    ring[6..].iter().for_each(|server| before.switch_off(*server));
+    change(&mut before, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+
+    let mut after = now_full(&mut before, 10, &ring[..4], (3, 10));
+    ring[..4].iter().for_each(|server| after.switch_off(*server));
+    let refused = change(&mut after, &made.cap, patch(4, b"also")).expect_err("two of its shares are there");
+    assert!(matches!(*refused, ChangeError::Unreadable { .. }), "{refused}");
+    ring[..4].iter().for_each(|server| after.switch_on(*server));
+    change(&mut after, &made.cap, patch(4, b"also")).expect("all are there");
+    holds(&mut after, &made.cap, b"keptalso");
+}
+
 /// Connections to these servers break when they are to write.
 #[derive(Clone, Default)]
 struct CutAtWrites(Rc<RefCell<BTreeSet<usize>>>);
@@ -208,12 +228,64 @@ impl Tamper for CutAtWrites {
     }
 }
 
-/// A change of a directory: a name more.
-fn link(name: &str) -> Change {
-    let child = Child::new(None, Some("URI:LIT:krugkidfnzsc4"), DirectoryKind::Mutable).expect("a child");
+/// Of versions with one number, of which one was acknowledged and the others were refused, that one alone is
+/// built upon.
+#[test]
+fn a_leftover_does_not_prevail_over_what_was_acknowledged() {
+    let ring = ring(10);
+    for turn in 0..8 {
+        let cut = CutAtWrites::default();
+        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+        let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+        *cut.0.borrow_mut() = ring[..6].iter().copied().collect();
+        change(&mut grid, &made.cap, patch(0, &[b'x', turn, 0, 0])).expect_err("four of ten");
+        cut.0.borrow_mut().clear();
+        ring[6..].iter().for_each(|server| grid.switch_off(*server));
+        change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten");
+        ring[6..].iter().for_each(|server| grid.switch_on(*server));
+        // One of them is missing to see that it won.
+        grid.switch_off(ring[5]);
+        change(&mut grid, &made.cap, patch(4, b"also")).expect("nine of ten");
+        grid.switch_on(ring[5]);
+        holds(&mut grid, &made.cap, b"keptalso");
+    }
+}
+
+/// If each of two versions may have been acknowledged, a part of the file is not replaced in either.
+#[test]
+fn parts_wait_until_it_can_be_told_what_was_acknowledged() {
+    let ring = ring(10);
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+    let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    *cut.0.borrow_mut() = ring[..6].iter().copied().collect();
+    change(&mut grid, &made.cap, patch(0, b"lost")).expect_err("four of ten");
+    cut.0.borrow_mut().clear();
+    ring[6..].iter().for_each(|server| grid.switch_off(*server));
+    change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten");
+    ring[6..9].iter().for_each(|server| grid.switch_on(*server));
+    // Three have the one, three the other, and four are silent.
+    ring[3..6].iter().for_each(|server| grid.switch_off(*server));
+    let refused = change(&mut grid, &made.cap, patch(4, b"also")).expect_err("nobody can tell");
+    assert!(matches!(*refused, ChangeError::Unreadable { .. }), "{refused}");
+    ring[3..5].iter().for_each(|server| grid.switch_on(*server));
+    change(&mut grid, &made.cap, patch(4, b"also")).expect("now it can be told");
+    ring.iter().for_each(|server| grid.switch_on(*server));
+    holds(&mut grid, &made.cap, b"keptalso");
+}
+
+/// Another literal file for each number.
+fn small_file(number: u64) -> String {
+    const DIGITS: &[u8] = b"acegikmoqsuwy246";
+    let place = usize::try_from(number).expect("a small number") % DIGITS.len();
+    format!("URI:LIT:krugkidfnzsc{}", char::from(DIGITS[place]))
+}
+
+/// An edit of a directory: what a name leads to.
+fn link(name: &str, cap: &str) -> Edit {
+    let child = Child::new(None, Some(cap), DirectoryKind::Mutable).expect("a child");
     let (name, metadata) = (Name::new(name).expect("a good name"), None);
-    let edit = Edit::Link { name, child, metadata, replace: Replace::Anything, seen: Seen::Unchecked };
-    Change::Edit(Edits(vec![edit]))
+    Edit::Link { name, child, metadata, replace: Replace::Anything, seen: Seen::Unchecked }
 }
 
 /// A writer who reaches only servers that have just come, and one of the old ones, must not make holders of
@@ -247,7 +319,8 @@ fn a_minority_does_not_make_itself_the_holders() {
 }
 
 /// Servers become full and have room again, are off, and lose their connections in the middle of changes of a
-/// directory. In the end it has every name that was acknowledged. Returns how many that are.
+/// directory. In the end it has every name that was acknowledged, and the name that all changes replace leads
+/// to what was acknowledged last, or to something later. Returns how many were acknowledged.
 fn history(seed: u64, servers: usize, shares: (u16, u16)) -> Result<usize, String> {
     let mut dice = content(seed, 4_096).into_iter();
     let mut some = |one_in: u8| -> Vec<usize> {
@@ -270,8 +343,11 @@ fn history(seed: u64, servers: usize, shares: (u16, u16)) -> Result<usize, Strin
         grid = next;
         off.iter().for_each(|server| grid.switch_off(*server));
         *cut.0.borrow_mut() = breaks.iter().copied().collect();
+        // Each grid begins at the same time.
+        grid.run(Duration::from_secs(2 * number));
         let name = format!("name {number}");
-        let result = change(&mut grid, &made.cap, link(&name));
+        let edits = vec![link(&name, &small_file(0)), link("same", &small_file(number))];
+        let result = change(&mut grid, &made.cap, Change::Edit(Edits(edits)));
         cut.0.borrow_mut().clear();
         off.iter().for_each(|server| grid.switch_on(*server));
         story += &format!("{name}: full {full:?}, off {off:?}, cut {breaks:?}: ");
@@ -279,13 +355,21 @@ fn history(seed: u64, servers: usize, shares: (u16, u16)) -> Result<usize, Strin
             Ok(changed) => format!("{changed}\n"),
             Err(error) => format!("{error}\n"),
         };
-        acknowledged.extend(result.is_ok().then_some(name));
+        acknowledged.extend(result.is_ok().then_some((number, name)));
     }
     let got = grid.read(&made.cap.read_cap());
     let table = String::from_utf8_lossy(&got.content).into_owned();
-    match acknowledged.iter().find(|name| !table.contains(&format!("{name},"))) {
-        Some(name) => Err(format!("{name} is lost\n{story}ring {:?}", ring(servers))),
-        None => Ok(acknowledged.len()),
+    let ring = || ring(servers);
+    if let Some((_, name)) = acknowledged.iter().find(|(_, name)| !table.contains(&format!("{name},"))) {
+        return Err(format!("{name} is lost\n{story}ring {:?}", ring()));
+    }
+    let last = acknowledged.last().map_or(0, |(number, _)| *number);
+    let leads_to = |cap: String| table.contains(&format!("4:same,{}:{cap},", cap.len()));
+    match (last..=12).any(|number| leads_to(small_file(number))) {
+        false if !acknowledged.is_empty() => {
+            Err(format!("what change {last} replaced is back\n{story}ring {:?}", ring()))
+        }
+        _ => Ok(acknowledged.len()),
     }
 }
 
@@ -293,7 +377,9 @@ fn history(seed: u64, servers: usize, shares: (u16, u16)) -> Result<usize, Strin
 fn nothing_is_lost_while_servers_are_full_and_have_room_again() {
     let (mut acknowledged, mut lost) = (0, Vec::new());
     for seed in 0..HISTORIES {
-        for (servers, shares) in [(7, (1, 3)), (8, (1, 4)), (9, (1, 6))] {
+        for (servers, shares) in
+            [(7, (1, 3)), (8, (1, 4)), (9, (1, 6)), (8, (2, 6)), (9, (2, 7)), (12, (3, 10))]
+        {
             match history(seed, servers, shares) {
                 Ok(count) => acknowledged += count,
                 Err(how) => lost.push(format!("seed {seed}, {servers} servers, {shares:?}: {how}")),

@@ -80,6 +80,27 @@ fn parts_are_put_only_where_the_rest_of_the_share_is() {
     }
 }
 
+/// Parts are only for servers that have the rest. If those are no longer more than half, because the grid has
+/// grown, all of the file is written, and the others get theirs.
+#[test]
+fn a_part_of_a_file_of_a_small_grid_can_be_replaced_when_the_grid_has_grown() {
+    for (before, servers) in [(1, 2), (3, 6), (5, 10), (5, 11)] {
+        let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+        let there: Vec<usize> = (0..before).collect();
+        let mut expected = content(1, 400_000);
+        let cap = made_on(&mut grid, &there, servers, MutableFormat::Mdmf, &expected);
+        for round in 0..3 {
+            let part = content(2 + round as u64, 10);
+            expected[round * 1_000..round * 1_000 + 10].copy_from_slice(&part);
+            let patch = Change::Patch { offset: round as u64 * 1_000, data: Payload::from(part) };
+            if let Err(error) = change(&mut grid, &cap, patch) {
+                panic!("{before} of {servers}, round {round}: {error}");
+            }
+            holds(&mut grid, &cap, &expected);
+        }
+    }
+}
+
 /// The servers that come first on the ring of the file with this key, on a grid of so many.
 fn first_on_the_ring(key: usize, servers: usize) -> BTreeSet<usize> {
     let mut grid = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);

@@ -90,6 +90,18 @@ impl From<NetstringError> for EntryError {
 }
 
 impl Packed {
+    /// Whether it says that it was linked later than the other, or at some time that the other does not tell.
+    pub(super) fn linked_after(&self, other: &Packed) -> bool {
+        let linked = |packed: &Packed| -> Option<f64> {
+            let time = Metadata::parse_bytes(packed.metadata()).ok()?.link_changed()?;
+            time.parse().ok().filter(|time: &f64| time.is_finite())
+        };
+        match (linked(self), linked(other)) {
+            (Some(here), Some(there)) => here > there,
+            (here, _) => here.is_some(),
+        }
+    }
+
     /// Takes the entry at the front of `table` off it; gives it with its name.
     pub(super) fn take(table: &mut Bytes) -> Result<(Name, Packed), EntryError> {
         let (content, rest) = netstring::take(table, table.len())?;

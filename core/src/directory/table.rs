@@ -211,10 +211,14 @@ impl Table {
     }
 
     /// Takes over the entries that another version of the same directory has under names that this one
-    /// has not. What they have both stays as it is here.
+    /// has not, or that were linked later there. What else they have both stays as it is here.
     pub fn absorb(&mut self, other: &Table) {
         for (name, entry) in &other.entries {
-            if !self.entries.contains_key(name) && self.has_room_for(entry.framed().len()) {
+            let is_wanted = match self.entries.get(name) {
+                None => true,
+                Some(own) => own.framed() != entry.framed() && entry.linked_after(own),
+            };
+            if is_wanted && self.has_room_for(entry.framed().len()) {
                 self.put(name.clone(), entry.clone());
             }
         }

@@ -25,7 +25,7 @@ pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 use super::making::{Made, MakeTask};
 use super::map::{FIRST_RANGE, FURTHER, Map, MapTask};
 use super::patching::{PatchTask, Retreat};
-use super::quorum::{self, Decision, Electorate, Tally};
+use super::quorum::{self, Decision, Electorate, Grounds, Tally};
 use super::read::FetchTask;
 use super::writing::{self, Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, Version};
@@ -332,7 +332,7 @@ impl ChangeFile {
         let Some(map) = &self.map else { return false };
         let electorate = self.electorate();
         // Nobody waits for those further along the ring once all who have a say have answered.
-        let waiting = map.waiting().next().is_some();
+        let waiting = map.unheard() > 0;
         let all_answered = {
             let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
             electorate.known().is_subset(&answered)
@@ -373,23 +373,27 @@ impl ChangeFile {
             |server: &ServerId| electorate.has(server) || mutants::is_in(Mutant::OutsidersCounted);
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
-        let readable: BTreeSet<Version> =
-            map.readable().into_iter().chain(self.own.keys().copied()).collect();
+        let given_up: BTreeSet<Version> = self.own.keys().copied().collect();
+        let readable = map.readable().into_iter().chain(given_up.iter().copied()).collect();
+        let grounds = Grounds { readable, given_up, known };
         let highest = map.highest_sequence();
         self.strangers = electorate.strangers();
         let decision = match self.setup.consent {
-            Consent::Majority => quorum::decide(&answers, &electorate, &readable, known),
+            Consent::Majority => quorum::decide(&answers, &electorate, &grounds),
             Consent::Servers(needed) if answers.len() < needed => {
                 Decision::TooFew(Tally { needed, servers: electorate.len(), agreed: answers.len() })
             }
             Consent::Servers(_) => Decision::Write {
-                sequence: map.highest_sequence() + 1,
+                sequence: map.highest_sequence().saturating_add(1),
                 bases: map.newest_readable().into_iter().collect(),
                 targets: answers.keys().copied().collect(),
+                undecided: false,
             },
         };
+        // Parts of two versions cannot be put together.
+        let is_divided = |undecided: bool| undecided && matches!(self.setup.change, Change::Patch { .. });
         let fails = match &decision {
-            Decision::Write { bases, .. } => bases.is_empty() && !is_new,
+            Decision::Write { bases, undecided, .. } => bases.is_empty() && !is_new || is_divided(*undecided),
             Decision::TooFew(_) | Decision::Unreadable => true,
             Decision::AskAgain { .. } => false,
         };
@@ -402,13 +406,18 @@ impl ChangeFile {
                 let trouble = map.troubles();
                 self.fail(ChangeError::Unreadable { trouble });
             }
+            Decision::Write { undecided, .. } if is_divided(undecided) => {
+                // Whoever wrote them may come to an end.
+                let trouble = map.troubles();
+                self.again(ChangeError::Unreadable { trouble }, now);
+            }
             Decision::Write { sequence, .. } if sequence == highest && self.waits < WAITS_MAX => {
                 // Somebody has begun to write this version; better let him finish than compete.
                 self.waits += 1;
                 let pause = self.entropy.jitter(PAUSE_FIRST * 2);
                 self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
             }
-            Decision::Write { sequence, bases, mut targets } => {
+            Decision::Write { sequence, bases, mut targets, .. } => {
                 if sequence > highest {
                     // Damaged shares are replaced, though nobody counts on who has them.
                     targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));

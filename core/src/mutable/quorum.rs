@@ -4,7 +4,8 @@
 //! Tahoe-LAFS's own documents admit that two writers at once may lose a change. Here a change
 //! counts as made only when more than half of each of three *bodies* of servers accepted it:
 //!
-//! - the first servers of its ring that take shares, as many as it has shares;
+//! - the first servers of its ring that take shares, as many as it has shares; servers that are lost for
+//!   good leave their seats there empty until others have joined;
 //! - these and every other server known to hold a share;
 //! - those that may hold one: the first of its ring, as many again, full or not, that have not said that
 //!   they hold none.
@@ -20,10 +21,14 @@
 //! 1. If one version with `s` is on more than half of each, it is the base: the new version gets
 //!    `s + 1` and is written everywhere.
 //! 2. Otherwise, if some servers of the last body that answered have only older versions, the writer
-//!    competes: its version also gets `s`, is made of *all* versions with `s` that can be read, and
+//!    competes: its version also gets `s`, is made of the versions with `s` that can be read, and
 //!    is written to those that are behind only.
 //! 3. Otherwise everybody in it who answered has some version with `s`, and none has won: the new version
 //!    gets `s + 1`, is made of all of them, and is written everywhere.
+//!
+//! If exactly one of several versions with `s` can have won, unseen, it alone is built upon by 2 and 3: each
+//! contains all that was acknowledged before, and what the others have besides never counted. Their contents
+//! are put together only if none can have won, or if it cannot be told which.
 //!
 //! Every write tests that the server still has what the writer saw there. So a server accepts at most
 //! one version with a given number, and at most one version with a given number is ever on more than
@@ -32,7 +37,8 @@
 //! What a writer left behind half-way when it died is either merged, or has lost.
 //!
 //! A version that cannot be read (too few of its shares were found) is passed over only if it cannot
-//! have been acknowledged; otherwise the change is refused. If nothing with `s` can be read, the new
+//! have been acknowledged; otherwise the change is refused. Whether it can have been, only the last body
+//! tells: the others may have been other servers then. If nothing with `s` can be read, the new
 //! version competes for `s` on the basis of what was before. That some version with `s` exists shows
 //! that nothing can be acknowledged with `s - 1` any more but what was seen by its writer; to see the
 //! same, all must be asked after that.
@@ -55,6 +61,8 @@ pub(super) enum Decision<S, V> {
         bases: Vec<V>,
         /// The servers it is written to.
         targets: BTreeSet<S>,
+        /// Several of the bases may have been acknowledged, and nobody can tell which of them was.
+        undecided: bool,
     },
     /// Fewer answered than must agree.
     TooFew(Tally),
@@ -96,12 +104,19 @@ pub(super) struct Electorate<S> {
     bodies: Vec<BTreeSet<S>>,
     /// How many belong to each besides, which are not known here.
     strangers: usize,
+    /// How many seats of the first body nobody has taken since their servers were lost.
+    empty: usize,
 }
 
 impl<S: Copy + Ord> Electorate<S> {
     /// More than half of each of these bodies must agree, and so many strangers belong to each.
     pub(super) fn new(bodies: impl Into<Vec<BTreeSet<S>>>, strangers: usize) -> Electorate<S> {
-        Electorate { bodies: bodies.into(), strangers }
+        Electorate { bodies: bodies.into(), strangers, empty: 0 }
+    }
+
+    /// The same with so many seats of the first body empty: they count, and nobody agrees for them.
+    pub(super) fn with_empty_seats(self, empty: usize) -> Electorate<S> {
+        Electorate { empty, ..self }
     }
 
     /// Whether a server has a say.
@@ -139,8 +154,8 @@ impl<S: Copy + Ord> Electorate<S> {
 
     /// How many agree if these do: of the body that is furthest from enough.
     pub(super) fn tally(&self, agreeing: &BTreeSet<S>) -> Tally {
-        let of = |body: &BTreeSet<S>| {
-            let servers = body.len() + self.strangers;
+        let of = |(index, body): (usize, &BTreeSet<S>)| {
+            let servers = body.len() + self.strangers + if index == 0 { self.empty } else { 0 };
             let agreed = match mutants::is_in(Mutant::OutsidersCounted) {
                 true => agreeing.len(),
                 false => body.intersection(agreeing).count(),
@@ -148,7 +163,7 @@ impl<S: Copy + Ord> Electorate<S> {
             Tally { needed: majority(servers), servers, agreed }
         };
         let none = Tally { needed: majority(self.strangers), servers: self.strangers, agreed: 0 };
-        let tallies = self.bodies.iter().map(of);
+        let tallies = self.bodies.iter().enumerate().map(of);
         tallies.max_by_key(|tally| tally.needed.saturating_sub(tally.agreed)).unwrap_or(none)
     }
 
@@ -157,24 +172,50 @@ impl<S: Copy + Ord> Electorate<S> {
         self.tally(agreeing).is_enough()
     }
 
-    /// Whether these can be more than half of each if all strangers are among them.
-    fn may_agree(&self, may: impl Fn(&S) -> bool) -> bool {
-        self.bodies.iter().all(|body| {
+    /// Whether these can be more than half of the last body if all strangers are among them.
+    fn last_may_agree(&self, may: impl Fn(&S) -> bool) -> bool {
+        self.bodies.last().is_none_or(|body| {
             let may = body.iter().filter(|one| may(one)).count();
             may + self.strangers >= majority(body.len() + self.strangers)
         })
     }
 }
 
-/// Decides by the rule above. `answers` are those of the servers that have a say and answered,
-/// `readable` are the versions of which enough shares were found, and `known` is the
-/// highest sequence number that was known before the first of them was asked.
+/// What can be built upon.
+#[derive(Debug)]
+pub(super) struct Grounds<V> {
+    /// The versions of which enough shares were found.
+    pub(super) readable: BTreeSet<V>,
+    /// Those, of them, that the writer has made itself and given up: they were never acknowledged.
+    pub(super) given_up: BTreeSet<V>,
+    /// The highest sequence number that was known before the first server was asked.
+    pub(super) known: u64,
+}
+
+impl<V: Copy + Ord> Grounds<V> {
+    /// Of several versions the only one that may have counted, or all; and whether more than one may have.
+    fn choose(&self, versions: Vec<V>, may_have_counted: impl Fn(&V) -> bool) -> (Vec<V>, bool) {
+        let is_rival = |version: &&V| !self.given_up.contains(version) && may_have_counted(version);
+        let rivals: Vec<V> = versions.iter().filter(is_rival).copied().collect();
+        match rivals.len() {
+            1 => (rivals, false),
+            more => (versions, more > 1),
+        }
+    }
+}
+
+/// Decides by the rule above. `answers` are those of the servers that have a say and answered.
 pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     answers: &BTreeMap<S, Held<V>>,
     electorate: &Electorate<S>,
-    readable: &BTreeSet<V>,
-    known: u64,
+    grounds: &Grounds<V>,
 ) -> Decision<S, V> {
+    let readable = &grounds.readable;
+    let write = |sequence, bases, targets| match sequence {
+        Some(sequence) => Decision::Write { sequence, bases, targets, undecided: false },
+        // Somebody with the key has used up all numbers.
+        None => Decision::Unreadable,
+    };
     let all: BTreeSet<S> = answers.keys().copied().collect();
     let tally = electorate.tally(&all);
     if !tally.is_enough() {
@@ -183,12 +224,12 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     let is_unheard = |server: &S| !answers.contains_key(server);
     let top = |among: &BTreeMap<S, Held<V>>| among.values().flat_map(BTreeMap::values).max().copied();
     let Some(sequence) = top(answers) else {
-        return Decision::Write { sequence: 1, bases: Vec::new(), targets: all };
+        return write(Some(1), Vec::new(), all);
     };
     let holders = siblings(answers, sequence);
     if let Some((version, _)) = holders.iter().find(|(_, on)| electorate.agree(on)) {
         return match readable.contains(version) {
-            true => Decision::Write { sequence: sequence + 1, bases: [*version].into(), targets: all },
+            true => write(sequence.checked_add(1), [*version].into(), all),
             false => Decision::Unreadable,
         };
     }
@@ -197,30 +238,31 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         .filter(|(_, held)| held.values().all(|number| *number < sequence))
         .map(|(server, held)| (*server, held.clone()))
         .collect();
-    let bases: Vec<V> = holders.keys().filter(|version| readable.contains(*version)).copied().collect();
-    if bases.len() < holders.len() {
-        // Could one that cannot be read have been acknowledged, or still be?
-        let mut lost = holders.iter().filter(|(version, _)| !readable.contains(*version));
-        let may_win =
-            |on: &BTreeSet<S>| electorate.may_agree(|server| on.contains(server) || is_unheard(server));
-        if lost.any(|(_, on)| may_win(on)) {
-            return Decision::Unreadable;
-        }
+    // Could it have been acknowledged, or still be?
+    let may_win = |version: &V| {
+        let on = &holders[version];
+        electorate.last_may_agree(|server| on.contains(server) || is_unheard(server))
+    };
+    let (bases, lost): (Vec<V>, Vec<V>) =
+        holders.keys().copied().partition(|version| readable.contains(version));
+    if lost.iter().any(may_win) {
+        return Decision::Unreadable;
     }
+    let (bases, undecided) = grounds.choose(bases, may_win);
     // Whoever has nothing is given a share once the others have agreed: with him alone nobody wins.
     if !behind.keys().any(|server| electorate.is_in_last(server)) {
-        return match bases.is_empty() {
-            true => Decision::Unreadable,
-            false => Decision::Write { sequence: sequence + 1, bases, targets: all },
+        return match (bases.is_empty(), sequence.checked_add(1)) {
+            (false, Some(sequence)) => Decision::Write { sequence, bases, targets: all, undecided },
+            _ => Decision::Unreadable,
         };
     }
     let targets = behind.keys().copied().collect();
     if !bases.is_empty() {
-        return Decision::Write { sequence, bases, targets };
+        return Decision::Write { sequence, bases, targets, undecided };
     }
     // Nothing with the highest number can be read. But that it is there settles what was acknowledged
     // before, so that this can be seen, provided that all was asked after that.
-    if sequence > known {
+    if sequence > grounds.known {
         return Decision::AskAgain { known: sequence };
     }
     let Some(older) = top(&behind) else { return Decision::Unreadable };
@@ -231,10 +273,13 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     let (bases, lost): (Vec<V>, Vec<V>) =
         older.keys().copied().partition(|version| readable.contains(version));
     let may_count =
-        |version: &V| electorate.may_agree(|server| older[version].contains(server) || hides(server));
-    match electorate.may_agree(hides) || bases.is_empty() || lost.iter().any(may_count) {
+        |version: &V| electorate.last_may_agree(|server| older[version].contains(server) || hides(server));
+    match electorate.last_may_agree(hides) || bases.is_empty() || lost.iter().any(may_count) {
         true => Decision::Unreadable,
-        false => Decision::Write { sequence, bases, targets },
+        false => {
+            let (bases, undecided) = grounds.choose(bases, may_count);
+            Decision::Write { sequence, bases, targets, undecided }
+        }
     }
 }
 

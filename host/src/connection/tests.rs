@@ -441,3 +441,31 @@ fn the_web_port_passes_bytes_on() {
     end.send(&mut wire);
     assert_eq!((wire.len(), end.sent, end.writing), (600_017, 600_017, Writing::Over));
 }
+
+#[test]
+fn who_sends_no_more_gets_the_last_batch() {
+    let mut end = End::new(Connection::accept_web(SERVER));
+    end.order(Order::Grant(100));
+    end.order(Order::SendBytes(Bytes::from_static(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    end.order(Order::Close);
+    assert_eq!(end.connection.send(&mut end.batch), Ok(Writing::Write));
+    // While that is on its way to the socket.
+    end.connection.end_input();
+    end.receive(usize::MAX);
+    assert_eq!(end.reading, Ok(Reading::Wait));
+    assert_eq!(end.connection.send(&mut end.batch), Ok(Writing::Over));
+    end.receive(usize::MAX);
+    assert_eq!(end.reading, Err(CloseReason::Ended));
+}
+
+#[test]
+fn a_last_batch_that_the_socket_does_not_take_ends_the_connection() {
+    let mut end = End::new(Connection::accept_web(SERVER));
+    end.order(Order::SendBytes(Bytes::from_static(b"HTTP/1.1 400 Bad Request\r\n\r\n")));
+    end.order(Order::Close);
+    assert_eq!(end.connection.send(&mut end.batch), Ok(Writing::Write));
+    end.connection.end_input();
+    end.connection.break_down(CloseReason::Lost("reset".into()));
+    end.receive(usize::MAX);
+    assert_eq!(end.reading, Err(CloseReason::Lost("reset".into())));
+}

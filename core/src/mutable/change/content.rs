@@ -68,6 +68,11 @@ impl ChangeFile {
         self.whole = true;
         let Stage::Gathering { plan, .. } = &self.stage else { return };
         let (Some(map), Some(cap), Some(key)) = (&self.map, &self.cap, &self.key) else { return };
+        // Parts are nothing to a server that has no share: if too few have one, all of it must be written.
+        let in_place = map.holders().intersection(&plan.targets).copied().collect();
+        if !self.tally(&plan.electorate, &in_place).is_enough() {
+            return;
+        }
         let (Change::Patch { offset, data }, [base]) = (&self.setup.change, &plan.bases[..]) else { return };
         let patch = Patch { offset: *offset, data: data.clone() };
         let (read_cap, base, sequence) = (cap.read_cap(), *base, plan.sequence);
@@ -136,7 +141,7 @@ impl ChangeFile {
             }
             Change::Edit(edits) => {
                 let access = Access::Write(cap.write_key.clone());
-                // The greatest comes last and prevails where they differ.
+                // Where they differ what was linked last prevails, or else the greatest, which comes last.
                 let mut table = Table::empty(access.clone());
                 for content in contents.into_iter().rev() {
                     match Table::unpack(content, access.clone()) {

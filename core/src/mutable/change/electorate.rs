@@ -12,9 +12,11 @@ impl ChangeFile {
     /// The bodies of which more than half must agree. Nobody has anything of a new file, so there is one.
     pub(super) fn electorate(&self) -> Electorate<ServerId> {
         let Some(map) = &self.map else { return Electorate::new([], 0) };
-        let open = map.ring().iter().filter(|candidate| !candidate.read_only && !candidate.lost);
-        let first: BTreeSet<ServerId> =
-            open.take(self.total().into()).map(|candidate| candidate.server).collect();
+        let total = usize::from(self.total());
+        let open = || map.ring().iter().filter(|candidate| !candidate.read_only);
+        let present = open().filter(|candidate| !candidate.lost);
+        let first: BTreeSet<ServerId> = present.take(total).map(|candidate| candidate.server).collect();
+        let empty = open().count().min(total) - first.len();
         if matches!(self.setup.subject, Subject::New { .. }) {
             return Electorate::new([&first | &map.holders()], 0);
         }
@@ -25,6 +27,7 @@ impl ChangeFile {
             true => Electorate::new([first, should_have_it], strangers),
             false => Electorate::new([first, should_have_it, may_have_it], strangers),
         }
+        .with_empty_seats(empty)
     }
 
     /// The first servers of the ring, as many as there are shares, less those that say that they have none,

@@ -12,14 +12,20 @@ fn all<S: Copy + Ord>(servers: impl IntoIterator<Item = S>) -> Electorate<S> {
 }
 
 fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
-    Decision::Write { sequence, bases: bases.to_vec(), targets: targets.iter().copied().collect() }
+    let targets = targets.iter().copied().collect();
+    Decision::Write { sequence, bases: bases.to_vec(), targets, undecided: false }
+}
+
+fn grounds<V: Copy + Ord>(readable: &BTreeSet<V>, known: u64) -> Grounds<V> {
+    Grounds { readable: readable.clone(), given_up: BTreeSet::new(), known }
 }
 
 #[test]
 fn by_name() {
     let readable: BTreeSet<u8> = (0..100).collect();
-    let decide =
-        |held: &[(u8, &[(u8, u64)])], servers| decide(&answers(held), &all(1..=servers), &readable, 4);
+    let decide = |held: &[(u8, &[(u8, u64)])], servers| {
+        decide(&answers(held), &all(1..=servers), &grounds(&readable, 4))
+    };
     // Nothing is there.
     assert_eq!(decide(&[(1, &[]), (2, &[])], 3), write(1, &[], &[1, 2]));
     assert_eq!(decide(&[(1, &[])], 3), Decision::TooFew(Tally { needed: 2, servers: 3, agreed: 1 }));
@@ -33,11 +39,69 @@ fn by_name() {
     assert_eq!(decide(split, 3), write(5, &[7, 8, 9], &[1, 2, 3]));
 }
 
+/// Of several versions the one that may have been acknowledged is built upon, and no other.
+#[test]
+fn what_may_have_counted() {
+    let readable: BTreeSet<u8> = (0..100).collect();
+    let held: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(8, 4)]), (4, &[(9, 4)])];
+    let decide = |servers, given_up: &[u8]| {
+        let given_up = given_up.iter().copied().collect();
+        let grounds = Grounds { readable: readable.clone(), given_up, known: 4 };
+        decide(&answers(held), &all(1..=servers), &grounds)
+    };
+    // All have answered: none can have won, and all are merged.
+    assert_eq!(decide(4, &[]), write(5, &[7, 8, 9], &[1, 2, 3, 4]));
+    // With the fifth server, 7 may have.
+    assert_eq!(decide(5, &[]), write(5, &[7], &[1, 2, 3, 4]));
+    // Unless it is the writer's own.
+    assert_eq!(decide(5, &[7]), write(5, &[7, 8, 9], &[1, 2, 3, 4]));
+    // With three more each may have, and nobody can tell.
+    let split: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(8, 4)])];
+    let tell = |given_up: &[u8]| {
+        let given_up = given_up.iter().copied().collect();
+        let grounds = Grounds { readable: readable.clone(), given_up, known: 4 };
+        super::decide(&answers(split), &all(1..=5), &grounds)
+    };
+    let Decision::Write { sequence: 5, bases, undecided: true, .. } = tell(&[]) else {
+        panic!("{:?}", tell(&[]))
+    };
+    assert_eq!(bases, [7, 8]);
+    assert_eq!(tell(&[8]), write(5, &[7], &[1, 2, 3]));
+    // Servers that are full and silent now may have made it count, though others stand in for them.
+    let first = [3, 4, 5, 6].into();
+    let electorate = Electorate::new([first, (1..=6).collect::<BTreeSet<u8>>()], 0);
+    let stood_in: &[(u8, &[(u8, u64)])] = &[(3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[(6, 3)]), (6, &[(7, 4)])];
+    let unread = super::decide(&answers(stood_in), &electorate, &grounds(&[6].into(), 4));
+    assert_eq!(unread, Decision::Unreadable);
+}
+
+/// Seats of servers that are lost count until others have taken them.
+#[test]
+fn empty_seats_agree_to_nothing() {
+    let four: BTreeSet<u8> = (1..=4).collect();
+    let electorate = Electorate::new([four.clone(), four.clone(), four.clone()], 0).with_empty_seats(6);
+    assert_eq!(electorate.tally(&four), Tally { needed: 6, servers: 10, agreed: 4 });
+    let joined: BTreeSet<u8> = (1..=6).collect();
+    let electorate = Electorate::new([joined.clone(), joined.clone(), four], 0).with_empty_seats(4);
+    assert!(electorate.tally(&joined).is_enough());
+}
+
+/// Who has the key may have used up all numbers.
+#[test]
+fn the_last_number_is_the_last() {
+    let readable: BTreeSet<u8> = [7, 8].into();
+    let won: &[(u8, &[(u8, u64)])] = &[(1, &[(7, u64::MAX)])];
+    assert_eq!(decide(&answers(won), &all(1..=1), &grounds(&readable, 4)), Decision::Unreadable);
+    let split: &[(u8, &[(u8, u64)])] = &[(1, &[(7, u64::MAX)]), (2, &[(8, u64::MAX)])];
+    assert_eq!(decide(&answers(split), &all(1..=2), &grounds(&readable, 4)), Decision::Unreadable);
+}
+
 #[test]
 fn what_cannot_be_read() {
     let readable: BTreeSet<u8> = [6].into();
-    let decide =
-        |held: &[(u8, &[(u8, u64)])], servers| decide(&answers(held), &all(1..=servers), &readable, 4);
+    let decide = |held: &[(u8, &[(u8, u64)])], servers| {
+        decide(&answers(held), &all(1..=servers), &grounds(&readable, 4))
+    };
     // A beginning that was given up: what was before counts, and the beginning is not built upon.
     let given_up: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)])];
     assert_eq!(decide(given_up, 3), write(4, &[6], &[2, 3]));
@@ -48,7 +112,7 @@ fn what_cannot_be_read() {
         &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
     assert_eq!(decide(several, 5), write(4, &[6], &[3, 4, 5]));
     assert_eq!(decide(several, 7), Decision::Unreadable);
-    let again = super::decide(&answers(several), &all(1..=5), &readable, 3);
+    let again = super::decide(&answers(several), &all(1..=5), &grounds(&readable, 3));
     assert_eq!(again, Decision::AskAgain { known: 4 });
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
 }
@@ -84,6 +148,8 @@ enum Mutant {
 #[derive(Clone, Debug)]
 struct Writer {
     edit: usize,
+    /// The versions that it has made and that were not accepted by enough.
+    given_up: BTreeSet<usize>,
     state: State,
 }
 
@@ -123,8 +189,9 @@ impl World {
                 let on = |version: &usize| seen.values().flatten().filter(|v| *v == version).count();
                 let readable: BTreeSet<usize> =
                     seen.values().flatten().copied().filter(|v| on(v) >= self.shares).collect();
-                let (sequence, bases, targets) = match decide(&answers, &all(0..count), &readable, *known) {
-                    Decision::Write { sequence, bases, targets } => (sequence, bases, targets),
+                let grounds = Grounds { readable, given_up: writer.given_up.clone(), known: *known };
+                let (sequence, bases, targets) = match decide(&answers, &all(0..count), &grounds) {
+                    Decision::Write { sequence, bases, targets, .. } => (sequence, bases, targets),
                     Decision::AskAgain { known: top } => {
                         (*seen, *known) = (BTreeMap::new(), top);
                         return;
@@ -151,6 +218,7 @@ impl World {
                         self.acknowledged.insert(writer.edit);
                         writer.state = State::Over;
                     } else {
+                        writer.given_up.insert(*version);
                         let order: Vec<usize> = seen.keys().rev().copied().chain(0..count).collect();
                         let mut unique = BTreeSet::new();
                         let order = order.into_iter().filter(|s| unique.insert(*s)).collect();
@@ -188,7 +256,8 @@ fn lost(
         .enumerate()
         .map(|(edit, order)| {
             let order = order.iter().copied().filter(|server| *server < servers).collect();
-            Writer { edit, state: State::Reading { order, seen: BTreeMap::new(), known: 0 } }
+            let state = State::Reading { order, seen: BTreeMap::new(), known: 0 };
+            Writer { edit, given_up: BTreeSet::new(), state }
         })
         .collect();
     for (at, (who, reach)) in schedule.iter().enumerate() {
@@ -202,6 +271,7 @@ fn lost(
     let last = writers.len();
     let mut writer = Writer {
         edit: last,
+        given_up: BTreeSet::new(),
         state: State::Reading { order: (0..servers).collect(), seen: BTreeMap::new(), known: 0 },
     };
     for _ in 0..20 * servers {
