@@ -353,9 +353,12 @@ impl Changes {
         !again.is_empty()
     }
 
-    /// What could not be read the last time, and why.
-    pub(crate) fn unread(&self) -> Vec<String> {
-        self.unread.iter().map(|(of, why)| format!("{} {of}: {why}", self.called(*of))).collect()
+    /// What could not be read the last time: where it is stored, and why.
+    pub(crate) fn unread(&self) -> Vec<(StorageIndex, String)> {
+        let tell = |(of, why): &(usize, String)| {
+            (self.made[*of].cap.storage_index(), format!("{} {of}: {why}", self.called(*of)))
+        };
+        self.unread.iter().map(tell).collect()
     }
 
     fn called(&self, of: usize) -> &'static str {

@@ -293,11 +293,20 @@ impl Run {
         if !forgets {
             let judged = self.grid.changes.indexes().len() as u64;
             self.storm.counts.add(Probe::DirectoriesJudged, judged);
-            // Servers keep one version. Where two writers and a crash can leave too few shares of each of
-            // three versions, a file may become unreadable.
-            let (needed, total) = (plan.grid.encoding.needed(), plan.grid.encoding.total());
-            for line in self.grid.changes.unread() {
-                if 3 * (needed - 1) < total {
+            // Servers keep one version. Where two writers and a crash, or two changes that are refused, can
+            // leave too few shares of each of three versions, a file may become unreadable. It is enough that
+            // more than half took the first: so it is the shares that were ever placed that count.
+            let needed = usize::from(plan.grid.encoding.needed());
+            for (index, line) in self.grid.changes.unread() {
+                let Grid { world, servers, .. } = &mut self.grid;
+                let mut placed: BTreeSet<u16> = BTreeSet::new();
+                for server in servers.iter() {
+                    placed.extend(world.disk(*server).list().filter_map(|(path, _)| match path {
+                        StorePath::Share(of, share) => (*of == index).then_some(*share),
+                        _ => None,
+                    }));
+                }
+                if 3 * (needed - 1) < placed.len() {
                     self.found(format!("unreadable: a {line}"));
                 } else {
                     self.storm.counts.add(Probe::TooManyShares, 1);

@@ -53,6 +53,8 @@ use core::time::Duration;
 const ATTEMPTS_MAX: u32 = 20;
 /// How often a change waits for another that is under way, before it competes with it.
 const WAITS_MAX: u32 = 3;
+/// How often it is looked again which of several versions a part is to be put into.
+const DIVIDED_MAX: u32 = 4;
 /// The first pause after having been beaten; doubled each time up to the longest, jittered.
 const PAUSE_FIRST: Duration = Duration::from_millis(40);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
@@ -138,11 +140,15 @@ pub(crate) struct ChangeFile {
     attempts: u32,
     /// How often it was waited for somebody who is writing.
     waits: u32,
+    /// How often nobody could tell which of several versions to put a part into.
+    divided: u32,
     /// The most strangers that showed when a version was decided on: shares that were written since, and
     /// did not count, would hide them.
     strangers: usize,
     /// The contents of versions that were made here. Shares of them may be anywhere, too few to read.
     own: BTreeMap<Version, Payload>,
+    /// The versions that were made here and not accepted by enough.
+    given_up: BTreeSet<Version>,
     /// A part of the file is replaced by making all of it anew.
     whole: bool,
     /// What edits saw under their names when they were first applied.
@@ -230,8 +236,10 @@ impl ChangeFile {
             stage,
             attempts,
             waits,
+            divided: 0,
             strangers,
             own,
+            given_up: BTreeSet::new(),
             whole,
             pinned,
             outcomes,
@@ -373,9 +381,8 @@ impl ChangeFile {
             |server: &ServerId| electorate.has(server) || mutants::is_in(Mutant::OutsidersCounted);
         let answers: BTreeMap<_, _> =
             map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
-        let given_up: BTreeSet<Version> = self.own.keys().copied().collect();
-        let readable = map.readable().into_iter().chain(given_up.iter().copied()).collect();
-        let grounds = Grounds { readable, given_up, known };
+        let readable = map.readable().into_iter().chain(self.own.keys().copied()).collect();
+        let grounds = Grounds { readable, given_up: self.given_up.clone(), known };
         let highest = map.highest_sequence();
         self.strangers = electorate.strangers();
         let decision = match self.setup.consent {
@@ -408,8 +415,14 @@ impl ChangeFile {
             }
             Decision::Write { undecided, .. } if is_divided(undecided) => {
                 // Whoever wrote them may come to an end.
-                let trouble = map.troubles();
-                self.again(ChangeError::Unreadable { trouble }, now);
+                self.divided += 1;
+                if self.divided > DIVIDED_MAX {
+                    let trouble = map.troubles();
+                    self.fail(ChangeError::Unreadable { trouble });
+                    return false;
+                }
+                let pause = self.entropy.jitter(PAUSE_FIRST * (1 << self.divided));
+                self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
             }
             Decision::Write { sequence, .. } if sequence == highest && self.waits < WAITS_MAX => {
                 // Somebody has begun to write this version; better let him finish than compete.
@@ -467,6 +480,7 @@ impl ChangeFile {
         if let Some(content) = &made.content {
             self.own.insert(made.version, content.clone());
         }
+        self.given_up.insert(made.version);
         let electorate = plan.electorate.clone();
         let writing = Writing::new(made, &targets, electorate, &rights, &reads, gated, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing), competes };

@@ -172,11 +172,13 @@ impl<S: Copy + Ord> Electorate<S> {
         self.tally(agreeing).is_enough()
     }
 
-    /// Whether these can be more than half of the last body if all strangers are among them.
-    fn last_may_agree(&self, may: impl Fn(&S) -> bool) -> bool {
+    /// Whether a version that is on these servers may be, or have been, on more than half of the last body, if
+    /// it is also on those of it that `may` have it, and with all strangers. Who has a say without belonging
+    /// to the last body now may have belonged to it then.
+    fn may_have_agreed(&self, on: &BTreeSet<S>, may: impl Fn(&S) -> bool) -> bool {
         self.bodies.last().is_none_or(|body| {
-            let may = body.iter().filter(|one| may(one)).count();
-            may + self.strangers >= majority(body.len() + self.strangers)
+            let others = body.iter().filter(|one| !on.contains(one) && may(one)).count();
+            on.len() + others + self.strangers >= majority(body.len() + self.strangers)
         })
     }
 }
@@ -186,7 +188,7 @@ impl<S: Copy + Ord> Electorate<S> {
 pub(super) struct Grounds<V> {
     /// The versions of which enough shares were found.
     pub(super) readable: BTreeSet<V>,
-    /// Those, of them, that the writer has made itself and given up: they were never acknowledged.
+    /// Those that the writer has made itself and given up: they were never acknowledged.
     pub(super) given_up: BTreeSet<V>,
     /// The highest sequence number that was known before the first server was asked.
     pub(super) known: u64,
@@ -239,10 +241,7 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         .map(|(server, held)| (*server, held.clone()))
         .collect();
     // Could it have been acknowledged, or still be?
-    let may_win = |version: &V| {
-        let on = &holders[version];
-        electorate.last_may_agree(|server| on.contains(server) || is_unheard(server))
-    };
+    let may_win = |version: &V| electorate.may_have_agreed(&holders[version], is_unheard);
     let (bases, lost): (Vec<V>, Vec<V>) =
         holders.keys().copied().partition(|version| readable.contains(version));
     if lost.iter().any(may_win) {
@@ -272,9 +271,11 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     let older = siblings(&behind, older);
     let (bases, lost): (Vec<V>, Vec<V>) =
         older.keys().copied().partition(|version| readable.contains(version));
-    let may_count =
-        |version: &V| electorate.last_may_agree(|server| older[version].contains(server) || hides(server));
-    match electorate.last_may_agree(hides) || bases.is_empty() || lost.iter().any(may_count) {
+    let may_count = |version: &V| electorate.may_have_agreed(&older[version], hides);
+    match electorate.may_have_agreed(&BTreeSet::new(), hides)
+        || bases.is_empty()
+        || lost.iter().any(may_count)
+    {
         true => Decision::Unreadable,
         false => {
             let (bases, undecided) = grounds.choose(bases, may_count);

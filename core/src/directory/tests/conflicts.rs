@@ -203,3 +203,24 @@ fn what_cannot_be_moved() {
         panic!("a child that cannot be used was moved");
     };
 }
+
+/// Two versions of one directory that are put together.
+#[test]
+fn of_two_links_the_newer_prevails() {
+    let (early, late) = (r#"{"tahoe": {"linkmotime": 5.5}}"#, r#"{"tahoe": {"linkmotime": 12}}"#);
+    let version = |links: &[(&str, u8, &str)]| {
+        let of = |(text, seed, said): &(&str, u8, &str)| (name(text), file(*seed), metadata(said));
+        Table::with_children(writer(), links.iter().map(of)).expect("good children")
+    };
+    let here =
+        [("a", 1, late), ("b", 1, early), ("c", 1, late), ("d", 1, "{}"), ("e", 1, early), ("f", 1, "{}")];
+    let there =
+        [("a", 2, early), ("b", 2, late), ("c", 2, late), ("d", 2, early), ("e", 2, "{}"), ("g", 2, "{}")];
+    let mut merged = version(&here);
+    merged.absorb(&version(&there));
+    let seeds = [("a", 1), ("b", 2), ("c", 1), ("d", 2), ("e", 1), ("f", 1), ("g", 2)];
+    let found: Vec<_> =
+        merged.names().map(|name| (name.as_str(), child_at(&merged, name.as_str()))).collect();
+    let expected: Vec<_> = seeds.iter().map(|(name, seed)| (*name, Some(file(*seed)))).collect();
+    assert_eq!(found, expected);
+}

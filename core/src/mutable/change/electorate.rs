@@ -16,7 +16,8 @@ impl ChangeFile {
         let open = || map.ring().iter().filter(|candidate| !candidate.read_only);
         let present = open().filter(|candidate| !candidate.lost);
         let first: BTreeSet<ServerId> = present.take(total).map(|candidate| candidate.server).collect();
-        let empty = open().count().min(total) - first.len();
+        // Others have taken the seats of the lost once they have their shares.
+        let empty = (open().count().min(total) - first.len()).min(map.with_lost(self.total()));
         if matches!(self.setup.subject, Subject::New { .. }) {
             return Electorate::new([&first | &map.holders()], 0);
         }

@@ -146,6 +146,14 @@ impl Map {
         self.missing(total).saturating_sub(with_silent + bare.count()).div_ceil(most)
     }
 
+    /// How many shares, at least, only servers that are lost can have.
+    pub(crate) fn with_lost(&self, total: u16) -> usize {
+        let answered: BTreeSet<ServerId> = self.answered().map(|(server, _)| server).collect();
+        let is_silent = |candidate: &&Candidate| !candidate.lost && !answered.contains(&candidate.server);
+        let silent = self.ring.iter().filter(is_silent).count();
+        self.missing(total).saturating_sub(silent * self.with_each(total))
+    }
+
     /// How many of the shares that there are to be no server has shown.
     ///
     /// Of a large file not all shares are there if its servers are few: each takes as many as go into one

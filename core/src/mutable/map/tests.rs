@@ -58,12 +58,17 @@ struct Bench {
 
 impl Bench {
     fn new(cap: &MutableCap, servers: u8, batch: usize) -> Bench {
+        Bench::with_lost(cap, servers, batch, &[])
+    }
+
+    /// One in which these servers were lost long ago.
+    fn with_lost(cap: &MutableCap, servers: u8, batch: usize, lost: &[u8]) -> Bench {
         let candidate = |server| Candidate {
             server: id(server),
             tub_id: TubId([0; 20]),
             nickname: String::from("s"),
             read_only: false,
-            lost: false,
+            lost: lost.contains(&server),
         };
         let mut tasks = Tasks::new();
         let ring = (0..servers).map(candidate).collect();
@@ -325,4 +330,29 @@ proptest! {
             prop_assert!(at < 75 || version == good);
         }
     }
+}
+
+/// Servers that are lost leave seats empty as long as shares are missing that nobody else can have.
+#[test]
+fn what_only_lost_servers_can_have() {
+    let (cap, shares) = shares(MutableFormat::Sdmf, 1, 100);
+    let held = |numbers: &[u16]| -> Vec<(u16, Vec<u8>)> {
+        numbers.iter().map(|number| (*number, shares[usize::from(*number)].clone())).collect()
+    };
+    let with_lost = |answers: &[(u8, &[u16])]| {
+        let mut bench = Bench::with_lost(&cap, 4, 4, &[2, 3]);
+        for (server, numbers) in answers {
+            let held = held(numbers);
+            let held: Vec<(u16, &[u8])> = held.iter().map(|(number, data)| (*number, &data[..])).collect();
+            bench.answer(*server, &held);
+        }
+        bench.map.with_lost(4)
+    };
+    assert_eq!(with_lost(&[(0, &[0]), (1, &[1])]), 2);
+    // Another is silent, and can have no more than those that answer.
+    assert_eq!(with_lost(&[(0, &[0])]), 2);
+    // Once those that are there have all shares, it does not matter who is silent.
+    assert_eq!(with_lost(&[(0, &[0, 2]), (1, &[1, 3])]), 0);
+    assert_eq!(with_lost(&[(0, &[0, 2])]), 0);
+    assert_eq!(with_lost(&[(1, &[1, 3])]), 0);
 }
