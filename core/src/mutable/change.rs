@@ -19,7 +19,7 @@ mod wanted;
 
 pub use outcome::{ChangeError, Changed, Placed};
 pub(crate) use stage::ChangeStage;
-use stage::{Aim, Plan, Stage};
+use stage::{Plan, Stage};
 pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 
 use super::making::{Made, MakeTask};
@@ -474,7 +474,7 @@ impl ChangeFile {
             return self.retreat(Retreat::Whole);
         }
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
-        let aim = Aim::of(plan.sequence, map.highest_sequence());
+        let competes = map.highest_sequence() == plan.sequence;
         // Nobody else writes to a file that is new, or has only one writer.
         let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();
         if let Some(content) = &made.content {
@@ -483,13 +483,13 @@ impl ChangeFile {
         self.given_up.insert(made.version);
         let electorate = plan.electorate.clone();
         let writing = Writing::new(made, &targets, electorate, &rights, &reads, gated, &mut self.tasks);
-        self.stage = Stage::Writing { writing: Box::new(writing), aim };
+        self.stage = Stage::Writing { writing: Box::new(writing), competes };
     }
 
     /// All servers have said what they think of the new version.
     fn weigh(&mut self, now: Now) {
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let Stage::Writing { writing, aim } = stage else { return };
+        let Stage::Writing { writing, competes } = stage else { return };
         let electorate = writing.electorate.clone();
         let version = writing.made.version;
         let taken = writing.taken();
@@ -509,7 +509,7 @@ impl ChangeFile {
                 Verdict::Failed(trouble) => map.fail(server, trouble),
             }
         }
-        if aim != Aim::Settle && accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
+        if accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
             let trouble = map.troubles();
             let cap = self.cap.clone().expect("a file that was written has a capability");
             let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
@@ -521,7 +521,7 @@ impl ChangeFile {
         if !beaten {
             let trouble = map.troubles();
             let error = too_few(accepted, &electorate, trouble);
-            if aim != Aim::Win && !taken.is_empty() {
+            if competes && !taken.is_empty() {
                 // There were too few to win; but now all have a version with this number, of which the
                 // next is made and written to all.
                 return self.again(error, now);

@@ -41,8 +41,7 @@
 //! tells: the others may have been other servers then. If nothing with `s` can be read, the new
 //! version competes for `s` on the basis of what was before. That some version with `s` exists shows
 //! that nothing can be acknowledged with `s - 1` any more but what was seen by its writer; to see the
-//! same, all must be asked after that. If so many are behind `s - 1` themselves that something unseen could
-//! still be acknowledged with it, these are first given a version with that number, which never counts.
+//! same, all must be asked after that.
 
 use crate::mutants::{self, Mutant};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -56,8 +55,7 @@ pub(super) type Held<V> = BTreeMap<V, u64>;
 pub(super) enum Decision<S, V> {
     /// Write a new version.
     Write {
-        /// Its sequence number. If a greater one was seen, the version only settles what can be acknowledged
-        /// with a smaller one, and never counts itself.
+        /// Its sequence number.
         sequence: u64,
         /// The versions it is made of, each of which can be read; none for a file that is new.
         bases: Vec<V>,
@@ -215,7 +213,7 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     grounds: &Grounds<V>,
 ) -> Decision<S, V> {
     let readable = &grounds.readable;
-    let write = |sequence: Option<u64>, bases, targets| match sequence {
+    let write = |sequence, bases, targets| match sequence {
         Some(sequence) => Decision::Write { sequence, bases, targets, undecided: false },
         // Somebody with the key has used up all numbers.
         None => Decision::Unreadable,
@@ -267,30 +265,23 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         return Decision::AskAgain { known: sequence };
     }
     let Some(older) = top(&behind) else { return Decision::Unreadable };
-    // Who might have had what is not seen, and who might also still get it.
-    let had = |server: &S| !behind.contains_key(server);
-    let is_late = |server: &S| behind[server].values().all(|number| *number < older);
-    let hides = |server: &S| had(server) || is_late(server);
-    let on = siblings(&behind, older);
-    let (bases, lost): (Vec<V>, Vec<V>) = on.keys().copied().partition(|version| readable.contains(version));
-    let nowhere = BTreeSet::new();
-    let unseen = |may: &dyn Fn(&S) -> bool| {
-        let mut places = lost.iter().map(|version| &on[version]).chain([&nowhere]);
-        places.any(|on| electorate.may_have_agreed(on, may))
-    };
-    if bases.is_empty() || unseen(&had) {
-        return Decision::Unreadable;
+    // Who might have, or might still get, what is not seen.
+    let hides =
+        |server: &S| behind.get(server).is_none_or(|held| held.values().all(|number| *number < older));
+    let older = siblings(&behind, older);
+    let (bases, lost): (Vec<V>, Vec<V>) =
+        older.keys().copied().partition(|version| readable.contains(version));
+    let may_count = |version: &V| electorate.may_have_agreed(&older[version], hides);
+    match electorate.may_have_agreed(&BTreeSet::new(), hides)
+        || bases.is_empty()
+        || lost.iter().any(may_count)
+    {
+        true => Decision::Unreadable,
+        false => {
+            let (bases, undecided) = grounds.choose(bases, may_count);
+            Decision::Write { sequence, bases, targets, undecided }
+        }
     }
-    if unseen(&hides) {
-        // Those who are late are given a version with the older number. Then they cannot get another any more.
-        let (bases, undecided) =
-            grounds.choose(bases, |version| electorate.may_have_agreed(&on[version], had));
-        let late = |server: &&S| electorate.is_in_last(server) && is_late(server);
-        let targets = behind.keys().filter(late).copied().collect();
-        return Decision::Write { sequence: older, bases, targets, undecided };
-    }
-    let (bases, undecided) = grounds.choose(bases, |version| electorate.may_have_agreed(&on[version], hides));
-    Decision::Write { sequence, bases, targets, undecided }
 }
 
 /// The versions with a sequence number, and on which servers each is.

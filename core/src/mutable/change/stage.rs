@@ -12,7 +12,6 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::cmp::Ordering;
 
 /// What a change is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,28 +44,6 @@ pub(super) struct Plan {
     pub(super) targets: BTreeSet<ServerId>,
 }
 
-/// What a version is written for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Aim {
-    /// To be the newest.
-    Win,
-    /// To be the newest, too: it goes to those who are behind, as others already have one with its number.
-    Compete,
-    /// To settle what has an older number: so that nothing else can be acknowledged with it.
-    Settle,
-}
-
-impl Aim {
-    /// The aim of a version with this number, if that was the highest seen.
-    pub(super) fn of(sequence: u64, highest: u64) -> Aim {
-        match sequence.cmp(&highest) {
-            Ordering::Greater => Aim::Win,
-            Ordering::Equal => Aim::Compete,
-            Ordering::Less => Aim::Settle,
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) enum Stage {
     /// The keys of a new file are being made.
@@ -82,8 +59,9 @@ pub(super) enum Stage {
     Making { plan: Plan, making: Box<Making> },
     /// It is being made from the parts that change.
     Patching { plan: Plan, patching: Box<Patching> },
-    /// It is being written.
-    Writing { writing: Box<Writing>, aim: Aim },
+    /// It is being written; only to those who are behind, if others already have a version with its
+    /// number.
+    Writing { writing: Box<Writing>, competes: bool },
     /// Somebody else was faster, or has begun and may finish.
     Pausing { until: Instant, beaten: bool },
     /// It is over.

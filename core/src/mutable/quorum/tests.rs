@@ -112,10 +112,6 @@ fn what_cannot_be_read() {
         &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
     assert_eq!(decide(several, 5), write(4, &[6], &[3, 4, 5]));
     assert_eq!(decide(several, 7), Decision::Unreadable);
-    // Something unseen could still count with the older number: those who are behind it are given one.
-    let late: &[(u8, &[(u8, u64)])] =
-        &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)]), (4, &[(5, 2)]), (5, &[(5, 2)])];
-    assert_eq!(decide(late, 5), write(3, &[6], &[4, 5]));
     let again = super::decide(&answers(several), &all(1..=5), &grounds(&readable, 3));
     assert_eq!(again, Decision::AskAgain { known: 4 });
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
@@ -170,8 +166,6 @@ enum State {
         todo: Vec<usize>,
         seen: BTreeMap<usize, Option<usize>>,
         accepted: usize,
-        /// It is there to settle an older number.
-        settles: bool,
     },
     Over,
 }
@@ -207,8 +201,6 @@ impl World {
                         return;
                     }
                 };
-                let highest = answers.values().flat_map(Held::values).max().copied();
-                let settles = highest.is_some_and(|highest| sequence < highest);
                 let bases =
                     if self.mutant == Mutant::NoMerge { bases.into_iter().take(1).collect() } else { bases };
                 let mut edits: BTreeSet<usize> =
@@ -217,12 +209,12 @@ impl World {
                 self.versions.push(Version { sequence, edits });
                 let version = self.versions.len() - 1;
                 let todo = order.iter().copied().filter(|server| targets.contains(server)).collect();
-                writer.state = State::Writing { version, todo, seen: seen.clone(), accepted: 0, settles };
+                writer.state = State::Writing { version, todo, seen: seen.clone(), accepted: 0 };
             }
-            State::Writing { version, todo, seen, accepted, settles } => {
+            State::Writing { version, todo, seen, accepted } => {
                 let Some(server) = todo.pop() else {
                     let enough = if self.mutant == Mutant::NoQuorum { 1 } else { majority(count) };
-                    if !*settles && *accepted >= enough {
+                    if *accepted >= enough {
                         self.acknowledged.insert(writer.edit);
                         writer.state = State::Over;
                     } else {
