@@ -308,7 +308,7 @@ impl Run {
             let pause = self.chance.duration(Duration::from_millis(50)..time);
             self.grid.world.set_timer(pause, FAULT);
         }
-        let end = self.grid.world.now() + Duration::from_secs(24 * 3_600);
+        let end = self.grid.world.now() + Duration::from_secs(3_600);
         while self.at.iter().any(|at| *at < self.spec.names) {
             match self.step(end) {
                 None => {
