@@ -5,7 +5,7 @@
 //! counts as made only when more than half of each of three *bodies* of servers accepted it:
 //!
 //! - the first servers of its ring that take shares, as many as it has shares; servers that are lost for
-//!   good leave their seats there empty until others have joined;
+//!   good leave their seats there empty as long as shares are missing that nobody else can have;
 //! - these and every other server known to hold a share;
 //! - those that may hold one: the first of its ring, as many again, full or not, that have not said that
 //!   they hold none.
