@@ -228,6 +228,11 @@ impl Tamper for CutAtWrites {
     }
 }
 
+/// A change that is refused, though whoever can be reached has taken it: its writer asks nobody first.
+fn leave_over<T: Tamper>(grid: &mut MemoryGrid<T>, cap: &MutableCap, change: Change) {
+    grid.change(Subject::Existing(cap.clone()), change, Consent::Servers(8)).expect_err("too few took it");
+}
+
 /// Of versions with one number, of which one was acknowledged and the others were refused, that one alone is
 /// built upon.
 #[test]
@@ -238,7 +243,7 @@ fn a_leftover_does_not_prevail_over_what_was_acknowledged() {
         let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
         let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
         *cut.0.borrow_mut() = ring[..6].iter().copied().collect();
-        change(&mut grid, &made.cap, patch(0, &[b'x', turn, 0, 0])).expect_err("four of ten");
+        leave_over(&mut grid, &made.cap, patch(0, &[b'x', turn, 0, 0]));
         cut.0.borrow_mut().clear();
         ring[6..].iter().for_each(|server| grid.switch_off(*server));
         change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten");
@@ -259,7 +264,7 @@ fn parts_wait_until_it_can_be_told_what_was_acknowledged() {
     let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
     let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
     *cut.0.borrow_mut() = ring[..6].iter().copied().collect();
-    change(&mut grid, &made.cap, patch(0, b"lost")).expect_err("four of ten");
+    leave_over(&mut grid, &made.cap, patch(0, b"lost"));
     cut.0.borrow_mut().clear();
     ring[6..].iter().for_each(|server| grid.switch_off(*server));
     change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten");
@@ -267,11 +272,74 @@ fn parts_wait_until_it_can_be_told_what_was_acknowledged() {
     // Three have the one, three the other, and four are silent.
     ring[3..6].iter().for_each(|server| grid.switch_off(*server));
     let refused = change(&mut grid, &made.cap, patch(4, b"also")).expect_err("nobody can tell");
-    assert!(matches!(*refused, ChangeError::Unreadable { .. }), "{refused}");
+    assert!(matches!(*refused, ChangeError::Divided { .. }), "{refused}");
     ring[3..5].iter().for_each(|server| grid.switch_on(*server));
     change(&mut grid, &made.cap, patch(4, b"also")).expect("now it can be told");
     [ring[5], ring[9]].iter().for_each(|server| grid.switch_on(*server));
     holds(&mut grid, &made.cap, b"keptalso");
+}
+
+/// A version that cannot be read is passed over if it cannot have been acknowledged. If so many are behind the one
+/// before it that something unseen could still be acknowledged in its place, they are given that one first.
+#[test]
+fn what_was_before_an_unreadable_version_is_completed() {
+    let ring = ring(10);
+    for format in [MutableFormat::Sdmf, MutableFormat::Mdmf] {
+        let cut = CutAtWrites::default();
+        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+        let subject = Subject::New { format, key: Some(test_key(1)) };
+        let long = content(1, 300_000);
+        let made = grid.change(subject, overwrite(&long), Consent::Majority).expect("it is made");
+        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
+        change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
+        leave_over(&mut grid, &made.cap, patch(0, b"lost"));
+        cut.0.borrow_mut().clear();
+        // Two have the third version, four the second, and four the first.
+        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("all are there");
+        assert_eq!((changed.version.sequence, changed.placed.len()), (3, 8), "{format:?}");
+        let expected = [b"keptalso", &long[8..]].concat();
+        holds(&mut grid, &made.cap, &expected);
+        // Any four of those who had to be given the second have enough of the third.
+        ring[..6].iter().for_each(|server| grid.switch_off(*server));
+        holds(&mut grid, &made.cap, &expected);
+    }
+}
+
+/// Who is behind is not given a version that may have been passed over already.
+#[test]
+fn nothing_is_completed_if_something_unseen_may_have_counted() {
+    let ring = ring(10);
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+    let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
+    change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+    *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
+    leave_over(&mut grid, &made.cap, patch(0, b"lost"));
+    cut.0.borrow_mut().clear();
+    // With the two that have the third version, four may have had another second one.
+    ring[2..6].iter().for_each(|server| grid.switch_off(*server));
+    let refused = change(&mut grid, &made.cap, patch(4, b"also")).expect_err("what counts is not there");
+    assert!(matches!(*refused, ChangeError::Unreadable { .. }), "{refused}");
+    ring[2..6].iter().for_each(|server| grid.switch_on(*server));
+    change(&mut grid, &made.cap, patch(4, b"also")).expect("all are there");
+    holds(&mut grid, &made.cap, b"keptalso");
+}
+
+/// A version that too many have refused to be accepted by enough is not given to the others.
+#[test]
+fn what_cannot_be_accepted_is_not_spread() {
+    let ring = ring(10);
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+    let made = grid.change(new(), overwrite(b"before"), Consent::Majority).expect("it is made");
+    *cut.0.borrow_mut() = ring[..5].iter().copied().collect();
+    change(&mut grid, &made.cap, overwrite(b"lost")).expect_err("five of ten");
+    cut.0.borrow_mut().clear();
+    let changed = change(&mut grid, &made.cap, overwrite(b"after")).expect("all are there");
+    assert_eq!((changed.version.sequence, changed.placed.len()), (2, 10));
+    holds(&mut grid, &made.cap, b"after");
 }
 
 /// Another literal file for each number.

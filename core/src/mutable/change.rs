@@ -12,32 +12,31 @@
 //! writes to the file.
 
 mod content;
+mod deciding;
 mod electorate;
 mod outcome;
+mod placing;
 mod stage;
 mod wanted;
 
 pub use outcome::{ChangeError, Changed, Placed};
+pub(super) use stage::Aim;
 pub(crate) use stage::ChangeStage;
-use stage::{Plan, Stage};
+use stage::Stage;
 pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
 
-use super::making::{Made, MakeTask};
-use super::map::{FIRST_RANGE, FURTHER, Map, MapTask};
-use super::patching::{PatchTask, Retreat};
-use super::quorum::{self, Decision, Electorate, Grounds, Tally};
+use super::making::{Content, MakeTask};
+use super::map::{FURTHER, Map, MapTask};
+use super::patching::PatchTask;
+use super::quorum::{Electorate, Tally};
 use super::read::FetchTask;
-use super::writing::{self, Target, Verdict, WriteRights, Writing};
 use super::{MUTABLE_SHARES_MAX, Version};
 use crate::capability::{MutableCap, MutableFormat};
 use crate::directory::Outcome as EditOutcome;
 use crate::entropy::Entropy;
 use crate::identity::ServerId;
 use crate::job::{Job, JobOutput};
-use crate::lease::LeaseSecrets;
 use crate::machine::Machine;
-use crate::mutants::{self, Mutant};
-use crate::payload::Payload;
 use crate::peers::Candidate;
 use crate::rsa::PrivateKey;
 use crate::secret::Secret;
@@ -51,10 +50,6 @@ use core::time::Duration;
 
 /// How often a change is tried when others are faster each time.
 const ATTEMPTS_MAX: u32 = 20;
-/// How often a change waits for another that is under way, before it competes with it.
-const WAITS_MAX: u32 = 3;
-/// How often it is looked again which of several versions a part is to be put into.
-const DIVIDED_MAX: u32 = 4;
 /// The first pause after having been beaten; doubled each time up to the longest, jittered.
 const PAUSE_FIRST: Duration = Duration::from_millis(40);
 const PAUSE_LONGEST: Duration = Duration::from_secs(3);
@@ -146,7 +141,7 @@ pub(crate) struct ChangeFile {
     /// did not count, would hide them.
     strangers: usize,
     /// The contents of versions that were made here. Shares of them may be anywhere, too few to read.
-    own: BTreeMap<Version, Payload>,
+    own: BTreeMap<Version, Content>,
     /// The versions that were made here and not accepted by enough.
     given_up: BTreeSet<Version>,
     /// A part of the file is replaced by making all of it anew.
@@ -329,206 +324,6 @@ impl ChangeFile {
             }
             _ => false,
         }
-    }
-
-    /// Decides what to write, once enough is known of what is there.
-    fn look(&mut self, known: u64, in_time: bool, now: Now) -> bool {
-        let Some(map) = &mut self.map else { return false };
-        if map.is_checking() {
-            return false;
-        }
-        let Some(map) = &self.map else { return false };
-        let electorate = self.electorate();
-        // Nobody waits for those further along the ring once all who have a say have answered.
-        let waiting = map.unheard() > 0;
-        let all_answered = {
-            let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
-            electorate.known().is_subset(&answered)
-        };
-        if waiting && !all_answered && (in_time || !self.has_enough_answers(&electorate)) {
-            return false;
-        }
-        let is_new = matches!(self.setup.subject, Subject::New { .. });
-        let asked = map.asked_servers().count();
-        let nowhere = map.versions().is_empty() && !is_new;
-        // The file may have been made when the ring was another, or with more shares. If more than half of
-        // the first servers are others by now, these do not know what was acknowledged last.
-        let few = !is_new
-            && (asked < self.total().into()
-                || map.lacks_shares(self.total())
-                || map.may_go_on(self.total().into(), further(&self.setup)));
-        if (nowhere || few || !self.has_enough_answers(&electorate))
-            && self.map.as_mut().is_some_and(|map| !map.asked_all())
-        {
-            let Some(map) = &mut self.map else { return false };
-            map.widen(&mut self.tasks, now.instant);
-            self.stage = asking(known, now.instant);
-            return false;
-        }
-        let Some(map) = &self.map else { return false };
-        if nowhere {
-            if !waiting {
-                let trouble = map.troubles();
-                self.fail(ChangeError::NotFound { trouble });
-            }
-            return false;
-        }
-        if is_new && map.versions().keys().any(|version| !self.own.contains_key(version)) {
-            self.fail(ChangeError::AlreadyThere);
-            return false;
-        }
-        let has_a_say =
-            |server: &ServerId| electorate.has(server) || mutants::is_in(Mutant::OutsidersCounted);
-        let answers: BTreeMap<_, _> =
-            map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
-        let readable = map.readable().into_iter().chain(self.own.keys().copied()).collect();
-        let grounds = Grounds { readable, given_up: self.given_up.clone(), known };
-        let highest = map.highest_sequence();
-        self.strangers = electorate.strangers();
-        let decision = match self.setup.consent {
-            Consent::Majority => quorum::decide(&answers, &electorate, &grounds),
-            Consent::Servers(needed) if answers.len() < needed => {
-                Decision::TooFew(Tally { needed, servers: electorate.len(), agreed: answers.len() })
-            }
-            Consent::Servers(_) => Decision::Write {
-                sequence: map.highest_sequence().saturating_add(1),
-                bases: map.newest_readable().into_iter().collect(),
-                targets: answers.keys().copied().collect(),
-                undecided: false,
-            },
-        };
-        // Parts of two versions cannot be put together.
-        let is_divided = |undecided: bool| undecided && matches!(self.setup.change, Change::Patch { .. });
-        let fails = match &decision {
-            Decision::Write { bases, undecided, .. } => bases.is_empty() && !is_new || is_divided(*undecided),
-            Decision::TooFew(_) | Decision::Unreadable => true,
-            Decision::AskAgain { .. } => false,
-        };
-        if fails && waiting {
-            // Whoever has not answered yet may be of help.
-            return false;
-        }
-        match decision {
-            Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
-                let trouble = map.troubles();
-                self.fail(ChangeError::Unreadable { trouble });
-            }
-            Decision::Write { undecided, .. } if is_divided(undecided) => {
-                // Whoever wrote them may come to an end.
-                self.divided += 1;
-                if self.divided > DIVIDED_MAX {
-                    let trouble = map.troubles();
-                    self.fail(ChangeError::Unreadable { trouble });
-                    return false;
-                }
-                let pause = self.entropy.jitter(PAUSE_FIRST * (1 << self.divided));
-                self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
-            }
-            Decision::Write { sequence, .. } if sequence == highest && self.waits < WAITS_MAX => {
-                // Somebody has begun to write this version; better let him finish than compete.
-                self.waits += 1;
-                let pause = self.entropy.jitter(PAUSE_FIRST * 2);
-                self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
-            }
-            Decision::Write { sequence, bases, mut targets, .. } => {
-                if sequence > highest {
-                    // Damaged shares are replaced, though nobody counts on who has them.
-                    targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
-                }
-                let plan = Plan { electorate, sequence, bases, targets };
-                self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
-                return true;
-            }
-            Decision::TooFew(tally) => {
-                let trouble = map.troubles();
-                self.fail(too_few(tally, &electorate, trouble));
-            }
-            Decision::AskAgain { known } => {
-                if let Some(map) = &mut self.map {
-                    map.ask_again(&mut self.tasks, now.instant);
-                }
-                self.stage = asking(known, now.instant);
-            }
-            Decision::Unreadable => {
-                let trouble = map.troubles();
-                self.fail(ChangeError::Unreadable { trouble });
-            }
-        }
-        false
-    }
-
-    /// Sends the new version to the servers.
-    fn begin_writing(&mut self, plan: &Plan, made: Made) {
-        let (Some(map), Some(cap)) = (&self.map, &self.cap) else { return };
-        let leases = LeaseSecrets::new(&self.setup.lease_secret, &cap.storage_index());
-        let rights = WriteRights::new(&cap.write_key, leases);
-        let target = |candidate: &Candidate| {
-            let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
-            let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
-            Some(Target { candidate: candidate.clone(), there })
-        };
-        let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
-        let targets: Vec<Target> = chosen.filter_map(target).collect();
-        if made.content.is_none() && !writing::fits(&made, &targets) {
-            // As a whole, shares can go to others, too.
-            return self.retreat(Retreat::Whole);
-        }
-        let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
-        let competes = map.highest_sequence() == plan.sequence;
-        // Nobody else writes to a file that is new, or has only one writer.
-        let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();
-        if let Some(content) = &made.content {
-            self.own.insert(made.version, content.clone());
-        }
-        self.given_up.insert(made.version);
-        let electorate = plan.electorate.clone();
-        let writing = Writing::new(made, &targets, electorate, &rights, &reads, gated, &mut self.tasks);
-        self.stage = Stage::Writing { writing: Box::new(writing), competes };
-    }
-
-    /// All servers have said what they think of the new version.
-    fn weigh(&mut self, now: Now) {
-        let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let Stage::Writing { writing, competes } = stage else { return };
-        let electorate = writing.electorate.clone();
-        let version = writing.made.version;
-        let taken = writing.taken();
-        let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        let accepted = taken.keys().filter(|server| answers.contains_key(server)).copied().collect();
-        let accepted = self.tally(&electorate, &accepted);
-        let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
-        let mut beaten = false;
-        let Some(map) = &mut self.map else { return };
-        for (server, verdict) in writing.verdicts {
-            match verdict {
-                Verdict::Taken(_) => {}
-                Verdict::Beaten(shares, bulk) => {
-                    beaten = true;
-                    map.put(server, shares, bulk, &mut self.tasks);
-                }
-                Verdict::Failed(trouble) => map.fail(server, trouble),
-            }
-        }
-        if accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
-            let trouble = map.troubles();
-            let cap = self.cap.clone().expect("a file that was written has a capability");
-            let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
-            let placed = taken.into_iter().map(|(server, shares)| Placed { server, shares }).collect();
-            let voters = electorate.len();
-            let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
-            return self.end(Ok(Box::new(changed)));
-        }
-        if !beaten {
-            let trouble = map.troubles();
-            let error = too_few(accepted, &electorate, trouble);
-            if competes && !taken.is_empty() {
-                // There were too few to win; but now all have a version with this number, of which the
-                // next is made and written to all.
-                return self.again(error, now);
-            }
-            return self.fail(error);
-        }
-        self.again(ChangeError::Beaten { attempts: self.attempts + 1 }, now);
     }
 
     /// Begins anew after a pause, unless that was tried often enough.

@@ -67,6 +67,25 @@ impl fmt::Display for MakeError {
     }
 }
 
+/// What a version holds, and what it is encrypted with: together with key and number they make it.
+#[derive(Clone, Debug)]
+pub(super) struct Content {
+    pub(super) bytes: Payload,
+    /// Of the version (SDMF) or of each segment (MDMF).
+    pub(super) salts: Vec<Salt>,
+}
+
+impl Content {
+    /// What was never encrypted before.
+    pub(super) fn new(bytes: Payload, encoding: &MutableEncoding, entropy: &mut Entropy) -> Content {
+        let salts = match encoding.format() {
+            MutableFormat::Sdmf => 1,
+            MutableFormat::Mdmf => encoding.num_segments(),
+        };
+        Content { bytes, salts: (0..salts).map(|_| entropy.bytes()).collect() }
+    }
+}
+
 /// A version being made.
 #[derive(Debug)]
 pub(super) struct Making {
@@ -74,8 +93,7 @@ pub(super) struct Making {
     encoding: MutableEncoding,
     layout: MutableLayout,
     sequence: u64,
-    content: Payload,
-    iv: Option<Salt>,
+    content: Content,
     encoding_now: BTreeSet<u64>,
     /// For each share the blocks as stored, and their hashes, by segment.
     blocks: Vec<Vec<(Payload, Hash)>>,
@@ -114,7 +132,7 @@ impl ShareWrite {
 pub(super) struct Made {
     pub(super) version: Version,
     /// What it holds, if it was made as a whole.
-    pub(super) content: Option<Payload>,
+    pub(super) content: Option<Content>,
     shares: Vec<ShareWrite>,
 }
 
@@ -141,11 +159,10 @@ impl Making {
         key: PrivateKey,
         encoding: MutableEncoding,
         sequence: u64,
-        content: &Payload,
-        entropy: &mut Entropy,
+        content: Content,
         tasks: &mut Tasks<P>,
     ) -> Result<Making, MakeError> {
-        let size = content.len();
+        let size = content.bytes.len();
         let private_key_len = encrypt_private_key(&key).len();
         let layout = MutableLayout::for_writing(&encoding, key.public_key().spki().len(), private_key_len)
             .map_err(MakeError::Key)?;
@@ -153,15 +170,17 @@ impl Making {
             let most = BULK_LEN_MAX as u64 * u64::from(encoding.needed());
             return Err(MakeError::TooLarge { size, most });
         }
-        let iv = (encoding.format() == MutableFormat::Sdmf).then(|| entropy.bytes());
         let segments = encoding.num_segments();
         let write_key = key.write_key();
         let coding = MutableCoding::new(crate::hash::mutable_read_key(&write_key), encoding);
         for segment in 0..segments {
             let start = segment * encoding.segment_size();
             let end = (start + encoding.segment_size()).min(size);
-            let salt = iv.unwrap_or_else(|| entropy.bytes());
-            let plaintext = Vec::from([content.slice(start..end)]);
+            let salt = match encoding.format() {
+                MutableFormat::Sdmf => content.salts[0],
+                MutableFormat::Mdmf => content.salts[segment as usize],
+            };
+            let plaintext = Vec::from([content.bytes.slice(start..end)]);
             let shares = ShareSet::first(encoding.total().into());
             let file = coding.clone();
             let job = Job::EncodeMutableSegment { file, segment, salt, plaintext, shares };
@@ -170,17 +189,8 @@ impl Making {
         let no_block = (Payload::from(Vec::new()), Hash([0; 32]));
         let blocks = vec![vec![no_block; segments as usize]; encoding.total().into()];
         let encoding_now: BTreeSet<u64> = (0..segments).collect();
-        let mut making = Making {
-            key,
-            encoding,
-            layout,
-            sequence,
-            content: content.clone(),
-            iv,
-            encoding_now,
-            blocks,
-            signing: None,
-        };
+        let mut making =
+            Making { key, encoding, layout, sequence, content, encoding_now, blocks, signing: None };
         making.build_trees(tasks);
         Ok(making)
     }
@@ -212,7 +222,9 @@ impl Making {
             }
             (MakeTask::Trees, JobOutput::Trees(block_trees)) => {
                 let share_tree = HashTree::from_leaves(block_trees.iter().map(HashTree::root).collect());
-                let version = Version::new(self.sequence, share_tree.root(), self.iv, &self.encoding);
+                let is_sdmf = self.encoding.format() == MutableFormat::Sdmf;
+                let iv = self.content.salts.first().copied().filter(|_| is_sdmf);
+                let version = Version::new(self.sequence, share_tree.root(), iv, &self.encoding);
                 let (key, message) = (self.key.clone(), version.signed_prefix());
                 tasks.job(MakeTask::Sign.into(), Job::Sign { key, message });
                 self.signing = Some((version, block_trees, share_tree));

@@ -41,7 +41,9 @@
 //! tells: the others may have been other servers then. If nothing with `s` can be read, the new
 //! version competes for `s` on the basis of what was before. That some version with `s` exists shows
 //! that nothing can be acknowledged with `s - 1` any more but what was seen by its writer; to see the
-//! same, all must be asked after that.
+//! same, all must be asked after that. If so many are behind that something with `s - 1` that does not show
+//! might still be acknowledged, they are first given a version with `s - 1` that is there: as if its own
+//! writer went on.
 
 use crate::mutants::{self, Mutant};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -63,6 +65,14 @@ pub(super) enum Decision<S, V> {
         targets: BTreeSet<S>,
         /// Several of the bases may have been acknowledged, and nobody can tell which of them was.
         undecided: bool,
+    },
+    /// Give a version that is there to those who are behind it, and look again: so that no other can be
+    /// acknowledged with its number any more.
+    Complete {
+        /// The version, which can be read.
+        version: V,
+        /// Those behind.
+        targets: BTreeSet<S>,
     },
     /// Fewer answered than must agree.
     TooFew(Tally),
@@ -265,23 +275,31 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         return Decision::AskAgain { known: sequence };
     }
     let Some(older) = top(&behind) else { return Decision::Unreadable };
-    // Who might have, or might still get, what is not seen.
-    let hides =
-        |server: &S| behind.get(server).is_none_or(|held| held.values().all(|number| *number < older));
-    let older = siblings(&behind, older);
-    let (bases, lost): (Vec<V>, Vec<V>) =
-        older.keys().copied().partition(|version| readable.contains(version));
-    let may_count = |version: &V| electorate.may_have_agreed(&older[version], hides);
-    match electorate.may_have_agreed(&BTreeSet::new(), hides)
-        || bases.is_empty()
-        || lost.iter().any(may_count)
-    {
-        true => Decision::Unreadable,
-        false => {
-            let (bases, undecided) = grounds.choose(bases, may_count);
-            Decision::Write { sequence, bases, targets, undecided }
-        }
+    let on = siblings(&behind, older);
+    let (bases, lost): (Vec<V>, Vec<V>) = on.keys().copied().partition(|version| readable.contains(version));
+    // Who may have had what is not seen, and who may still get it.
+    let had = |server: &S| !behind.contains_key(server);
+    let is_late =
+        |server: &S| behind.get(server).is_some_and(|held| held.values().all(|number| *number < older));
+    let unseen = |may: &dyn Fn(&S) -> bool| {
+        let nowhere = BTreeSet::new();
+        let mut places = lost.iter().map(|version| &on[version]).chain([&nowhere]);
+        places.any(|on| electorate.may_have_agreed(on, may))
+    };
+    if bases.is_empty() || unseen(&had) {
+        return Decision::Unreadable;
     }
+    let hides = |server: &S| had(server) || is_late(server);
+    if unseen(&hides) {
+        let late = |server: &&S| electorate.is_in_last(server) && is_late(server);
+        let targets = behind.keys().filter(late).copied().collect();
+        let best = bases.into_iter().max_by_key(|version| {
+            (electorate.may_have_agreed(&on[version], had), on[version].len(), *version)
+        });
+        return best.map_or(Decision::Unreadable, |version| Decision::Complete { version, targets });
+    }
+    let (bases, undecided) = grounds.choose(bases, |version| electorate.may_have_agreed(&on[version], hides));
+    Decision::Write { sequence, bases, targets, undecided }
 }
 
 /// The versions with a sequence number, and on which servers each is.

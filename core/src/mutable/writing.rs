@@ -1,6 +1,7 @@
 //! Writing a version of a mutable file to servers: who gets which share, and what each must still
 //! have for that.
 
+use super::change::Aim;
 use super::making::Made;
 use super::quorum::Electorate;
 use crate::hash;
@@ -86,17 +87,18 @@ pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<Se
     homes
 }
 
-/// Which shares each server gets of a version of which there are only parts: those that it has, for
-/// without the rest a part is nothing.
-fn in_place(targets: &[Target], total: u16) -> BTreeMap<ServerId, BTreeSet<u16>> {
-    let of = |target: &Target| target.there.keys().copied().filter(|share| *share < total).collect();
+/// Which shares each server gets that gets none but those it has, up to as many as it has room for: of a
+/// version of which there are only parts, for without the rest a part is nothing; of one that is there already.
+fn in_place(targets: &[Target], total: u16, room: usize) -> BTreeMap<ServerId, BTreeSet<u16>> {
+    let of =
+        |target: &Target| target.there.keys().copied().filter(|share| *share < total).take(room).collect();
     targets.iter().map(|target| (target.candidate.server, of(target))).collect()
 }
 
 /// Whether each server can take what is made of the shares that it has in one request.
 pub(super) fn fits(made: &Made, targets: &[Target]) -> bool {
     let room = room(made.most_bytes());
-    in_place(targets, made.version.total.into()).values().all(|shares| shares.len() <= room)
+    in_place(targets, made.version.total.into(), usize::MAX).values().all(|shares| shares.len() <= room)
 }
 
 /// The most shares of so many bytes that one server can take in a request.
@@ -116,12 +118,28 @@ fn to_copy(homes: &BTreeMap<ServerId, BTreeSet<u16>>) -> Option<u16> {
     known.into_iter().min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
 }
 
+/// To whom a version is to be written, and what for.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    /// The servers, in the order in which they are asked.
+    pub(super) targets: &'a [Target],
+    /// Who has a say.
+    pub(super) electorate: Electorate<ServerId>,
+    pub(super) aim: Aim,
+    /// The first target is asked first, and the others only if it accepts. Writers of the same file have the
+    /// same order of targets, so that of several at once all but one are turned away there, before they have
+    /// overwritten anything: shares of many versions, of none of them enough, would be worse than being late.
+    pub(super) gated: bool,
+}
+
 /// Writes of one version under way.
 #[derive(Debug)]
 pub(super) struct Writing {
     pub(super) made: Made,
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
+    pub(super) aim: Aim,
+    gated: bool,
     /// What is sent once the gate is open.
     queue: VecDeque<(ServerId, BTreeSet<u16>, Task)>,
     /// What goes to servers that hold nothing yet, once more than half of those that may hold something have
@@ -135,24 +153,19 @@ pub(super) struct Writing {
 
 impl Writing {
     /// Sends every target what it is to have. The answers carry `reads` of every share there.
-    ///
-    /// With `gated` the first target is asked first, and the others only if it accepts. Writers of the
-    /// same file have the same order of targets, so that of several at once all but one are turned away
-    /// there, before they have overwritten anything: shares of many versions, of none of them enough,
-    /// would be worse than being late.
     pub(super) fn new<P: From<ServerId>>(
         made: Made,
-        targets: &[Target],
-        electorate: Electorate<ServerId>,
+        order: Order<'_>,
         rights: &WriteRights,
         reads: &[(u64, u64)],
-        gated: bool,
         tasks: &mut Tasks<P>,
     ) -> Writing {
+        let Order { targets, electorate, aim, gated } = order;
         let total = u16::from(made.version.total);
+        let room = room(made.most_bytes());
         let homes = match made.content {
-            Some(_) => assign(targets, total, room(made.most_bytes())),
-            None => in_place(targets, total),
+            Some(_) if aim != Aim::Complete => assign(targets, total, room),
+            _ => in_place(targets, total, room),
         };
         let (mut queue, mut newcomers) = (VecDeque::new(), VecDeque::new());
         for target in targets {
@@ -180,13 +193,34 @@ impl Writing {
             }
         }
         let (waiting, verdicts) = (BTreeMap::new(), BTreeMap::new());
-        let mut writing = Writing { made, electorate, queue, newcomers, waiting, is_open: !gated, verdicts };
+        let is_open = !gated;
+        let mut writing =
+            Writing { made, electorate, aim, gated, queue, newcomers, waiting, is_open, verdicts };
         writing.send(tasks);
         writing
     }
 
+    /// Whether it is of use to go on: the version can still be accepted by enough, or else all who are behind
+    /// can have one with its number. Otherwise it would only take the place of what counts.
+    fn is_of_use(&self) -> bool {
+        let may_take = self.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Taken(_)));
+        let to_come = self.queue.iter().chain(&self.newcomers).map(|(server, ..)| server);
+        let may_take = may_take.map(|(server, _)| server).chain(self.waiting.keys()).chain(to_come);
+        let may_take: BTreeSet<ServerId> = may_take.copied().collect();
+        let has_failed = self.verdicts.values().any(|verdict| matches!(verdict, Verdict::Failed(_)));
+        match self.aim {
+            Aim::Win => self.electorate.tally(&may_take).is_enough(),
+            Aim::Compete => !has_failed || self.electorate.tally(&may_take).is_enough(),
+            Aim::Complete => true,
+        }
+    }
+
     /// Sends what may be sent: one request while the gate is shut.
     fn send<P: From<ServerId>>(&mut self, tasks: &mut Tasks<P>) {
+        if self.gated && !self.is_of_use() {
+            self.queue.clear();
+            self.newcomers.clear();
+        }
         let taken = |server: &ServerId| matches!(self.verdicts.get(server), Some(Verdict::Taken(_)));
         if mutants::is_in(Mutant::NewcomersTrusted) || self.electorate.last_agrees(taken) {
             self.queue.append(&mut self.newcomers);

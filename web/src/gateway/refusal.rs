@@ -126,6 +126,7 @@ fn of_change(error: &ChangeError) -> u16 {
         ChangeError::NoServers
         | ChangeError::TooFew { .. }
         | ChangeError::Unreadable { .. }
+        | ChangeError::Divided { .. }
         | ChangeError::Stopping => 503,
         ChangeError::NoKeys => 500,
         ChangeError::NoDirectory(error) => of_table(error),

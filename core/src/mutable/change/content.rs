@@ -1,11 +1,13 @@
 //! Where the content of the new version comes from: what is there, and what becomes of it.
 
 use super::super::gather::Gather;
-use super::super::making::{MakeError, MakeTask, Making};
-use super::super::map::KeySearch;
+use super::super::making::{Content, MakeError, MakeTask, Making};
+use super::super::map::{KeySearch, Map};
 use super::super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
 use super::super::{MUTABLE_SHARES_MAX, MutableEncoding};
-use super::{Change, ChangeError, ChangeFile, Edits, Purpose, Stage};
+use super::stage::{Aim, Plan, Stage};
+use super::{Change, ChangeError, ChangeFile, Edits, Purpose};
+use crate::capability::MutableCap;
 use crate::directory::{Access, Edit, Table};
 use crate::job::JobOutput;
 use crate::payload::Payload;
@@ -13,6 +15,7 @@ use crate::task::Outcome;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use bytes::Bytes;
 
 impl ChangeFile {
     /// Reads the bases as far as their contents matter, and finds the key.
@@ -34,11 +37,13 @@ impl ChangeFile {
                 }
             }
         }
-        let in_parts = matches!(self.setup.change, Change::Patch { .. }) && !self.whole && self.attempts == 0;
-        let matters = matches!(self.setup.change, Change::Edit(_) | Change::Patch { .. }) && !in_parts;
+        let completes = plan.aim == Aim::Complete;
+        let is_patch = matches!(self.setup.change, Change::Patch { .. });
+        let in_parts = is_patch && !completes && !self.whole && self.attempts == 0;
+        let matters = completes || is_patch && !in_parts || matches!(self.setup.change, Change::Edit(_));
         if matters && let Some(version) = plan.bases.get(contents.len()) {
-            if let Some(content) = self.own.get(version).and_then(|content| content.bytes().cloned()) {
-                contents.push(content);
+            if let Some(content) = self.own.get(version).filter(|content| content.bytes.bytes().is_some()) {
+                contents.push(content.clone());
                 return true;
             }
             *gather = Some(Box::new(Gather::new(&cap.read_cap(), *version)));
@@ -114,54 +119,38 @@ impl ChangeFile {
         }
     }
 
-    /// Makes the new content from the bases, and begins to make the new version.
+    /// Begins to make the version, once the bases are read.
     fn make(&mut self, now: Now) {
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
-        let Stage::Gathering { plan, contents, .. } = stage else { return };
-        let (Some(cap), Some(key)) = (self.cap.clone(), self.key.clone()) else { return };
-        let content = match &mut self.setup.change {
-            Change::Overwrite(content) => content.clone(),
-            Change::Patch { offset, data } => {
-                let patch = Patch { offset: *offset, data: data.clone() };
-                let base = contents.last().cloned().unwrap_or_default();
-                match spliced(&base, &patch) {
-                    Some(content) => content,
-                    None => {
-                        let (offset, size) = (*offset, base.len() as u64);
-                        return self.fail(ChangeError::PastEnd { offset, size });
-                    }
-                }
+        let Stage::Gathering { plan, mut contents, .. } = stage else { return };
+        let Some(key) = self.key.clone() else { return };
+        let made = match (plan.aim, &plan.bases[..]) {
+            (Aim::Complete, [version]) => {
+                let content = contents.pop().expect("what is to be completed was read");
+                version.encoding().map_err(MakeError::Encoding).map(|encoding| (encoding, content))
             }
-            Change::Children(children) => {
-                let access = Access::Write(cap.write_key.clone());
-                match Table::with_children(access, children.0.iter().cloned()) {
-                    Ok(table) => Payload::from(table.pack()),
-                    Err(error) => return self.fail(ChangeError::Children(error)),
+            _ => {
+                let contents = contents.into_iter().filter_map(|content| content.bytes.into_bytes());
+                match self.new_content(contents.collect(), now) {
+                    Ok(bytes) => self
+                        .encoding(&plan, bytes.len())
+                        .map(|encoding| (encoding, Content::new(bytes, &encoding, &mut self.entropy))),
+                    Err(error) => return self.fail(error),
                 }
-            }
-            Change::Edit(edits) => {
-                let access = Access::Write(cap.write_key.clone());
-                // Where they differ what was linked last prevails, or else the greatest, which comes last.
-                let mut table = Table::empty(access.clone());
-                for content in contents.into_iter().rev() {
-                    match Table::unpack(content, access.clone()) {
-                        Ok(other) => table.absorb(&other),
-                        Err(error) => return self.fail(ChangeError::NoDirectory(error)),
-                    }
-                }
-                if !core::mem::replace(&mut self.pinned, true) {
-                    Edit::pin(&mut edits.0, &table);
-                }
-                match table.apply(&edits.0, now.unix) {
-                    Ok(outcomes) => self.outcomes = outcomes,
-                    Err(error) => {
-                        let edits = Edits(core::mem::take(&mut edits.0));
-                        return self.fail(ChangeError::Edit { error, edits });
-                    }
-                }
-                Payload::from(table.pack())
             }
         };
+        let making = made.and_then(|(encoding, content)| {
+            Making::new(key, encoding, plan.sequence, content, &mut self.tasks)
+        });
+        match making {
+            Ok(making) => self.stage = Stage::Making { plan, making: Box::new(making) },
+            Err(error) => self.fail(ChangeError::Make(error)),
+        }
+    }
+
+    /// How a new version of so many bytes is cut up: with as many shares as the last base has.
+    fn encoding(&self, plan: &Plan, size: u64) -> Result<MutableEncoding, MakeError> {
+        let cap = self.cap.as_ref().expect("who makes a version has a capability");
         let (needed, total) = match plan.bases.last() {
             Some(version) => (version.needed, version.total),
             None => {
@@ -169,13 +158,41 @@ impl ChangeFile {
                 ((self.setup.params.needed() as u8).min(total), total)
             }
         };
-        let encoding = MutableEncoding::for_writing(cap.format, needed, total, content.len());
-        let making = encoding.map_err(MakeError::Encoding).and_then(|encoding| {
-            Making::new(key, encoding, plan.sequence, &content, &mut self.entropy, &mut self.tasks)
-        });
-        match making {
-            Ok(making) => self.stage = Stage::Making { plan, making: Box::new(making) },
-            Err(error) => self.fail(ChangeError::Make(error)),
+        MutableEncoding::for_writing(cap.format, needed, total, size).map_err(MakeError::Encoding)
+    }
+
+    /// What becomes of the bases.
+    fn new_content(&mut self, mut contents: Vec<Bytes>, now: Now) -> Result<Payload, ChangeError> {
+        let access = |cap: &MutableCap| Access::Write(cap.write_key.clone());
+        let cap = self.cap.as_ref().expect("who makes a version has a capability");
+        match &mut self.setup.change {
+            Change::Overwrite(content) => Ok(content.clone()),
+            Change::Patch { offset, data } => {
+                let patch = Patch { offset: *offset, data: data.clone() };
+                let base = contents.pop().unwrap_or_default();
+                let past_end = ChangeError::PastEnd { offset: *offset, size: base.len() as u64 };
+                spliced(&base, &patch).ok_or(past_end)
+            }
+            Change::Children(children) => {
+                let table = Table::with_children(access(cap), children.0.iter().cloned());
+                Ok(Payload::from(table.map_err(ChangeError::Children)?.pack()))
+            }
+            Change::Edit(edits) => {
+                // Where they differ what was linked last prevails, or else the greatest, which comes last.
+                let mut table = Table::empty(access(cap));
+                for content in contents.into_iter().rev() {
+                    table.absorb(&Table::unpack(content, access(cap)).map_err(ChangeError::NoDirectory)?);
+                }
+                if !core::mem::replace(&mut self.pinned, true) {
+                    Edit::pin(&mut edits.0, &table);
+                }
+                let applied = table.apply(&edits.0, now.unix);
+                self.outcomes = applied.map_err(|error| {
+                    let edits = Edits(core::mem::take(&mut edits.0));
+                    ChangeError::Edit { error, edits }
+                })?;
+                Ok(Payload::from(table.pack()))
+            }
         }
     }
 
@@ -188,6 +205,11 @@ impl ChangeFile {
         };
         let stage = core::mem::replace(&mut self.stage, Stage::Done);
         let Stage::Making { plan, .. } = stage else { return };
+        if plan.aim == Aim::Complete && plan.bases != [made.version] {
+            // Who wrote it made it in a way that is not known here.
+            let trouble = self.map.as_ref().map(Map::troubles).unwrap_or_default();
+            return self.fail(ChangeError::Unreadable { trouble });
+        }
         self.begin_writing(&plan, made);
     }
 }

@@ -94,6 +94,11 @@ pub enum ChangeError {
         /// What the servers said.
         trouble: Vec<ServerTrouble>,
     },
+    /// A part was to be replaced, and several versions are there, of which it does not show which counts.
+    Divided {
+        /// What the servers said.
+        trouble: Vec<ServerTrouble>,
+    },
     /// No share has the private key that belongs to the capability.
     NoPrivateKey {
         /// What the servers said.
@@ -154,6 +159,7 @@ impl ChangeError {
             | ChangeError::NotFound { .. }
             | ChangeError::TooFew { .. }
             | ChangeError::Unreadable { .. }
+            | ChangeError::Divided { .. }
             | ChangeError::NoPrivateKey { .. }
             | ChangeError::NoDirectory(_)
             | ChangeError::PastEnd { .. }
@@ -191,6 +197,11 @@ impl fmt::Display for ChangeError {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;
                 tell(trouble, f)?;
                 f.write_str(". Try again when more of the servers are up")
+            }
+            ChangeError::Divided { trouble } => {
+                f.write_str("the file is there in several versions, and it does not show which of them the part is to be put into")?;
+                tell(trouble, f)?;
+                f.write_str(". Try again when more of the servers are up, or replace all of it")
             }
             ChangeError::NoPrivateKey { trouble } => {
                 f.write_str("no server has the key that is needed to change the file")?;

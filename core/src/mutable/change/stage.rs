@@ -2,7 +2,7 @@
 
 use super::super::Version;
 use super::super::gather::Gather;
-use super::super::making::Making;
+use super::super::making::{Content, Making};
 use super::super::patching::Patching;
 use super::super::quorum::Electorate;
 use super::super::writing::Writing;
@@ -11,7 +11,6 @@ use crate::time::Instant;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use bytes::Bytes;
 
 /// What a change is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,9 +38,21 @@ pub(crate) enum ChangeStage {
 pub(super) struct Plan {
     /// Who has a say in it. Answers that come later change nothing any more.
     pub(super) electorate: Electorate<ServerId>,
+    pub(super) aim: Aim,
     pub(super) sequence: u64,
     pub(super) bases: Vec<Version>,
     pub(super) targets: BTreeSet<ServerId>,
+}
+
+/// What a version is written for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Aim {
+    /// To be the newest.
+    Win,
+    /// To be the newest, too: it goes to those who are behind, as others already have one with its number.
+    Compete,
+    /// To be on more servers. It is there already, and nothing new is in it.
+    Complete,
 }
 
 #[derive(Debug)]
@@ -54,14 +65,13 @@ pub(super) enum Stage {
     /// until when all of them are waited for.
     Asking { known: u64, until: Option<Instant> },
     /// The bases of the new version are being read, one after the other; the contents so far.
-    Gathering { plan: Plan, gather: Option<Box<Gather>>, contents: Vec<Bytes> },
+    Gathering { plan: Plan, gather: Option<Box<Gather>>, contents: Vec<Content> },
     /// The new version is being made.
     Making { plan: Plan, making: Box<Making> },
     /// It is being made from the parts that change.
     Patching { plan: Plan, patching: Box<Patching> },
-    /// It is being written; only to those who are behind, if others already have a version with its
-    /// number.
-    Writing { writing: Box<Writing>, competes: bool },
+    /// It is being written.
+    Writing { writing: Box<Writing> },
     /// Somebody else was faster, or has begun and may finish.
     Pausing { until: Instant, beaten: bool },
     /// It is over.

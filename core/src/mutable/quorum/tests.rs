@@ -112,6 +112,13 @@ fn what_cannot_be_read() {
         &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
     assert_eq!(decide(several, 5), write(4, &[6], &[3, 4, 5]));
     assert_eq!(decide(several, 7), Decision::Unreadable);
+    // Something unseen could still count with the number before: those who are behind are given what is seen.
+    let late: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)]), (4, &[(5, 2)]), (5, &[(5, 2)])];
+    assert_eq!(decide(late, 5), Decision::Complete { version: 6, targets: [4, 5].into() });
+    assert_eq!(decide(late, 6), Decision::Complete { version: 6, targets: [4, 5].into() });
+    // Or it may count already.
+    assert_eq!(decide(late, 9), Decision::Unreadable);
     let again = super::decide(&answers(several), &all(1..=5), &grounds(&readable, 3));
     assert_eq!(again, Decision::AskAgain { known: 4 });
     assert_eq!(decide(&[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)])], 3), Decision::Unreadable);
@@ -166,6 +173,8 @@ enum State {
         todo: Vec<usize>,
         seen: BTreeMap<usize, Option<usize>>,
         accepted: usize,
+        /// It was there before.
+        completes: bool,
     },
     Over,
 }
@@ -192,6 +201,12 @@ impl World {
                 let grounds = Grounds { readable, given_up: writer.given_up.clone(), known: *known };
                 let (sequence, bases, targets) = match decide(&answers, &all(0..count), &grounds) {
                     Decision::Write { sequence, bases, targets, .. } => (sequence, bases, targets),
+                    Decision::Complete { version, targets } => {
+                        let todo = order.iter().copied().filter(|server| targets.contains(server)).collect();
+                        let (seen, accepted, completes) = (seen.clone(), 0, true);
+                        writer.state = State::Writing { version, todo, seen, accepted, completes };
+                        return;
+                    }
                     Decision::AskAgain { known: top } => {
                         (*seen, *known) = (BTreeMap::new(), top);
                         return;
@@ -209,16 +224,19 @@ impl World {
                 self.versions.push(Version { sequence, edits });
                 let version = self.versions.len() - 1;
                 let todo = order.iter().copied().filter(|server| targets.contains(server)).collect();
-                writer.state = State::Writing { version, todo, seen: seen.clone(), accepted: 0 };
+                let (seen, accepted, completes) = (seen.clone(), 0, false);
+                writer.state = State::Writing { version, todo, seen, accepted, completes };
             }
-            State::Writing { version, todo, seen, accepted } => {
+            State::Writing { version, todo, seen, accepted, completes } => {
                 let Some(server) = todo.pop() else {
                     let enough = if self.mutant == Mutant::NoQuorum { 1 } else { majority(count) };
-                    if *accepted >= enough {
+                    if *accepted >= enough && !*completes {
                         self.acknowledged.insert(writer.edit);
                         writer.state = State::Over;
                     } else {
-                        writer.given_up.insert(*version);
+                        if !*completes {
+                            writer.given_up.insert(*version);
+                        }
                         let order: Vec<usize> = seen.keys().rev().copied().chain(0..count).collect();
                         let mut unique = BTreeSet::new();
                         let order = order.into_iter().filter(|s| unique.insert(*s)).collect();
@@ -289,10 +307,10 @@ fn lost(
 type Case = ((usize, usize), Vec<Vec<usize>>, Vec<(usize, usize)>, Vec<usize>);
 
 fn cases() -> impl Strategy<Value = Case> {
-    let order = Just((0..7usize).collect::<Vec<_>>()).prop_shuffle();
-    let writers = prop::collection::vec(order, 2..5);
-    let schedule = prop::collection::vec((0usize..4, 0usize..7), 0..150);
-    ((2usize..7, 1usize..4), writers, schedule, prop::collection::vec(0usize..150, 4))
+    let order = Just((0..10usize).collect::<Vec<_>>()).prop_shuffle();
+    let writers = prop::collection::vec(order, 2..6);
+    let schedule = prop::collection::vec((0usize..5, 0usize..10), 0..250);
+    ((2usize..11, 1usize..5), writers, schedule, prop::collection::vec(0usize..250, 5))
 }
 
 proptest! {

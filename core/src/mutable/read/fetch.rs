@@ -19,7 +19,7 @@ use crate::hashtree::IncompleteHashTree;
 use crate::identity::ServerId;
 use crate::job::{Job, JobOutput, VerifiedBlock};
 use crate::mutable::map::Map;
-use crate::mutable::{MutableCoding, MutableShareError, Version, share_tree};
+use crate::mutable::{MutableCoding, MutableShareError, Salt, Version, share_tree};
 use crate::payload::Payload;
 use crate::peers::{Answer, Effort};
 use crate::secret::ReadKey;
@@ -92,6 +92,8 @@ pub(crate) struct Fetch {
     segments: BTreeMap<u64, SegmentFetch>,
     /// Decoded segments.
     ready: BTreeMap<u64, Payload>,
+    /// The salts of segments that have one of their own (MDMF).
+    salts: BTreeMap<u64, Salt>,
     /// The segments that have not been begun.
     ahead: Range<u64>,
     pace: Pace,
@@ -122,6 +124,7 @@ impl Fetch {
             changed: BTreeSet::new(),
             segments: BTreeMap::new(),
             ready: BTreeMap::new(),
+            salts: BTreeMap::new(),
             ahead: ahead.unwrap_or_default(),
             pace: Pace::new(),
             look_at: None,
@@ -134,9 +137,10 @@ impl Fetch {
         self.ready.get(&segment)
     }
 
-    /// Makes room: a segment is no longer needed.
-    pub(crate) fn done_with(&mut self, segment: u64) {
+    /// Makes room: a segment is no longer needed. Tells its salt, if it has one of its own.
+    pub(crate) fn done_with(&mut self, segment: u64) -> Option<Salt> {
         self.ready.remove(&segment);
+        self.salts.remove(&segment)
     }
 
     /// The segment whose blocks are good and yet do not fit together, if there is one.
@@ -327,7 +331,12 @@ impl Fetch {
         for (key, _) in core::mem::take(&mut fetch.asked).into_iter().filter(|(_, asked)| !asked.came) {
             self.pace.dropped(key);
         }
-        let blocks = core::mem::take(&mut fetch.blocks).into_iter().take(needed).collect();
+        let blocks: Vec<_> = core::mem::take(&mut fetch.blocks).into_iter().take(needed).collect();
+        if self.version.iv.is_none() {
+            // All have the same, or it is not decoded.
+            let stored = blocks.first().and_then(|(_, block)| block.payload().bytes());
+            self.salts.extend(stored.and_then(|stored| Some((segment, *stored.first_chunk()?))));
+        }
         let (file, iv) = (self.coding.clone(), self.version.iv);
         tasks.job(FetchTask::Decode(segment).into(), Job::DecodeMutableSegment { file, segment, iv, blocks });
     }

@@ -1,0 +1,194 @@
+//! What to write, given what the servers have.
+
+use super::super::map::Map;
+use super::super::quorum::{self, Decision, Electorate, Grounds, Tally};
+use super::stage::{Aim, Plan, Stage};
+use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further, too_few};
+use crate::identity::ServerId;
+use crate::mutable::Version;
+use crate::mutants::{self, Mutant};
+use crate::time::Now;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// How often a change waits for another that is under way, before it competes with it.
+const WAITS_MAX: u32 = 3;
+/// How often it is looked again which of several versions a part is to be put into.
+const DIVIDED_MAX: u32 = 4;
+
+impl ChangeFile {
+    /// Decides what to write, once enough is known of what is there.
+    pub(super) fn look(&mut self, known: u64, in_time: bool, now: Now) -> bool {
+        let Some(map) = &self.map else { return false };
+        if map.is_checking() {
+            return false;
+        }
+        let electorate = self.electorate();
+        // Nobody waits for those further along the ring once all who have a say have answered.
+        let waiting = map.unheard() > 0;
+        let all_answered = {
+            let answered: BTreeSet<ServerId> = map.answered().map(|(server, _)| server).collect();
+            electorate.known().is_subset(&answered)
+        };
+        if waiting && !all_answered && (in_time || !self.has_enough_answers(&electorate)) {
+            return false;
+        }
+        if self.asks_further(&electorate) {
+            let Some(map) = &mut self.map else { return false };
+            map.widen(&mut self.tasks, now.instant);
+            self.stage = asking(known, now.instant);
+            return false;
+        }
+        if self.is_nowhere(map) {
+            if !waiting {
+                let trouble = map.troubles();
+                self.fail(ChangeError::NotFound { trouble });
+            }
+            return false;
+        }
+        let is_new = matches!(self.setup.subject, Subject::New { .. });
+        if is_new && map.versions().keys().any(|version| !self.own.contains_key(version)) {
+            self.fail(ChangeError::AlreadyThere);
+            return false;
+        }
+        self.strangers = electorate.strangers();
+        let decision = self.decide(map, &electorate, known);
+        let fails = match &decision {
+            Decision::Write { bases, .. } => bases.is_empty() && !is_new || self.is_divided(&decision),
+            Decision::TooFew(_) | Decision::Unreadable => true,
+            Decision::Complete { .. } | Decision::AskAgain { .. } => false,
+        };
+        if fails && waiting {
+            // Whoever has not answered yet may be of help.
+            return false;
+        }
+        self.follow(decision, electorate, now)
+    }
+
+    /// Whether nobody who was asked has anything of a file that should be there.
+    fn is_nowhere(&self, map: &Map) -> bool {
+        map.versions().is_empty() && !matches!(self.setup.subject, Subject::New { .. })
+    }
+
+    /// Whether those further along the ring are asked, too.
+    fn asks_further(&self, electorate: &Electorate<ServerId>) -> bool {
+        let Some(map) = self.map.as_ref().filter(|map| !map.asked_all()) else { return false };
+        let is_new = matches!(self.setup.subject, Subject::New { .. });
+        // The file may have been made when the ring was another, or with more shares. If more than half of
+        // the first servers are others by now, these do not know what was acknowledged last.
+        let few = !is_new
+            && (map.asked_servers().count() < self.total().into()
+                || map.lacks_shares(self.total())
+                || map.may_go_on(self.total().into(), further(&self.setup)));
+        self.is_nowhere(map) || few || !self.has_enough_answers(electorate)
+    }
+
+    fn decide(
+        &self,
+        map: &Map,
+        electorate: &Electorate<ServerId>,
+        known: u64,
+    ) -> Decision<ServerId, Version> {
+        let has_a_say =
+            |server: &ServerId| electorate.has(server) || mutants::is_in(Mutant::OutsidersCounted);
+        let answers: BTreeMap<_, _> =
+            map.answers().into_iter().filter(|(server, _)| has_a_say(server)).collect();
+        match self.setup.consent {
+            Consent::Majority => {
+                let readable = map.readable().into_iter().chain(self.own.keys().copied()).collect();
+                let grounds = Grounds { readable, given_up: self.given_up.clone(), known };
+                quorum::decide(&answers, electorate, &grounds)
+            }
+            Consent::Servers(needed) if answers.len() < needed => {
+                Decision::TooFew(Tally { needed, servers: electorate.len(), agreed: answers.len() })
+            }
+            Consent::Servers(_) => Decision::Write {
+                sequence: map.highest_sequence().saturating_add(1),
+                bases: map.newest_readable().into_iter().collect(),
+                targets: answers.keys().copied().collect(),
+                undecided: false,
+            },
+        }
+    }
+
+    /// Whether a part would have to be put into several versions: these cannot be put together.
+    fn is_divided(&self, decision: &Decision<ServerId, Version>) -> bool {
+        matches!(decision, Decision::Write { undecided: true, .. })
+            && matches!(self.setup.change, Change::Patch { .. })
+    }
+
+    /// Does as decided. `true` if it may go on further at once.
+    fn follow(
+        &mut self,
+        decision: Decision<ServerId, Version>,
+        electorate: Electorate<ServerId>,
+        now: Now,
+    ) -> bool {
+        let is_divided = self.is_divided(&decision);
+        let Some(map) = &mut self.map else { return false };
+        let highest = map.highest_sequence();
+        let is_new = matches!(self.setup.subject, Subject::New { .. });
+        match decision {
+            Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
+                let trouble = map.troubles();
+                self.fail(ChangeError::Unreadable { trouble });
+            }
+            Decision::Write { .. } if is_divided => {
+                // Whoever wrote them may come to an end.
+                self.divided += 1;
+                if self.divided > DIVIDED_MAX {
+                    let trouble = map.troubles();
+                    self.fail(ChangeError::Divided { trouble });
+                } else {
+                    self.give_way(1 << self.divided, now);
+                }
+            }
+            // Somebody has begun to write a version; better let him finish than compete.
+            Decision::Write { sequence, .. } if sequence == highest && self.waits < WAITS_MAX => {
+                self.waits += 1;
+                self.give_way(2, now);
+            }
+            Decision::Complete { .. } if self.waits < WAITS_MAX => {
+                self.waits += 1;
+                self.give_way(2, now);
+            }
+            Decision::Write { sequence, bases, mut targets, .. } => {
+                if sequence > highest {
+                    // Damaged shares are replaced, though nobody counts on who has them.
+                    targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
+                }
+                let aim = if sequence > highest { Aim::Win } else { Aim::Compete };
+                self.begin(Plan { electorate, aim, sequence, bases, targets });
+                return true;
+            }
+            Decision::Complete { version, targets } => {
+                let (sequence, bases) = (version.sequence, Vec::from([version]));
+                self.begin(Plan { electorate, aim: Aim::Complete, sequence, bases, targets });
+                return true;
+            }
+            Decision::TooFew(tally) => {
+                let trouble = map.troubles();
+                self.fail(too_few(tally, &electorate, trouble));
+            }
+            Decision::AskAgain { known } => {
+                map.ask_again(&mut self.tasks, now.instant);
+                self.stage = asking(known, now.instant);
+            }
+            Decision::Unreadable => {
+                let trouble = map.troubles();
+                self.fail(ChangeError::Unreadable { trouble });
+            }
+        }
+        false
+    }
+
+    fn begin(&mut self, plan: Plan) {
+        self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
+    }
+
+    /// Lets others go on for so many times the first pause, and looks again.
+    fn give_way(&mut self, pauses: u32, now: Now) {
+        let pause = self.entropy.jitter(PAUSE_FIRST * pauses);
+        self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
+    }
+}
