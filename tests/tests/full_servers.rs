@@ -12,7 +12,7 @@ use tallac_core::storage::protocol::StorageRequest;
 use tallac_core::wire::{Frame, Kind, Message};
 use tallac_soft_rsa::test_key;
 use tallac_tests::content;
-use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid, Passage, Tamper, pass};
+use tallac_tests::memory_grid::{Fault, GridSetup, Honest, MemoryGrid, Passage, Tamper, pass};
 
 type Grid = MemoryGrid<Honest>;
 
@@ -340,6 +340,82 @@ fn what_cannot_be_accepted_is_not_spread() {
     let changed = change(&mut grid, &made.cap, overwrite(b"after")).expect("all are there");
     assert_eq!((changed.version.sequence, changed.placed.len()), (2, 10));
     holds(&mut grid, &made.cap, b"after");
+}
+
+/// Servers that are behind after a refused change, and whose disks have room for nothing, keep nobody from changing
+/// the file, though they answer: not if they come first, nor if they come last.
+#[test]
+fn who_is_behind_and_full_stops_nobody() {
+    let ring = ring(10);
+    for with_room in [5..6, 5..9, 6..10, 5..10] {
+        let mut grid = grid(10, &[], (3, 10));
+        let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+        ring[5..].iter().for_each(|server| grid.disk(*server).fault = Some(Fault::Full));
+        leave_over(&mut grid, &made.cap, patch(0, b"left"));
+        ring[with_room.clone()].iter().for_each(|server| grid.disk(*server).fault = None);
+        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("more than half have room");
+        assert_eq!(changed.placed.len(), 5 + with_room.len(), "{with_room:?}");
+        holds(&mut grid, &made.cap, b"leftalso");
+        let full = changed.trouble.iter().filter(|of| of.trouble.to_string().contains("full")).count();
+        assert_eq!(full, 5 - with_room.len(), "{:?}", changed.trouble);
+    }
+}
+
+/// The same if a version that cannot be read is there, and the one before it has to be completed.
+#[test]
+fn who_is_late_and_full_stops_nobody() {
+    let ring = ring(10);
+    for full in [6, 9] {
+        let cut = CutAtWrites::default();
+        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+        let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
+        change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
+        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
+        leave_over(&mut grid, &made.cap, patch(0, b"lost"));
+        cut.0.borrow_mut().clear();
+        grid.disk(ring[full]).fault = Some(Fault::Full);
+        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("nine of ten have room");
+        assert_eq!((changed.version.sequence, changed.placed.len()), (3, 7));
+        holds(&mut grid, &made.cap, b"keptalso");
+    }
+}
+
+/// Connections that break once when those behind are to be given something cost a change another try.
+#[test]
+fn who_breaks_off_a_write_stops_nobody() {
+    let ring = ring(10);
+    for broken in [5, 6, 9] {
+        let cut = CutAtWrites::default();
+        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+        let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+        *cut.0.borrow_mut() = ring[5..].iter().copied().collect();
+        leave_over(&mut grid, &made.cap, patch(0, b"left"));
+        *cut.0.borrow_mut() = [ring[broken]].into();
+        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("nine of ten take it");
+        assert_eq!(changed.placed.len(), 9);
+        holds(&mut grid, &made.cap, b"leftalso");
+    }
+}
+
+/// Nothing at all can be completed, too.
+#[test]
+fn an_empty_version_is_completed() {
+    let ring = ring(10);
+    for format in [MutableFormat::Sdmf, MutableFormat::Mdmf] {
+        let cut = CutAtWrites::default();
+        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+        let subject = Subject::New { format, key: Some(test_key(1)) };
+        let made = grid.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made");
+        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
+        change(&mut grid, &made.cap, overwrite(b"")).expect("six of ten take it");
+        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
+        leave_over(&mut grid, &made.cap, overwrite(b"lost"));
+        cut.0.borrow_mut().clear();
+        let changed = change(&mut grid, &made.cap, patch(0, b"after")).expect("all are there");
+        assert_eq!((changed.version.sequence, changed.placed.len()), (3, 8), "{format:?}");
+        holds(&mut grid, &made.cap, b"after");
+    }
 }
 
 /// Another literal file for each number.

@@ -20,7 +20,6 @@ mod stage;
 mod wanted;
 
 pub use outcome::{ChangeError, Changed, Placed};
-pub(super) use stage::Aim;
 pub(crate) use stage::ChangeStage;
 use stage::Stage;
 pub use wanted::{Change, ChangeSetup, Children, Consent, Edits, Subject};
@@ -41,14 +40,14 @@ use crate::peers::Candidate;
 use crate::rsa::PrivateKey;
 use crate::secret::Secret;
 use crate::storage_index::StorageIndex;
-use crate::task::{Outcome, ServerTrouble, Task, Tasks};
+use crate::task::{Outcome, ServerTrouble, Task, Tasks, Trouble};
 use crate::time::{Instant, Now};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// How often a change is tried when others are faster each time.
+/// How often a change is tried: when others are faster, or those behind have to be given something first.
 const ATTEMPTS_MAX: u32 = 20;
 /// The first pause after having been beaten; doubled each time up to the longest, jittered.
 const PAUSE_FIRST: Duration = Duration::from_millis(40);
@@ -144,6 +143,10 @@ pub(crate) struct ChangeFile {
     own: BTreeMap<Version, Content>,
     /// The versions that were made here and not accepted by enough.
     given_up: BTreeSet<Version>,
+    /// The servers that did not take what they were given, and why.
+    refusing: BTreeMap<ServerId, Trouble>,
+    /// How often a version that was there already was given to those behind it.
+    completed: u32,
     /// A part of the file is replaced by making all of it anew.
     whole: bool,
     /// What edits saw under their names when they were first applied.
@@ -235,6 +238,8 @@ impl ChangeFile {
             strangers,
             own,
             given_up: BTreeSet::new(),
+            refusing: BTreeMap::new(),
+            completed: 0,
             whole,
             pinned,
             outcomes,
@@ -332,8 +337,25 @@ impl ChangeFile {
         if self.attempts >= ATTEMPTS_MAX {
             return self.fail(error);
         }
+        let beaten = matches!(error, ChangeError::Beaten { .. });
         let pause = PAUSE_FIRST.saturating_mul(1 << self.attempts.min(10)).min(PAUSE_LONGEST);
-        self.stage = Stage::Pausing { until: now.instant + self.entropy.jitter(pause), beaten: true };
+        self.stage = Stage::Pausing { until: now.instant + self.entropy.jitter(pause), beaten };
+    }
+
+    /// What is to be told of the servers: also of those that answer and take nothing.
+    fn troubles(&self) -> Vec<ServerTrouble> {
+        let Some(map) = &self.map else { return Vec::new() };
+        let mut troubles = map.troubles();
+        for candidate in map.ring() {
+            let server = candidate.server;
+            if let Some(trouble) = self.refusing.get(&server)
+                && !troubles.iter().any(|told| told.server == server)
+            {
+                let (nickname, trouble) = (candidate.nickname.clone(), trouble.clone());
+                troubles.push(ServerTrouble { server, nickname, trouble });
+            }
+        }
+        troubles
     }
 
     fn fail(&mut self, error: ChangeError) {
@@ -359,9 +381,14 @@ fn cap_of(format: MutableFormat, key: &PrivateKey) -> MutableCap {
     MutableCap { format, write_key: key.write_key(), fingerprint: key.public_key().fingerprint() }
 }
 
-fn too_few(tally: Tally, electorate: &Electorate<ServerId>, trouble: Vec<ServerTrouble>) -> ChangeError {
+fn too_few(
+    tally: Tally,
+    electorate: &Electorate<ServerId>,
+    may_show_up: bool,
+    trouble: Vec<ServerTrouble>,
+) -> ChangeError {
     let Tally { needed, servers: voters, agreed: accepted } = tally;
-    ChangeError::TooFew { needed, voters, strangers: electorate.strangers(), accepted, trouble }
+    ChangeError::TooFew { needed, voters, strangers: electorate.strangers(), accepted, may_show_up, trouble }
 }
 
 fn asking(known: u64, now: Instant) -> Stage {

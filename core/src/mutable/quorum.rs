@@ -44,6 +44,9 @@
 //! same, all must be asked after that. If so many are behind that something with `s - 1` that does not show
 //! might still be acknowledged, they are first given a version with `s - 1` that is there: as if its own
 //! writer went on.
+//!
+//! A server that answers, but does not take what it is given (its disk is full), would be behind for ever. So
+//! once nobody else is behind it counts as one that does not answer.
 
 use crate::mutants::{self, Mutant};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -195,16 +198,25 @@ impl<S: Copy + Ord> Electorate<S> {
 
 /// What can be built upon.
 #[derive(Debug)]
-pub(super) struct Grounds<V> {
+pub(super) struct Grounds<S, V> {
     /// The versions of which enough shares were found.
     pub(super) readable: BTreeSet<V>,
     /// Those that the writer has made itself and given up: they were never acknowledged.
     pub(super) given_up: BTreeSet<V>,
+    /// The servers that did not take what this writer wrote, though they answer.
+    pub(super) refusing: BTreeSet<S>,
     /// The highest sequence number that was known before the first server was asked.
     pub(super) known: u64,
 }
 
-impl<V: Copy + Ord> Grounds<V> {
+impl<S, V: Copy + Ord> Grounds<S, V> {
+    /// The versions that can be read, and those that cannot, unless they cannot have counted either.
+    fn sort(&self, versions: &BTreeMap<V, BTreeSet<S>>) -> (Vec<V>, Vec<V>) {
+        let (readable, others): (Vec<V>, Vec<V>) =
+            versions.keys().copied().partition(|version| self.readable.contains(version));
+        (readable, others.into_iter().filter(|version| !self.given_up.contains(version)).collect())
+    }
+
     /// Of several versions the only one that may have counted, or all; and whether more than one may have.
     fn choose(&self, versions: Vec<V>, may_have_counted: impl Fn(&V) -> bool) -> (Vec<V>, bool) {
         let is_rival = |version: &&V| !self.given_up.contains(version) && may_have_counted(version);
@@ -217,10 +229,37 @@ impl<V: Copy + Ord> Grounds<V> {
 }
 
 /// Decides by the rule above. `answers` are those of the servers that have a say and answered.
+///
+/// Servers that refuse are not waited for: if nobody else is behind, it is decided as if they had not answered.
 pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     answers: &BTreeMap<S, Held<V>>,
     electorate: &Electorate<S>,
-    grounds: &Grounds<V>,
+    grounds: &Grounds<S, V>,
+) -> Decision<S, V> {
+    let mut decision = decide_by_all(answers, electorate, grounds);
+    let behind = match &mut decision {
+        Decision::Write { sequence, targets, .. } if top(answers) == Some(*sequence) => targets,
+        Decision::Complete { targets, .. } => targets,
+        _ => return decision,
+    };
+    if behind.is_empty() || !behind.is_subset(&grounds.refusing) {
+        behind.retain(|server| !grounds.refusing.contains(server));
+        return decision;
+    }
+    let mut others = answers.clone();
+    others.retain(|server, _| !behind.contains(server));
+    decide(&others, electorate, grounds)
+}
+
+/// The highest sequence number among these.
+fn top<S, V>(answers: &BTreeMap<S, Held<V>>) -> Option<u64> {
+    answers.values().flat_map(BTreeMap::values).max().copied()
+}
+
+fn decide_by_all<S: Copy + Ord, V: Copy + Ord>(
+    answers: &BTreeMap<S, Held<V>>,
+    electorate: &Electorate<S>,
+    grounds: &Grounds<S, V>,
 ) -> Decision<S, V> {
     let readable = &grounds.readable;
     let write = |sequence, bases, targets| match sequence {
@@ -234,7 +273,6 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         return Decision::TooFew(tally);
     }
     let is_unheard = |server: &S| !answers.contains_key(server);
-    let top = |among: &BTreeMap<S, Held<V>>| among.values().flat_map(BTreeMap::values).max().copied();
     let Some(sequence) = top(answers) else {
         return write(Some(1), Vec::new(), all);
     };
@@ -252,8 +290,7 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         .collect();
     // Could it have been acknowledged, or still be?
     let may_win = |version: &V| electorate.may_have_agreed(&holders[version], is_unheard);
-    let (bases, lost): (Vec<V>, Vec<V>) =
-        holders.keys().copied().partition(|version| readable.contains(version));
+    let (bases, lost) = grounds.sort(&holders);
     if lost.iter().any(may_win) {
         return Decision::Unreadable;
     }
@@ -276,7 +313,7 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     }
     let Some(older) = top(&behind) else { return Decision::Unreadable };
     let on = siblings(&behind, older);
-    let (bases, lost): (Vec<V>, Vec<V>) = on.keys().copied().partition(|version| readable.contains(version));
+    let (bases, lost) = grounds.sort(&on);
     // Who may have had what is not seen, and who may still get it.
     let had = |server: &S| !behind.contains_key(server);
     let is_late =
@@ -286,6 +323,7 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         let mut places = lost.iter().map(|version| &on[version]).chain([&nowhere]);
         places.any(|on| electorate.may_have_agreed(on, may))
     };
+    // If something unseen may count already it is of no use to give anybody anything.
     if bases.is_empty() || unseen(&had) {
         return Decision::Unreadable;
     }

@@ -1,7 +1,6 @@
 //! Writing a version of a mutable file to servers: who gets which share, and what each must still
 //! have for that.
 
-use super::change::Aim;
 use super::making::Made;
 use super::quorum::Electorate;
 use crate::hash;
@@ -118,6 +117,17 @@ fn to_copy(homes: &BTreeMap<ServerId, BTreeSet<u16>>) -> Option<u16> {
     known.into_iter().min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
 }
 
+/// What a version is written for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Aim {
+    /// To be the newest.
+    Win,
+    /// To be the newest, too: it goes to those who are behind, as others already have one with its number.
+    Compete,
+    /// To be on more servers. It is there already, and nothing new is in it.
+    Complete,
+}
+
 /// To whom a version is to be written, and what for.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
@@ -125,6 +135,8 @@ pub(super) struct Order<'a> {
     pub(super) targets: &'a [Target],
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
+    /// Who has answered and refused nothing yet, as far as it has a say.
+    pub(super) willing: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     /// The first target is asked first, and the others only if it accepts. Writers of the same file have the
     /// same order of targets, so that of several at once all but one are turned away there, before they have
@@ -138,6 +150,7 @@ pub(super) struct Writing {
     pub(super) made: Made,
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
+    willing: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     gated: bool,
     /// What is sent once the gate is open.
@@ -160,7 +173,7 @@ impl Writing {
         reads: &[(u64, u64)],
         tasks: &mut Tasks<P>,
     ) -> Writing {
-        let Order { targets, electorate, aim, gated } = order;
+        let Order { targets, electorate, willing, aim, gated } = order;
         let total = u16::from(made.version.total);
         let room = room(made.most_bytes());
         let homes = match made.content {
@@ -195,24 +208,23 @@ impl Writing {
         let (waiting, verdicts) = (BTreeMap::new(), BTreeMap::new());
         let is_open = !gated;
         let mut writing =
-            Writing { made, electorate, aim, gated, queue, newcomers, waiting, is_open, verdicts };
+            Writing { made, electorate, willing, aim, gated, queue, newcomers, waiting, is_open, verdicts };
         writing.send(tasks);
         writing
     }
 
-    /// Whether it is of use to go on: the version can still be accepted by enough, or else all who are behind
-    /// can have one with its number. Otherwise it would only take the place of what counts.
-    fn is_of_use(&self) -> bool {
-        let may_take = self.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Taken(_)));
-        let to_come = self.queue.iter().chain(&self.newcomers).map(|(server, ..)| server);
-        let may_take = may_take.map(|(server, _)| server).chain(self.waiting.keys()).chain(to_come);
-        let may_take: BTreeSet<ServerId> = may_take.copied().collect();
-        let has_failed = self.verdicts.values().any(|verdict| matches!(verdict, Verdict::Failed(_)));
-        match self.aim {
-            Aim::Win => self.electorate.tally(&may_take).is_enough(),
-            Aim::Compete => !has_failed || self.electorate.tally(&may_take).is_enough(),
-            Aim::Complete => true,
+    /// Whether it is of use to go on: the version can still be accepted by enough, or else there are enough to
+    /// accept the next, once nobody of them is behind. Otherwise it would only take the place of what counts.
+    pub(super) fn is_of_use(&self) -> bool {
+        let has_failed = |server: &ServerId| matches!(self.verdicts.get(server), Some(Verdict::Failed(_)));
+        if self.aim != Aim::Win {
+            let willing = self.willing.iter().filter(|server| !has_failed(server)).copied().collect();
+            return self.electorate.tally(&willing).is_enough();
         }
+        let taken = self.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Taken(_)));
+        let to_come = self.queue.iter().chain(&self.newcomers).map(|(server, ..)| server);
+        let may_take = taken.map(|(server, _)| server).chain(self.waiting.keys()).chain(to_come);
+        self.electorate.tally(&may_take.copied().collect()).is_enough()
     }
 
     /// Sends what may be sent: one request while the gate is shut.

@@ -2,10 +2,11 @@
 
 use super::super::gather::Gather;
 use super::super::making::{Content, MakeError, MakeTask, Making};
-use super::super::map::{KeySearch, Map};
+use super::super::map::KeySearch;
 use super::super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
+use super::super::writing::Aim;
 use super::super::{MUTABLE_SHARES_MAX, MutableEncoding};
-use super::stage::{Aim, Plan, Stage};
+use super::stage::{Plan, Stage};
 use super::{Change, ChangeError, ChangeFile, Edits, Purpose};
 use crate::capability::MutableCap;
 use crate::directory::{Access, Edit, Table};
@@ -31,7 +32,7 @@ impl ChangeFile {
                 }
                 Some(Err(())) => {
                     // Somebody may have written meanwhile, so that other bytes were read than seen.
-                    let trouble = map.troubles();
+                    let trouble = self.troubles();
                     self.again(ChangeError::Unreadable { trouble }, now);
                     return false;
                 }
@@ -54,7 +55,7 @@ impl ChangeFile {
                 KeySearch::Found(key) => self.key = Some(key),
                 KeySearch::Searching => return false,
                 KeySearch::Nowhere => {
-                    let trouble = map.troubles();
+                    let trouble = self.troubles();
                     self.again(ChangeError::NoPrivateKey { trouble }, now);
                     return false;
                 }
@@ -143,6 +144,8 @@ impl ChangeFile {
             Making::new(key, encoding, plan.sequence, content, &mut self.tasks)
         });
         match making {
+            // It was made in parts, and is too large to be made as a whole.
+            Err(_) if plan.aim == Aim::Complete => self.fail_unreadable(),
             Ok(making) => self.stage = Stage::Making { plan, making: Box::new(making) },
             Err(error) => self.fail(ChangeError::Make(error)),
         }
@@ -207,8 +210,7 @@ impl ChangeFile {
         let Stage::Making { plan, .. } = stage else { return };
         if plan.aim == Aim::Complete && plan.bases != [made.version] {
             // Who wrote it made it in a way that is not known here.
-            let trouble = self.map.as_ref().map(Map::troubles).unwrap_or_default();
-            return self.fail(ChangeError::Unreadable { trouble });
+            return self.fail_unreadable();
         }
         self.begin_writing(&plan, made);
     }

@@ -2,9 +2,11 @@
 
 use super::super::map::Map;
 use super::super::quorum::{self, Decision, Electorate, Grounds, Tally};
-use super::stage::{Aim, Plan, Stage};
+use super::super::writing::Aim;
+use super::stage::{Plan, Stage};
 use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further, too_few};
 use crate::identity::ServerId;
+use crate::limits::BULK_LEN_MAX;
 use crate::mutable::Version;
 use crate::mutants::{self, Mutant};
 use crate::time::Now;
@@ -15,6 +17,8 @@ use alloc::vec::Vec;
 const WAITS_MAX: u32 = 3;
 /// How often it is looked again which of several versions a part is to be put into.
 const DIVIDED_MAX: u32 = 4;
+/// How often a version that is there is given to those behind it before the change is made.
+const COMPLETED_MAX: u32 = 4;
 
 impl ChangeFile {
     /// Decides what to write, once enough is known of what is there.
@@ -96,7 +100,8 @@ impl ChangeFile {
         match self.setup.consent {
             Consent::Majority => {
                 let readable = map.readable().into_iter().chain(self.own.keys().copied()).collect();
-                let grounds = Grounds { readable, given_up: self.given_up.clone(), known };
+                let refusing = self.refusing.keys().copied().collect();
+                let grounds = Grounds { readable, given_up: self.given_up.clone(), refusing, known };
                 quorum::decide(&answers, electorate, &grounds)
             }
             Consent::Servers(needed) if answers.len() < needed => {
@@ -130,14 +135,13 @@ impl ChangeFile {
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         match decision {
             Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
-                let trouble = map.troubles();
-                self.fail(ChangeError::Unreadable { trouble });
+                self.fail_unreadable();
             }
             Decision::Write { .. } if is_divided => {
                 // Whoever wrote them may come to an end.
                 self.divided += 1;
                 if self.divided > DIVIDED_MAX {
-                    let trouble = map.troubles();
+                    let trouble = self.troubles();
                     self.fail(ChangeError::Divided { trouble });
                 } else {
                     self.give_way(1 << self.divided, now);
@@ -161,25 +165,35 @@ impl ChangeFile {
                 self.begin(Plan { electorate, aim, sequence, bases, targets });
                 return true;
             }
+            Decision::Complete { version, .. }
+                if self.completed >= COMPLETED_MAX || !can_be_made_whole(&version) =>
+            {
+                self.fail_unreadable();
+            }
             Decision::Complete { version, targets } => {
+                self.completed += 1;
                 let (sequence, bases) = (version.sequence, Vec::from([version]));
                 self.begin(Plan { electorate, aim: Aim::Complete, sequence, bases, targets });
                 return true;
             }
             Decision::TooFew(tally) => {
-                let trouble = map.troubles();
-                self.fail(too_few(tally, &electorate, trouble));
+                let may_show_up = !self.given_up.is_empty();
+                self.fail(too_few(tally, &electorate, may_show_up, self.troubles()));
             }
             Decision::AskAgain { known } => {
                 map.ask_again(&mut self.tasks, now.instant);
                 self.stage = asking(known, now.instant);
             }
             Decision::Unreadable => {
-                let trouble = map.troubles();
-                self.fail(ChangeError::Unreadable { trouble });
+                self.fail_unreadable();
             }
         }
         false
+    }
+
+    pub(super) fn fail_unreadable(&mut self) {
+        let trouble = self.troubles();
+        self.fail(ChangeError::Unreadable { trouble });
     }
 
     fn begin(&mut self, plan: Plan) {
@@ -191,4 +205,9 @@ impl ChangeFile {
         let pause = self.entropy.jitter(PAUSE_FIRST * pauses);
         self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
     }
+}
+
+/// Whether a share of it can fit into one request, as far as that shows before it is made.
+fn can_be_made_whole(version: &Version) -> bool {
+    version.encoding().is_ok_and(|encoding| encoding.data_len() <= BULK_LEN_MAX as u64)
 }

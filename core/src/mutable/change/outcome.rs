@@ -75,7 +75,7 @@ pub enum ChangeError {
         /// What the servers said.
         trouble: Vec<ServerTrouble>,
     },
-    /// Too few servers answered or accepted. Those that accepted have it: it may still show up.
+    /// Too few servers answered or accepted.
     TooFew {
         /// How many must accept.
         needed: usize,
@@ -86,6 +86,8 @@ pub enum ChangeError {
         strangers: usize,
         /// How many did.
         accepted: usize,
+        /// Some have the new version, of which the next may be made: so the change may still show up.
+        may_show_up: bool,
         /// What the others said.
         trouble: Vec<ServerTrouble>,
     },
@@ -182,9 +184,12 @@ impl fmt::Display for ChangeError {
                 f.write_str("no server has anything of the file")?;
                 tell(trouble, f)
             }
-            ChangeError::TooFew { needed, voters, strangers, accepted, trouble } => {
+            ChangeError::TooFew { needed, voters, strangers, accepted, may_show_up, trouble } => {
                 write!(f, "the change needs {needed} of {voters} servers, {accepted} took part")?;
                 tell(trouble, f)?;
+                if *may_show_up {
+                    f.write_str("; it may still show up")?;
+                }
                 match strangers {
                     0 => f.write_str(". Try again when more of the servers are up"),
                     _ => write!(

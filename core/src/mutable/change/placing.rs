@@ -3,9 +3,9 @@
 use super::super::making::Made;
 use super::super::map::{FIRST_RANGE, Map};
 use super::super::patching::Retreat;
-use super::super::writing::{self, Target, Verdict, WriteRights, Writing};
-use super::stage::{Aim, Plan, Stage};
-use super::{ChangeError, ChangeFile, Changed, Consent, Placed, begins, too_few};
+use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
+use super::stage::{Plan, Stage};
+use super::{ChangeError, ChangeFile, Changed, Consent, PAUSE_FIRST, Placed, begins, too_few};
 use crate::lease::LeaseSecrets;
 use crate::peers::Candidate;
 use crate::time::Now;
@@ -40,7 +40,9 @@ impl ChangeFile {
             self.given_up.insert(made.version);
         }
         let electorate = plan.electorate.clone();
-        let order = writing::Order { targets: &targets, electorate, aim: plan.aim, gated };
+        let willing = map.answers().into_keys().filter(|server| !self.refusing.contains_key(server));
+        let (willing, aim) = (willing.collect(), plan.aim);
+        let order = writing::Order { targets: &targets, electorate, willing, aim, gated };
         let writing = Writing::new(made, order, &rights, &reads, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing) };
     }
@@ -51,12 +53,12 @@ impl ChangeFile {
         let Stage::Writing { writing } = stage else { return };
         let (electorate, aim) = (writing.electorate.clone(), writing.aim);
         let version = writing.made.version;
-        let taken = writing.taken();
+        let (taken, is_of_use) = (writing.taken(), writing.is_of_use());
         let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
         let accepted = taken.keys().filter(|server| answers.contains_key(server)).copied().collect();
         let accepted = self.tally(&electorate, &accepted);
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
-        let mut beaten = false;
+        let (mut beaten, mut newly_refused) = (false, false);
         let Some(map) = &mut self.map else { return };
         for (server, verdict) in writing.verdicts {
             match verdict {
@@ -65,13 +67,16 @@ impl ChangeFile {
                     beaten = true;
                     map.put(server, shares, bulk, &mut self.tasks);
                 }
-                Verdict::Failed(trouble) => map.fail(server, trouble),
+                Verdict::Failed(trouble) => {
+                    newly_refused |= self.refusing.insert(server, trouble.clone()).is_none();
+                    map.fail(server, trouble);
+                }
             }
         }
+        let trouble = self.troubles();
         // What completes another's version does not hold the change.
         let counts = aim != Aim::Complete;
         if counts && accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
-            let trouble = map.troubles();
             let cap = self.cap.clone().expect("a file that was written has a capability");
             let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
             let placed = taken.into_iter().map(|(server, shares)| Placed { server, shares }).collect();
@@ -79,16 +84,28 @@ impl ChangeFile {
             let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
             return self.end(Ok(Box::new(changed)));
         }
-        if !beaten {
-            let trouble = map.troubles();
-            let error = too_few(accepted, &electorate, trouble);
-            if aim != Aim::Win && !taken.is_empty() {
-                // There were too few to win; but now more have a version with this number, so that the
-                // next can be made of it and written to all.
-                return self.again(error, now);
-            }
-            return self.fail(error);
+        if beaten {
+            return self.again(ChangeError::Beaten { attempts: self.attempts + 1 }, now);
         }
-        self.again(ChangeError::Beaten { attempts: self.attempts + 1 }, now);
+        let error = match aim {
+            Aim::Win | Aim::Compete => {
+                let may_show_up = !taken.is_empty() || self.given_up.len() > 1;
+                too_few(accepted, &electorate, may_show_up, trouble)
+            }
+            Aim::Complete => ChangeError::Unreadable { trouble },
+        };
+        match aim {
+            // There were too few to win; but now fewer are behind, or they are known to refuse, so that the
+            // next version can be written to all.
+            Aim::Compete if is_of_use && (newly_refused || !taken.is_empty()) => self.again(error, now),
+            Aim::Complete if is_of_use && (newly_refused || !taken.is_empty()) => self.look_again(now),
+            Aim::Win | Aim::Compete | Aim::Complete => self.fail(error),
+        }
+    }
+
+    /// Looks what is there now, after a moment. It is no further attempt.
+    fn look_again(&mut self, now: Now) {
+        let pause = self.entropy.jitter(PAUSE_FIRST);
+        self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
     }
 }

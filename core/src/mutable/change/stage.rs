@@ -5,7 +5,7 @@ use super::super::gather::Gather;
 use super::super::making::{Content, Making};
 use super::super::patching::Patching;
 use super::super::quorum::Electorate;
-use super::super::writing::Writing;
+use super::super::writing::{Aim, Writing};
 use crate::identity::ServerId;
 use crate::time::Instant;
 use alloc::boxed::Box;
@@ -42,17 +42,6 @@ pub(super) struct Plan {
     pub(super) sequence: u64,
     pub(super) bases: Vec<Version>,
     pub(super) targets: BTreeSet<ServerId>,
-}
-
-/// What a version is written for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Aim {
-    /// To be the newest.
-    Win,
-    /// To be the newest, too: it goes to those who are behind, as others already have one with its number.
-    Compete,
-    /// To be on more servers. It is there already, and nothing new is in it.
-    Complete,
 }
 
 #[derive(Debug)]

@@ -16,8 +16,8 @@ fn write(sequence: u64, bases: &[u8], targets: &[u8]) -> Decision<u8, u8> {
     Decision::Write { sequence, bases: bases.to_vec(), targets, undecided: false }
 }
 
-fn grounds<V: Copy + Ord>(readable: &BTreeSet<V>, known: u64) -> Grounds<V> {
-    Grounds { readable: readable.clone(), given_up: BTreeSet::new(), known }
+fn grounds<V: Copy + Ord>(readable: &BTreeSet<V>, known: u64) -> Grounds<u8, V> {
+    Grounds { readable: readable.clone(), given_up: BTreeSet::new(), refusing: BTreeSet::new(), known }
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn what_may_have_counted() {
     let held: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(8, 4)]), (4, &[(9, 4)])];
     let decide = |servers, given_up: &[u8]| {
         let given_up = given_up.iter().copied().collect();
-        let grounds = Grounds { readable: readable.clone(), given_up, known: 4 };
+        let grounds = Grounds { given_up, ..grounds(&readable, 4) };
         decide(&answers(held), &all(1..=servers), &grounds)
     };
     // All have answered: none can have won, and all are merged.
@@ -59,7 +59,7 @@ fn what_may_have_counted() {
     let split: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(8, 4)])];
     let tell = |given_up: &[u8]| {
         let given_up = given_up.iter().copied().collect();
-        let grounds = Grounds { readable: readable.clone(), given_up, known: 4 };
+        let grounds = Grounds { given_up, ..grounds(&readable, 4) };
         super::decide(&answers(split), &all(1..=5), &grounds)
     };
     let Decision::Write { sequence: 5, bases, undecided: true, .. } = tell(&[]) else {
@@ -73,6 +73,63 @@ fn what_may_have_counted() {
     let stood_in: &[(u8, &[(u8, u64)])] = &[(3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[(6, 3)]), (6, &[(7, 4)])];
     let unread = super::decide(&answers(stood_in), &electorate, &grounds(&[6].into(), 4));
     assert_eq!(unread, Decision::Unreadable);
+}
+
+/// Who answers and takes nothing keeps nobody from going on.
+#[test]
+fn who_takes_nothing_does_not_count_as_behind() {
+    let readable: BTreeSet<u8> = [6, 7, 8].into();
+    let decide = |held: &[(u8, &[(u8, u64)])], refusing: &[u8]| {
+        let refusing = refusing.iter().copied().collect();
+        decide(&answers(held), &all(1..=5), &Grounds { refusing, ..grounds(&readable, 4) })
+    };
+    let held: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
+    assert_eq!(decide(held, &[]), write(4, &[7], &[3, 4, 5]));
+    // The others are given something first.
+    assert_eq!(decide(held, &[3]), write(4, &[7], &[4, 5]));
+    let held: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)]), (4, &[(8, 4)]), (5, &[(8, 4)])];
+    let Decision::Write { sequence: 5, undecided: true, targets, .. } = decide(held, &[3]) else {
+        panic!("{:?}", decide(held, &[3]))
+    };
+    assert_eq!(targets, [1, 2, 4, 5].into());
+    // The others must be more than half.
+    let held: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
+    let too_few = Decision::TooFew(Tally { needed: 3, servers: 5, agreed: 2 });
+    assert_eq!(decide(held, &[3, 4, 5]), too_few);
+    // Who has the newest version refuses nothing that matters.
+    assert_eq!(decide(held, &[1, 2]), write(4, &[7], &[3, 4, 5]));
+    // With what is completed it is the same.
+    let held: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(9, 5)]), (2, &[(7, 4)]), (3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
+    let complete = |held, refusing: &[u8]| {
+        let refusing = refusing.iter().copied().collect();
+        super::decide(&answers(held), &all(1..=5), &Grounds { refusing, ..grounds(&readable, 5) })
+    };
+    assert_eq!(complete(held, &[4]), Decision::Complete { version: 7, targets: [5].into() });
+    let rest: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(9, 5)]), (2, &[(7, 4)]), (3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[(7, 4)])];
+    assert_eq!(complete(rest, &[4]), write(5, &[7], &[2, 3, 5]));
+}
+
+/// What the writer itself has given up was not acknowledged, whether it can be read or not.
+#[test]
+fn own_versions_that_cannot_be_read() {
+    let held: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(6, 3)]), (4, &[(6, 3)])];
+    let with = |given_up: &[u8]| {
+        let given_up = given_up.iter().copied().collect();
+        decide(&answers(held), &all(1..=6), &Grounds { given_up, ..grounds(&[6].into(), 4) })
+    };
+    assert_eq!(with(&[]), Decision::Unreadable);
+    assert_eq!(with(&[7]), Decision::Unreadable);
+    let five: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(6, 3)]), (3, &[(6, 3)]), (4, &[(6, 3)])];
+    let with = |given_up: &[u8]| {
+        let given_up = given_up.iter().copied().collect();
+        decide(&answers(five), &all(1..=6), &Grounds { given_up, ..grounds(&[6].into(), 4) })
+    };
+    assert_eq!(with(&[7]), write(4, &[6], &[2, 3, 4]));
 }
 
 /// Seats of servers that are lost count until others have taken them.
@@ -133,6 +190,8 @@ struct World {
     acknowledged: BTreeSet<usize>,
     /// On how many servers a version must be to be read.
     shares: usize,
+    /// The servers that answer, but have room for nothing.
+    full: BTreeSet<usize>,
     /// With the rule, or without parts of it.
     mutant: Mutant,
 }
@@ -157,6 +216,8 @@ struct Writer {
     edit: usize,
     /// The versions that it has made and that were not accepted by enough.
     given_up: BTreeSet<usize>,
+    /// The servers that have refused what it wrote.
+    refusing: BTreeSet<usize>,
     state: State,
 }
 
@@ -198,7 +259,8 @@ impl World {
                 let on = |version: &usize| seen.values().flatten().filter(|v| *v == version).count();
                 let readable: BTreeSet<usize> =
                     seen.values().flatten().copied().filter(|v| on(v) >= self.shares).collect();
-                let grounds = Grounds { readable, given_up: writer.given_up.clone(), known: *known };
+                let (given_up, refusing) = (writer.given_up.clone(), writer.refusing.clone());
+                let grounds = Grounds { readable, given_up, refusing, known: *known };
                 let (sequence, bases, targets) = match decide(&answers, &all(0..count), &grounds) {
                     Decision::Write { sequence, bases, targets, .. } => (sequence, bases, targets),
                     Decision::Complete { version, targets } => {
@@ -244,7 +306,9 @@ impl World {
                     }
                     return;
                 };
-                if self.servers[server] == seen[&server] {
+                if self.full.contains(&server) {
+                    writer.refusing.insert(server);
+                } else if self.servers[server] == seen[&server] {
                     self.servers[server] = Some(*version);
                     *accepted += 1;
                 }
@@ -255,18 +319,15 @@ impl World {
 
 /// Lets writers do their steps in any order, some of them dying in between; then a last writer reads
 /// everything. Returns the acknowledged edits that it does not find.
-fn lost(
-    (servers, shares): (usize, usize),
-    orders: &[Vec<usize>],
-    schedule: &[(usize, usize)],
-    deaths: &[usize],
-    mutant: Mutant,
-) -> BTreeSet<usize> {
+fn lost(history: &History, mutant: Mutant) -> BTreeSet<usize> {
+    let History { servers, shares, orders, schedule, deaths, full, full_from } = history;
+    let (servers, shares) = (*servers, *shares);
     let mut world = World {
         servers: vec![None; servers],
         versions: vec![],
         acknowledged: BTreeSet::new(),
         shares,
+        full: BTreeSet::new(),
         mutant,
     };
     let mut writers: Vec<Writer> = orders
@@ -275,10 +336,15 @@ fn lost(
         .map(|(edit, order)| {
             let order = order.iter().copied().filter(|server| *server < servers).collect();
             let state = State::Reading { order, seen: BTreeMap::new(), known: 0 };
-            Writer { edit, given_up: BTreeSet::new(), state }
+            Writer { edit, given_up: BTreeSet::new(), refusing: BTreeSet::new(), state }
         })
         .collect();
     for (at, (who, reach)) in schedule.iter().enumerate() {
+        if at == *full_from {
+            // More than half take something.
+            let at_most = servers - majority(servers);
+            world.full = full.iter().copied().filter(|server| *server < servers).take(at_most).collect();
+        }
         let who = who % writers.len();
         if deaths.get(who).is_some_and(|death| at >= *death) {
             continue;
@@ -290,6 +356,7 @@ fn lost(
     let mut writer = Writer {
         edit: last,
         given_up: BTreeSet::new(),
+        refusing: BTreeSet::new(),
         state: State::Reading { order: (0..servers).collect(), seen: BTreeMap::new(), known: 0 },
     };
     for _ in 0..20 * servers {
@@ -298,27 +365,50 @@ fn lost(
     let found: BTreeSet<usize> =
         world.versions.last().map(|version| version.edits.clone()).unwrap_or_default();
     if !world.acknowledged.contains(&last) {
-        assert!(shares > 1, "alone, a writer gets through as long as everything can be read");
+        assert!(
+            shares > 1,
+            "alone, a writer gets through as long as everything can be read and more than half have room"
+        );
         return BTreeSet::new();
     }
     world.acknowledged.difference(&found).copied().collect()
 }
 
-type Case = ((usize, usize), Vec<Vec<usize>>, Vec<(usize, usize)>, Vec<usize>);
+/// What happens to a file.
+#[derive(Clone, Debug)]
+struct History {
+    servers: usize,
+    shares: usize,
+    /// In which order each writer asks.
+    orders: Vec<Vec<usize>>,
+    /// Who does a step, and how many more than half it asks.
+    schedule: Vec<(usize, usize)>,
+    /// When each writer dies.
+    deaths: Vec<usize>,
+    /// The servers that have no room, but for some, from a time on.
+    full: Vec<usize>,
+    full_from: usize,
+}
 
-fn cases() -> impl Strategy<Value = Case> {
-    let order = Just((0..10usize).collect::<Vec<_>>()).prop_shuffle();
-    let writers = prop::collection::vec(order, 2..6);
-    let schedule = prop::collection::vec((0usize..5, 0usize..10), 0..250);
-    ((2usize..11, 1usize..5), writers, schedule, prop::collection::vec(0usize..250, 5))
+prop_compose! {
+    fn histories()(
+        (servers, shares) in (2usize..11, 1usize..5),
+        orders in prop::collection::vec(Just((0..10usize).collect::<Vec<_>>()).prop_shuffle(), 2..6),
+        schedule in prop::collection::vec((0usize..5, 0usize..10), 0..250),
+        deaths in prop::collection::vec(0usize..250, 5),
+        full in prop::sample::subsequence((0..10usize).collect::<Vec<_>>(), 0..=4),
+        full_from in 0usize..250,
+    ) -> History {
+        History { servers, shares, orders, schedule, deaths, full, full_from }
+    }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 20_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_acknowledged_edit_is_lost((servers, orders, schedule, deaths) in cases()) {
-        let lost = lost(servers, &orders, &schedule, &deaths, Mutant::None);
+    fn no_acknowledged_edit_is_lost(history in histories()) {
+        let lost = lost(&history, Mutant::None);
         prop_assert!(lost.is_empty(), "lost {:?}", lost);
     }
 }
@@ -331,8 +421,8 @@ fn without_the_rule_edits_are_lost() {
     for mutant in [Mutant::NoQuorum, Mutant::NoMerge] {
         let mut runner = TestRunner::deterministic();
         let found = (0..20_000).any(|_| {
-            let (servers, orders, schedule, deaths) = cases().new_tree(&mut runner).unwrap().current();
-            !lost(servers, &orders, &schedule, &deaths, mutant).is_empty()
+            let history = histories().new_tree(&mut runner).unwrap().current();
+            !lost(&history, mutant).is_empty()
         });
         assert!(found, "{mutant:?} loses nothing");
     }
