@@ -361,6 +361,42 @@ fn who_is_behind_and_full_stops_nobody() {
     }
 }
 
+/// Nor if others have joined, who have nothing and are given nothing before the others have agreed.
+#[test]
+fn who_is_behind_and_full_stops_nobody_when_others_have_joined() {
+    let ring = ring(11);
+    let mut before = grid(11, &ring[..1], (3, 10));
+    let made = before.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
+    ring[6..].iter().for_each(|server| before.disk(*server).fault = Some(Fault::Full));
+    leave_over(&mut before, &made.cap, patch(0, b"left"));
+    let mut after = now_full(&mut before, 11, &[], (3, 10));
+    ring[6..10].iter().for_each(|server| after.disk(*server).fault = None);
+    let changed = change(&mut after, &made.cap, patch(4, b"also")).expect("ten of eleven have room");
+    assert_eq!(changed.placed.len(), 10);
+    holds(&mut after, &made.cap, b"leftalso");
+}
+
+/// Who is told that a change was refused is told, too, whether it may show up all the same.
+#[test]
+fn what_may_show_up_is_said() {
+    let ring = ring(10);
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+    let made = grid.change(new(), overwrite(b"before"), Consent::Majority).expect("it is made");
+    ring[..5].iter().for_each(|server| grid.disk(*server).fault = Some(Fault::Full));
+    let refused = change(&mut grid, &made.cap, overwrite(b"after")).expect_err("five have room");
+    assert!(matches!(*refused, ChangeError::TooFew { may_show_up: false, .. }), "{refused}");
+    ring[..5].iter().for_each(|server| grid.disk(*server).fault = None);
+    // A connection that breaks does not say what was done.
+    *cut.0.borrow_mut() = ring[..5].iter().copied().collect();
+    let refused = change(&mut grid, &made.cap, overwrite(b"after")).expect_err("five of ten");
+    assert!(matches!(*refused, ChangeError::TooFew { may_show_up: true, .. }), "{refused}");
+    assert!(refused.to_string().contains("may still show up"), "{refused}");
+    *cut.0.borrow_mut() = ring[5..].iter().copied().collect();
+    let refused = change(&mut grid, &made.cap, overwrite(b"after")).expect_err("five of ten");
+    assert!(matches!(*refused, ChangeError::TooFew { accepted: 5, may_show_up: true, .. }), "{refused}");
+}
+
 /// The same if a version that cannot be read is there, and the one before it has to be completed.
 #[test]
 fn who_is_late_and_full_stops_nobody() {

@@ -143,8 +143,12 @@ pub(crate) struct ChangeFile {
     own: BTreeMap<Version, Content>,
     /// The versions that were made here and not accepted by enough.
     given_up: BTreeSet<Version>,
-    /// The servers that did not take what they were given, and why.
+    /// The servers that were behind and did not take what they were given, and why.
     refusing: BTreeMap<ServerId, Trouble>,
+    /// Some servers have, or may have, a version that was made here.
+    may_show_up: bool,
+    /// How often others were faster.
+    beaten: u32,
     /// How often a version that was there already was given to those behind it.
     completed: u32,
     /// A part of the file is replaced by making all of it anew.
@@ -239,6 +243,8 @@ impl ChangeFile {
             own,
             given_up: BTreeSet::new(),
             refusing: BTreeMap::new(),
+            may_show_up: false,
+            beaten: 0,
             completed: 0,
             whole,
             pinned,
@@ -342,19 +348,27 @@ impl ChangeFile {
         self.stage = Stage::Pausing { until: now.instant + self.entropy.jitter(pause), beaten };
     }
 
+    fn too_few(&self, tally: Tally, electorate: &Electorate<ServerId>) -> ChangeError {
+        let Tally { needed, servers: voters, agreed: accepted } = tally;
+        let (strangers, trouble) = (electorate.strangers(), self.troubles());
+        let may_show_up = self.may_show_up;
+        ChangeError::TooFew { needed, voters, strangers, accepted, may_show_up, trouble }
+    }
+
+    fn unreadable(&self) -> ChangeError {
+        ChangeError::Unreadable { may_show_up: self.may_show_up, trouble: self.troubles() }
+    }
+
     /// What is to be told of the servers: also of those that answer and take nothing.
     fn troubles(&self) -> Vec<ServerTrouble> {
         let Some(map) = &self.map else { return Vec::new() };
         let mut troubles = map.troubles();
-        for candidate in map.ring() {
-            let server = candidate.server;
-            if let Some(trouble) = self.refusing.get(&server)
-                && !troubles.iter().any(|told| told.server == server)
-            {
-                let (nickname, trouble) = (candidate.nickname.clone(), trouble.clone());
-                troubles.push(ServerTrouble { server, nickname, trouble });
-            }
-        }
+        troubles.retain(|told| !self.refusing.contains_key(&told.server));
+        troubles.extend(map.ring().iter().filter_map(|candidate| {
+            let (server, nickname) = (candidate.server, candidate.nickname.clone());
+            let trouble = self.refusing.get(&server)?.clone();
+            Some(ServerTrouble { server, nickname, trouble })
+        }));
         troubles
     }
 
@@ -379,16 +393,6 @@ fn further(setup: &ChangeSetup) -> usize {
 
 fn cap_of(format: MutableFormat, key: &PrivateKey) -> MutableCap {
     MutableCap { format, write_key: key.write_key(), fingerprint: key.public_key().fingerprint() }
-}
-
-fn too_few(
-    tally: Tally,
-    electorate: &Electorate<ServerId>,
-    may_show_up: bool,
-    trouble: Vec<ServerTrouble>,
-) -> ChangeError {
-    let Tally { needed, servers: voters, agreed: accepted } = tally;
-    ChangeError::TooFew { needed, voters, strangers: electorate.strangers(), accepted, may_show_up, trouble }
 }
 
 fn asking(known: u64, now: Instant) -> Stage {

@@ -203,7 +203,7 @@ pub(super) struct Grounds<S, V> {
     pub(super) readable: BTreeSet<V>,
     /// Those that the writer has made itself and given up: they were never acknowledged.
     pub(super) given_up: BTreeSet<V>,
-    /// The servers that did not take what this writer wrote, though they answer.
+    /// The servers that did not take what this writer wrote for those behind, though they answer.
     pub(super) refusing: BTreeSet<S>,
     /// The highest sequence number that was known before the first server was asked.
     pub(super) known: u64,
@@ -230,7 +230,8 @@ impl<S, V: Copy + Ord> Grounds<S, V> {
 
 /// Decides by the rule above. `answers` are those of the servers that have a say and answered.
 ///
-/// Servers that refuse are not waited for: if nobody else is behind, it is decided as if they had not answered.
+/// Servers that refuse are not waited for: if nobody else of the last body is behind, it is decided as if they had
+/// not answered. What they take of the next version counts.
 pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
     answers: &BTreeMap<S, Held<V>>,
     electorate: &Electorate<S>,
@@ -242,12 +243,14 @@ pub(super) fn decide<S: Copy + Ord, V: Copy + Ord>(
         Decision::Complete { targets, .. } => targets,
         _ => return decision,
     };
-    if behind.is_empty() || !behind.is_subset(&grounds.refusing) {
+    // Whoever has nothing yet is given nothing before the others have agreed.
+    let matter: BTreeSet<S> = behind.iter().copied().filter(|server| electorate.is_in_last(server)).collect();
+    if matter.is_empty() || !matter.is_subset(&grounds.refusing) {
         behind.retain(|server| !grounds.refusing.contains(server));
         return decision;
     }
     let mut others = answers.clone();
-    others.retain(|server, _| !behind.contains(server));
+    others.retain(|server, _| !matter.contains(server));
     decide(&others, electorate, grounds)
 }
 

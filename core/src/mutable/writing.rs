@@ -135,7 +135,7 @@ pub(super) struct Order<'a> {
     pub(super) targets: &'a [Target],
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
-    /// Who has answered and refused nothing yet, as far as it has a say.
+    /// Who has answered and refused nothing that was for those behind.
     pub(super) willing: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     /// The first target is asked first, and the others only if it accepts. Writers of the same file have the

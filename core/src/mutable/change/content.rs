@@ -32,8 +32,7 @@ impl ChangeFile {
                 }
                 Some(Err(())) => {
                     // Somebody may have written meanwhile, so that other bytes were read than seen.
-                    let trouble = self.troubles();
-                    self.again(ChangeError::Unreadable { trouble }, now);
+                    self.again(self.unreadable(), now);
                     return false;
                 }
             }
@@ -145,7 +144,7 @@ impl ChangeFile {
         });
         match making {
             // It was made in parts, and is too large to be made as a whole.
-            Err(_) if plan.aim == Aim::Complete => self.fail_unreadable(),
+            Err(_) if plan.aim == Aim::Complete => self.fail(self.unreadable()),
             Ok(making) => self.stage = Stage::Making { plan, making: Box::new(making) },
             Err(error) => self.fail(ChangeError::Make(error)),
         }
@@ -210,7 +209,7 @@ impl ChangeFile {
         let Stage::Making { plan, .. } = stage else { return };
         if plan.aim == Aim::Complete && plan.bases != [made.version] {
             // Who wrote it made it in a way that is not known here.
-            return self.fail_unreadable();
+            return self.fail(self.unreadable());
         }
         self.begin_writing(&plan, made);
     }

@@ -4,7 +4,7 @@ use super::super::map::Map;
 use super::super::quorum::{self, Decision, Electorate, Grounds, Tally};
 use super::super::writing::Aim;
 use super::stage::{Plan, Stage};
-use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further, too_few};
+use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further};
 use crate::identity::ServerId;
 use crate::limits::BULK_LEN_MAX;
 use crate::mutable::Version;
@@ -135,14 +135,14 @@ impl ChangeFile {
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         match decision {
             Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
-                self.fail_unreadable();
+                self.fail(self.unreadable());
             }
             Decision::Write { .. } if is_divided => {
                 // Whoever wrote them may come to an end.
                 self.divided += 1;
                 if self.divided > DIVIDED_MAX {
-                    let trouble = self.troubles();
-                    self.fail(ChangeError::Divided { trouble });
+                    let (may_show_up, trouble) = (self.may_show_up, self.troubles());
+                    self.fail(ChangeError::Divided { may_show_up, trouble });
                 } else {
                     self.give_way(1 << self.divided, now);
                 }
@@ -158,7 +158,8 @@ impl ChangeFile {
             }
             Decision::Write { sequence, bases, mut targets, .. } => {
                 if sequence > highest {
-                    // Damaged shares are replaced, though nobody counts on who has them.
+                    // Damaged shares are replaced, though nobody counts on who has them; and who refused what
+                    // was for those behind may take this.
                     targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
                 }
                 let aim = if sequence > highest { Aim::Win } else { Aim::Compete };
@@ -168,7 +169,7 @@ impl ChangeFile {
             Decision::Complete { version, .. }
                 if self.completed >= COMPLETED_MAX || !can_be_made_whole(&version) =>
             {
-                self.fail_unreadable();
+                self.fail(self.unreadable());
             }
             Decision::Complete { version, targets } => {
                 self.completed += 1;
@@ -177,23 +178,17 @@ impl ChangeFile {
                 return true;
             }
             Decision::TooFew(tally) => {
-                let may_show_up = !self.given_up.is_empty();
-                self.fail(too_few(tally, &electorate, may_show_up, self.troubles()));
+                self.fail(self.too_few(tally, &electorate));
             }
             Decision::AskAgain { known } => {
                 map.ask_again(&mut self.tasks, now.instant);
                 self.stage = asking(known, now.instant);
             }
             Decision::Unreadable => {
-                self.fail_unreadable();
+                self.fail(self.unreadable());
             }
         }
         false
-    }
-
-    pub(super) fn fail_unreadable(&mut self) {
-        let trouble = self.troubles();
-        self.fail(ChangeError::Unreadable { trouble });
     }
 
     fn begin(&mut self, plan: Plan) {

@@ -63,7 +63,8 @@ impl core::hash::Hash for Changed {
     }
 }
 
-/// Why a change was not made. Unless it says otherwise, nothing was written.
+/// Why a change was not made. Unless it says otherwise, nothing was written, if it failed at the first attempt:
+/// what was written before others were faster may still show up.
 #[derive(Clone, Debug)]
 pub enum ChangeError {
     /// No server is known.
@@ -86,18 +87,22 @@ pub enum ChangeError {
         strangers: usize,
         /// How many did.
         accepted: usize,
-        /// Some have the new version, of which the next may be made: so the change may still show up.
+        /// Some may have the new version, of which the next may be made: so the change may still show up.
         may_show_up: bool,
         /// What the others said.
         trouble: Vec<ServerTrouble>,
     },
     /// What is there cannot be read, so it must not be overwritten.
     Unreadable {
+        /// Some may have a new version from an attempt before.
+        may_show_up: bool,
         /// What the servers said.
         trouble: Vec<ServerTrouble>,
     },
     /// A part was to be replaced, and several versions are there, of which it does not show which counts.
     Divided {
+        /// Some may have a new version from an attempt before.
+        may_show_up: bool,
         /// What the servers said.
         trouble: Vec<ServerTrouble>,
     },
@@ -187,9 +192,7 @@ impl fmt::Display for ChangeError {
             ChangeError::TooFew { needed, voters, strangers, accepted, may_show_up, trouble } => {
                 write!(f, "the change needs {needed} of {voters} servers, {accepted} took part")?;
                 tell(trouble, f)?;
-                if *may_show_up {
-                    f.write_str("; it may still show up")?;
-                }
+                warn(*may_show_up, f)?;
                 match strangers {
                     0 => f.write_str(". Try again when more of the servers are up"),
                     _ => write!(
@@ -198,15 +201,17 @@ impl fmt::Display for ChangeError {
                     ),
                 }
             }
-            ChangeError::Unreadable { trouble } => {
+            ChangeError::Unreadable { may_show_up, trouble } => {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;
                 tell(trouble, f)?;
-                f.write_str(". Try again when more of the servers are up")
+                warn(*may_show_up, f)?;
+                f.write_str(". Try again when more of the servers are up and have room")
             }
-            ChangeError::Divided { trouble } => {
+            ChangeError::Divided { may_show_up, trouble } => {
                 f.write_str("the file is there in several versions, and it does not show which of them the part is to be put into")?;
                 tell(trouble, f)?;
-                f.write_str(". Try again when more of the servers are up, or replace all of it")
+                warn(*may_show_up, f)?;
+                f.write_str(". Try again when more of the servers are up and have room, or replace all of it")
             }
             ChangeError::NoPrivateKey { trouble } => {
                 f.write_str("no server has the key that is needed to change the file")?;
@@ -229,6 +234,11 @@ impl fmt::Display for ChangeError {
             ChangeError::Stopping => f.write_str("the node is stopping"),
         }
     }
+}
+
+/// That the change may have been made all the same.
+fn warn(may_show_up: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if may_show_up { f.write_str("; the change may still show up") } else { Ok(()) }
 }
 
 impl core::error::Error for ChangeError {}

@@ -5,9 +5,10 @@ use super::super::map::{FIRST_RANGE, Map};
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
 use super::stage::{Plan, Stage};
-use super::{ChangeError, ChangeFile, Changed, Consent, PAUSE_FIRST, Placed, begins, too_few};
+use super::{ChangeError, ChangeFile, Changed, Consent, PAUSE_FIRST, Placed, begins};
 use crate::lease::LeaseSecrets;
-use crate::peers::Candidate;
+use crate::peers::{AskError, Candidate};
+use crate::task::Trouble;
 use crate::time::Now;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -59,40 +60,44 @@ impl ChangeFile {
         let accepted = self.tally(&electorate, &accepted);
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
         let (mut beaten, mut newly_refused) = (false, false);
+        // What completes another's version does not hold the change.
+        let counts = aim != Aim::Complete;
         let Some(map) = &mut self.map else { return };
         for (server, verdict) in writing.verdicts {
             match verdict {
-                Verdict::Taken(_) => {}
+                Verdict::Taken(_) => {
+                    self.refusing.remove(&server);
+                    self.may_show_up |= counts;
+                }
                 Verdict::Beaten(shares, bulk) => {
                     beaten = true;
                     map.put(server, shares, bulk, &mut self.tasks);
                 }
                 Verdict::Failed(trouble) => {
-                    newly_refused |= self.refusing.insert(server, trouble.clone()).is_none();
+                    // Unless it said so it may have taken it.
+                    self.may_show_up |= counts && !matches!(trouble, Trouble::Ask(AskError::Server(_)));
+                    if aim != Aim::Win {
+                        newly_refused |= self.refusing.insert(server, trouble.clone()).is_none();
+                    }
                     map.fail(server, trouble);
                 }
             }
         }
-        let trouble = self.troubles();
-        // What completes another's version does not hold the change.
-        let counts = aim != Aim::Complete;
         if counts && accepted.is_enough() && distinct.len() >= usize::from(version.needed) {
             let cap = self.cap.clone().expect("a file that was written has a capability");
             let (outcomes, total) = (core::mem::take(&mut self.outcomes), version.total);
             let placed = taken.into_iter().map(|(server, shares)| Placed { server, shares }).collect();
-            let voters = electorate.len();
+            let (voters, trouble) = (electorate.len(), self.troubles());
             let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
             return self.end(Ok(Box::new(changed)));
         }
         if beaten {
-            return self.again(ChangeError::Beaten { attempts: self.attempts + 1 }, now);
+            self.beaten += 1;
+            return self.again(ChangeError::Beaten { attempts: self.beaten }, now);
         }
         let error = match aim {
-            Aim::Win | Aim::Compete => {
-                let may_show_up = !taken.is_empty() || self.given_up.len() > 1;
-                too_few(accepted, &electorate, may_show_up, trouble)
-            }
-            Aim::Complete => ChangeError::Unreadable { trouble },
+            Aim::Win | Aim::Compete => self.too_few(accepted, &electorate),
+            Aim::Complete => self.unreadable(),
         };
         match aim {
             // There were too few to win; but now fewer are behind, or they are known to refuse, so that the

@@ -101,6 +101,17 @@ fn who_takes_nothing_does_not_count_as_behind() {
     assert_eq!(decide(held, &[3, 4, 5]), too_few);
     // Who has the newest version refuses nothing that matters.
     assert_eq!(decide(held, &[1, 2]), write(4, &[7], &[3, 4, 5]));
+    // Who has just come has nothing, and is not given anything before the others have agreed.
+    let bodies: [BTreeSet<u8>; 2] = [(1..=5).collect(), (1..=4).collect()];
+    let grounds_of = Grounds { refusing: [4].into(), ..grounds(&readable, 4) };
+    let joined: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[])];
+    let decided = super::decide(&answers(joined), &Electorate::new(bodies.clone(), 0), &grounds_of);
+    assert_eq!(decided, write(5, &[7], &[1, 2, 3, 4, 5]));
+    let joined: &[(u8, &[(u8, u64)])] =
+        &[(1, &[(7, 4)]), (2, &[(7, 4)]), (3, &[(8, 4)]), (4, &[(6, 3)]), (5, &[])];
+    let decided = super::decide(&answers(joined), &Electorate::new(bodies, 0), &grounds_of);
+    assert_eq!(decided, write(5, &[7], &[1, 2, 3, 5]));
     // With what is completed it is the same.
     let held: &[(u8, &[(u8, u64)])] =
         &[(1, &[(9, 5)]), (2, &[(7, 4)]), (3, &[(7, 4)]), (4, &[(6, 3)]), (5, &[(6, 3)])];
