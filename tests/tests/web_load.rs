@@ -218,9 +218,8 @@ fn compare(what: &str, sides: [&Side; 2], rounds: usize, mut measure: impl FnMut
     ours < theirs
 }
 
-#[test]
-#[ignore = "takes minutes, and the machine for itself"]
-fn requests_beside_the_peer() {
+/// What a browser and the web API's clients ask for, of a node on this runtime and of the peer in turn.
+fn requests_beside_the_peer(runtime: &str) {
     let needed = 2 * CONNECTIONS as u64;
     assert!(allow_open_files(needed) >= needed, "too few connections may be open");
     let python = peer::python().expect("the peer can be had");
@@ -228,42 +227,58 @@ fn requests_beside_the_peer() {
     let theirs = Side::fill(peer.gateway.authority().to_owned());
 
     let mut slower = Vec::new();
-    for runtime in ["blocking", "async-std", "smol"] {
-        let grid = Grid::start(&Options::ten(runtime));
-        let ours = Side::fill(grid.authority("gw"));
-        let sides = [&ours, &theirs];
-        println!("\n{:<44} {:>13} {:>13}", format!("{runtime}, medians"), "tallac", "peer");
-        let mut note = |what: &str, rounds: usize, measure: &mut dyn FnMut(&Side) -> f64| {
-            if !compare(what, sides, rounds, measure) {
-                slower.push(format!("{runtime}: {what}"));
-            }
-        };
-        note("status page", 51, &mut |side| side.time("/", HTML, 1_000));
-        note("status as JSON", 51, &mut |side| side.time("/?t=json", "", 100));
-        note("page of 300 children", 15, &mut |side| side.time(&side.page, HTML, 10_000));
-        note("JSON of 300 children", 15, &mut |side| {
-            side.time(&format!("{}?t=json", side.directory), "", 10_000)
-        });
-        note("file of 2 kB", 15, &mut |side| side.time(&side.small, "", SMALL));
-        note("file of 10 MB", 7, &mut |side| side.time(&side.large, "", LARGE));
-        let middle = content(3, MIDDLE);
-        let pids = [grid.pid("gw"), peer.gateway.pid()];
-        let before = pids.map(memory);
-        pids.iter().for_each(|pid| reset_peak(*pid));
-        note("64 downloads of 2 MB at once", 1, &mut |side| {
-            download_at_once(&side.authority, &side.middle, &middle).as_secs_f64()
-        });
-        let [mine, its] = [0, 1].map(|side| peak_memory(pids[side]).saturating_sub(before[side]) as f64 / MB);
-        println!("{:<44} {mine:>10.0} MB {its:>10.0} MB", "  memory beyond that before, at the peak");
-        let before = pids.map(memory);
-        let mut kept = [open(&ours.authority), open(&theirs.authority)];
-        let paths = |side: &Side| [(side.small.clone(), content(2, SMALL))];
-        note("a file of 2 kB on each of 1,000 connections", 3, &mut |side| {
-            let which = usize::from(side.authority != ours.authority);
-            ask_on_all(&mut kept[which], &paths(side)).as_secs_f64()
-        });
-        let [mine, its] = [0, 1].map(|side| memory(pids[side]).saturating_sub(before[side]) as f64 / MB);
-        println!("{:<44} {mine:>10.0} MB {its:>10.0} MB", "  memory beyond that before");
-    }
+    let grid = Grid::start(&Options::ten(runtime));
+    let ours = Side::fill(grid.authority("gw"));
+    let sides = [&ours, &theirs];
+    println!("\n{:<44} {:>13} {:>13}", format!("{runtime}, medians"), "tallac", "peer");
+    let mut note = |what: &str, rounds: usize, measure: &mut dyn FnMut(&Side) -> f64| {
+        if !compare(what, sides, rounds, measure) {
+            slower.push(format!("{runtime}: {what}"));
+        }
+    };
+    note("status page", 51, &mut |side| side.time("/", HTML, 1_000));
+    note("status as JSON", 51, &mut |side| side.time("/?t=json", "", 100));
+    note("page of 300 children", 15, &mut |side| side.time(&side.page, HTML, 10_000));
+    note("JSON of 300 children", 15, &mut |side| {
+        side.time(&format!("{}?t=json", side.directory), "", 10_000)
+    });
+    note("file of 2 kB", 15, &mut |side| side.time(&side.small, "", SMALL));
+    note("file of 10 MB", 7, &mut |side| side.time(&side.large, "", LARGE));
+    let middle = content(3, MIDDLE);
+    let pids = [grid.pid("gw"), peer.gateway.pid()];
+    let before = pids.map(memory);
+    pids.iter().for_each(|pid| reset_peak(*pid));
+    note("64 downloads of 2 MB at once", 1, &mut |side| {
+        download_at_once(&side.authority, &side.middle, &middle).as_secs_f64()
+    });
+    let [mine, its] = [0, 1].map(|side| peak_memory(pids[side]).saturating_sub(before[side]) as f64 / MB);
+    println!("{:<44} {mine:>10.0} MB {its:>10.0} MB", "  memory beyond that before, at the peak");
+    let before = pids.map(memory);
+    let mut kept = [open(&ours.authority), open(&theirs.authority)];
+    let paths = |side: &Side| [(side.small.clone(), content(2, SMALL))];
+    note("a file of 2 kB on each of 1,000 connections", 3, &mut |side| {
+        let which = usize::from(side.authority != ours.authority);
+        ask_on_all(&mut kept[which], &paths(side)).as_secs_f64()
+    });
+    let [mine, its] = [0, 1].map(|side| memory(pids[side]).saturating_sub(before[side]) as f64 / MB);
+    println!("{:<44} {mine:>10.0} MB {its:>10.0} MB", "  memory beyond that before");
     assert!(slower.is_empty(), "slower than the peer: {slower:?}");
+}
+
+#[test]
+#[ignore = "takes minutes, and the machine for itself"]
+fn requests_beside_the_peer_on_blocking() {
+    requests_beside_the_peer("blocking");
+}
+
+#[test]
+#[ignore = "takes minutes, and the machine for itself"]
+fn requests_beside_the_peer_on_async_std() {
+    requests_beside_the_peer("async-std");
+}
+
+#[test]
+#[ignore = "takes minutes, and the machine for itself"]
+fn requests_beside_the_peer_on_smol() {
+    requests_beside_the_peer("smol");
 }
