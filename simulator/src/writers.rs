@@ -12,11 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use tallac_core::capability::{Capability, DirectoryCap, LiteralCap, MutableCap, MutableFormat};
 use tallac_core::directory::{Child, DirectoryKind, Edit, Metadata, Name, Path, Replace, Seen, Table};
+use tallac_core::disk::StorePath;
 use tallac_core::drive::{Done, DriveError, Errand, Keep, NewDirectory, Place};
 use tallac_core::encoding::EncodingParams;
-use tallac_core::mutable::{Change, Consent, Edits, Subject};
+use tallac_core::mutable::{Change, Consent, Edits, Subject, Version};
 use tallac_core::operation::{Command, OperationId, Report};
 use tallac_core::payload::Payload;
+use tallac_core::storage::slot::container::DATA_OFFSET;
 use tallac_core::time::UnixTime;
 
 /// What is simulated.
@@ -189,6 +191,28 @@ impl Run {
         OperationId(self.next)
     }
 
+    /// What each server has of the directory: of each version its number, some of its hash, and its shares.
+    fn held(&mut self) -> String {
+        let mut all = Vec::new();
+        for (number, server) in self.grid.servers.clone().into_iter().enumerate() {
+            let disk = self.grid.world.disk(server);
+            let paths: Vec<StorePath> = disk.list().map(|(path, _)| path.clone()).collect();
+            let mut versions: BTreeMap<(u64, String), Vec<u16>> = BTreeMap::new();
+            for path in paths {
+                let StorePath::Share(_, share) = path else { continue };
+                let content = disk.content(&path).unwrap_or_default();
+                let Some(data) = content.get(DATA_OFFSET as usize..) else { continue };
+                let Ok(version) = Version::parse(data) else { continue };
+                let of = (version.sequence, format!("{:?}", version.root_hash));
+                versions.entry(of).or_default().push(share);
+            }
+            let versions: Vec<String> =
+                versions.into_iter().map(|((number, hash), of)| format!("{number} {hash} {of:?}")).collect();
+            all.push(format!("server {number}: {}", versions.join(", ")));
+        }
+        all.join("; ")
+    }
+
     /// Whether somebody's node knows that a server takes no shares.
     fn knows_a_full_server(&self, writer: usize) -> bool {
         let (world, client) = (&self.grid.world, self.grid.clients[writer]);
@@ -312,8 +336,8 @@ impl Run {
         while self.at.iter().any(|at| *at < self.spec.names) {
             match self.step(end) {
                 None => {
-                    let (at, names) = (&self.at, self.spec.names);
-                    self.written.wrong.push(format!("hangs: {at:?} of {names} names are added"));
+                    let (at, names, held) = (self.at.clone(), self.spec.names, self.held());
+                    self.written.wrong.push(format!("hangs: {at:?} of {names} names are added; {held}"));
                     return;
                 }
                 Some(Happened::Timer(FAULT)) => self.fault(),
