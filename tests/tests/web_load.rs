@@ -219,7 +219,7 @@ fn compare(what: &str, sides: [&Side; 2], rounds: usize, mut measure: impl FnMut
 }
 
 /// What a browser and the web API's clients ask for, of a node on this runtime and of the peer in turn.
-fn requests_beside_the_peer(runtime: &str) {
+fn requests_beside_the_peer(runtime: &'static str) {
     let needed = 2 * CONNECTIONS as u64;
     assert!(allow_open_files(needed) >= needed, "too few connections may be open");
     let python = peer::python().expect("the peer can be had");
