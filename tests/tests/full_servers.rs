@@ -279,30 +279,41 @@ fn parts_wait_until_it_can_be_told_what_was_acknowledged() {
     holds(&mut grid, &made.cap, b"keptalso");
 }
 
+/// A file of which two servers have the third version, which is too few to read it, four the second, and four the
+/// first.
+fn three_versions(
+    ring: &[usize],
+    format: MutableFormat,
+    first: &[u8],
+    second: Change,
+) -> (MemoryGrid<CutAtWrites>, MutableCap) {
+    let cut = CutAtWrites::default();
+    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
+    let subject = Subject::New { format, key: Some(test_key(1)) };
+    let cap = grid.change(subject, overwrite(first), Consent::Majority).expect("it is made").cap;
+    *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
+    change(&mut grid, &cap, second).expect("six of ten take it");
+    *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
+    leave_over(&mut grid, &cap, overwrite(b"lost"));
+    cut.0.borrow_mut().clear();
+    (grid, cap)
+}
+
 /// A version that cannot be read is passed over if it cannot have been acknowledged. If so many are behind the one
 /// before it that something unseen could still be acknowledged in its place, they are given that one first.
 #[test]
 fn what_was_before_an_unreadable_version_is_completed() {
     let ring = ring(10);
     for format in [MutableFormat::Sdmf, MutableFormat::Mdmf] {
-        let cut = CutAtWrites::default();
-        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
-        let subject = Subject::New { format, key: Some(test_key(1)) };
         let long = content(1, 300_000);
-        let made = grid.change(subject, overwrite(&long), Consent::Majority).expect("it is made");
-        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
-        change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
-        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
-        leave_over(&mut grid, &made.cap, patch(0, b"lost"));
-        cut.0.borrow_mut().clear();
-        // Two have the third version, four the second, and four the first.
-        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("all are there");
+        let (mut grid, cap) = three_versions(&ring, format, &long, patch(0, b"kept"));
+        let changed = change(&mut grid, &cap, patch(4, b"also")).expect("all are there");
         assert_eq!((changed.version.sequence, changed.placed.len()), (3, 8), "{format:?}");
         let expected = [b"keptalso", &long[8..]].concat();
-        holds(&mut grid, &made.cap, &expected);
+        holds(&mut grid, &cap, &expected);
         // Any four of those who had to be given the second have enough of the third.
         ring[..6].iter().for_each(|server| grid.switch_off(*server));
-        holds(&mut grid, &made.cap, &expected);
+        holds(&mut grid, &cap, &expected);
     }
 }
 
@@ -310,21 +321,14 @@ fn what_was_before_an_unreadable_version_is_completed() {
 #[test]
 fn nothing_is_completed_if_something_unseen_may_have_counted() {
     let ring = ring(10);
-    let cut = CutAtWrites::default();
-    let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
-    let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
-    *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
-    change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
-    *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
-    leave_over(&mut grid, &made.cap, patch(0, b"lost"));
-    cut.0.borrow_mut().clear();
+    let (mut grid, cap) = three_versions(&ring, MutableFormat::Sdmf, b"----****", patch(0, b"kept"));
     // With the two that have the third version, four may have had another second one.
     ring[2..6].iter().for_each(|server| grid.switch_off(*server));
-    let refused = change(&mut grid, &made.cap, patch(4, b"also")).expect_err("what counts is not there");
+    let refused = change(&mut grid, &cap, patch(4, b"also")).expect_err("what counts is not there");
     assert!(matches!(*refused, ChangeError::Unreadable { .. }), "{refused}");
     ring[2..6].iter().for_each(|server| grid.switch_on(*server));
-    change(&mut grid, &made.cap, patch(4, b"also")).expect("all are there");
-    holds(&mut grid, &made.cap, b"keptalso");
+    change(&mut grid, &cap, patch(4, b"also")).expect("all are there");
+    holds(&mut grid, &cap, b"keptalso");
 }
 
 /// A version that too many have refused to be accepted by enough is not given to the others.
@@ -402,18 +406,11 @@ fn what_may_show_up_is_said() {
 fn who_is_late_and_full_stops_nobody() {
     let ring = ring(10);
     for full in [6, 9] {
-        let cut = CutAtWrites::default();
-        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
-        let made = grid.change(new(), overwrite(b"----****"), Consent::Majority).expect("it is made");
-        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
-        change(&mut grid, &made.cap, patch(0, b"kept")).expect("six of ten take it");
-        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
-        leave_over(&mut grid, &made.cap, patch(0, b"lost"));
-        cut.0.borrow_mut().clear();
+        let (mut grid, cap) = three_versions(&ring, MutableFormat::Sdmf, b"----****", patch(0, b"kept"));
         grid.disk(ring[full]).fault = Some(Fault::Full);
-        let changed = change(&mut grid, &made.cap, patch(4, b"also")).expect("nine of ten have room");
+        let changed = change(&mut grid, &cap, patch(4, b"also")).expect("nine of ten have room");
         assert_eq!((changed.version.sequence, changed.placed.len()), (3, 7));
-        holds(&mut grid, &made.cap, b"keptalso");
+        holds(&mut grid, &cap, b"keptalso");
     }
 }
 
@@ -439,18 +436,10 @@ fn who_breaks_off_a_write_stops_nobody() {
 fn an_empty_version_is_completed() {
     let ring = ring(10);
     for format in [MutableFormat::Sdmf, MutableFormat::Mdmf] {
-        let cut = CutAtWrites::default();
-        let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), cut.clone());
-        let subject = Subject::New { format, key: Some(test_key(1)) };
-        let made = grid.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made");
-        *cut.0.borrow_mut() = ring[6..].iter().copied().collect();
-        change(&mut grid, &made.cap, overwrite(b"")).expect("six of ten take it");
-        *cut.0.borrow_mut() = ring[2..].iter().copied().collect();
-        leave_over(&mut grid, &made.cap, overwrite(b"lost"));
-        cut.0.borrow_mut().clear();
-        let changed = change(&mut grid, &made.cap, patch(0, b"after")).expect("all are there");
+        let (mut grid, cap) = three_versions(&ring, format, b"before", overwrite(b""));
+        let changed = change(&mut grid, &cap, patch(0, b"after")).expect("all are there");
         assert_eq!((changed.version.sequence, changed.placed.len()), (3, 8), "{format:?}");
-        holds(&mut grid, &made.cap, b"after");
+        holds(&mut grid, &cap, b"after");
     }
 }
 
