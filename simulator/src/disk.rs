@@ -8,93 +8,20 @@
 mod fate;
 mod file;
 mod rope;
+mod settings;
 
 use crate::chance::Chance;
 use crate::stand_in;
 use core::ops::Range;
 pub use fate::{BlockFate, EveryFate, Fate};
 use file::File;
-use serde::{Deserialize, Serialize};
+pub use settings::{Damage, DiskSettings, Lie, Refused};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use tallac_core::disk::{DiskError, DiskOutput, DiskStep, StorePath};
 use tallac_core::payload::Payload;
 use tallac_core::storage::container::{HEADER_LEN, LEASE_LEN};
 use tallac_core::storage_index::StorageIndex;
-
-/// How a disk lies about durability; what must make runs fail.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
-pub enum Lie {
-    /// It does not.
-    #[default]
-    None,
-    /// `Sync` and `SyncName` do nothing.
-    NoSync,
-    /// `Sync` does nothing, `SyncName` works.
-    NoContentSync,
-    /// `SyncName` does nothing, `Sync` works.
-    NoNameSync,
-    /// Both are reported done at once and take effect seconds later, as if the server had answered
-    /// before them.
-    Late,
-}
-
-/// What a disk is like.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DiskSettings {
-    /// Bytes it holds.
-    pub capacity: u64,
-    /// How it lies.
-    pub lie: Lie,
-    /// One in this many syncs fails and loses what it was to sync; 0 for none.
-    pub sync_failures: u64,
-    /// One in this many writes fails; 0 for none.
-    pub write_failures: u64,
-    /// One in this many reads fails; 0 for none.
-    #[serde(default)]
-    pub read_failures: u64,
-}
-
-impl Default for DiskSettings {
-    fn default() -> DiskSettings {
-        DiskSettings {
-            capacity: 1 << 40,
-            lie: Lie::None,
-            sync_failures: 0,
-            write_failures: 0,
-            read_failures: 0,
-        }
-    }
-}
-
-/// What a power cut did to a disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Damage {
-    /// Blocks that went back to what they were.
-    pub blocks_lost: u64,
-    /// Blocks of which a part is new and the rest old.
-    pub blocks_torn: u64,
-    /// Changes of names that never happened.
-    pub names_lost: u64,
-    /// Immutable shares that have their final name, and not all of their data.
-    pub shares_torn: u64,
-}
-
-/// What a disk refused to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Refused {
-    /// Syncs that failed.
-    pub syncs: u64,
-    /// Writes that failed.
-    pub writes: u64,
-    /// Writes there was no room for.
-    pub full: u64,
-    /// Reads that failed.
-    pub reads: u64,
-    /// Writes that went somewhere else.
-    pub misdirected: u64,
-}
 
 type FileNumber = u64;
 
@@ -358,6 +285,7 @@ impl Disk {
                     self.refused.reads += 1;
                     return Err(DiskError::Failed("input/output error".into()));
                 }
+                let len = self.shortened(&path, len);
                 Ok(Some(DiskOutput::Data(self.file(&path)?.read(offset, len))))
             }
             DiskStep::Length(path) => Ok(Some(DiskOutput::Length(self.file(&path)?.len()))),
@@ -483,6 +411,17 @@ impl Disk {
         file.write(offset, data);
         self.used += grows;
         Ok(())
+    }
+
+    /// How much of a read is carried out. A whole share may seem to end early: nobody who carries reads out
+    /// takes the end of a file for anything else.
+    fn shortened(&mut self, path: &StorePath, len: u64) -> u64 {
+        let rate = self.settings.short_reads;
+        if rate == 0 || len == 0 || !matches!(path, StorePath::Share(..)) || !self.chance.one_in(rate) {
+            return len;
+        }
+        self.refused.short += 1;
+        self.chance.below(len)
     }
 
     /// Where a write goes, if not where it should.

@@ -59,6 +59,7 @@ faults! {
     FalseIntroducer: "an introducer forges, replays and withholds announcements",
     Attacks: "a client writes to what is not its own, squats, leaves uploads half-open, talks nonsense",
     OldVersions: "a server shows old versions of mutable files",
+    ShortReads: "reads of whole shares end early",
 }
 
 impl Fault {
@@ -74,6 +75,7 @@ impl Fault {
                 | BitRot
                 | Misdirected
                 | ShortFiles
+                | ShortReads
                 | Altered
                 | WrongShares
                 | Deaf

@@ -65,6 +65,7 @@ probes! {
     WritesFailed: "writes that failed",
     WritesFull: "writes that a full disk refused",
     ReadsFailed: "reads that failed",
+    ReadsCutShort: "reads that ended early",
     Misdirected: "writes that landed in another file",
     SharesCutShort: "shares that were cut short",
     Swizzles: "nodes cut off one after another",

@@ -277,8 +277,9 @@ impl<M: Machine<Event = Event, Action = Action>> World<M> {
             counts.add(probe, times);
         }
         for node in self.nodes().filter_map(|node| self.node(node)) {
-            let Refused { syncs, writes, full, reads, misdirected } = node.disk.refused();
+            let Refused { syncs, writes, full, reads, short, misdirected } = node.disk.refused();
             counts.add(Probe::ReadsFailed, reads);
+            counts.add(Probe::ReadsCutShort, short);
             counts.add(Probe::Misdirected, misdirected);
             counts.add(Probe::SyncsFailed, syncs);
             counts.add(Probe::WritesFailed, writes);

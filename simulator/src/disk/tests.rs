@@ -89,3 +89,16 @@ fn a_full_disk_says_so() {
     run(&mut disk, [DiskStep::Remove(incoming())]);
     assert_eq!(disk.run(DiskStep::FreeSpace), Ok(Some(DiskOutput::Free(8192))));
 }
+
+#[test]
+fn reads_of_whole_shares_alone_end_early() {
+    let mut disk = Disk::new(DiskSettings { short_reads: 1, ..Default::default() }, Chance::new(1));
+    run(&mut disk, [DiskStep::Create(incoming()), write(0, 100)]);
+    let read = |path| DiskStep::Read { path, offset: 0, len: 100 };
+    let all = Payload::from(vec![9; 100]);
+    assert_eq!(disk.run(read(incoming())), Ok(Some(DiskOutput::Data(all))));
+    run(&mut disk, [DiskStep::Rename(incoming(), share())]);
+    let Ok(Some(DiskOutput::Data(part))) = disk.run(read(share())) else { panic!("it is no failure") };
+    assert!(part.len() < 100, "{}", part.len());
+    assert_eq!(disk.refused().short, 1);
+}

@@ -80,6 +80,9 @@ pub(super) fn fault(chance: &mut Chance, profile: &Profile, faults: &Faults, fal
         Fault::SlowDisks => Step::SlowDisk { server, factor: 1 + chance.below(200) as u32, pause },
         Fault::BitRot => Step::Rot { pick: chance.draw() },
         Fault::ShortFiles => Step::CutShort { pick: chance.draw() },
+        Fault::ShortReads => {
+            Step::ShortReads { server: lossy, one_in: *chance.pick(&[2, 10, 50]), pause: pause * 2 }
+        }
         Fault::Misdirected => Step::Misdirect { server: lossy },
         Fault::Skews => {
             // A day or so; in one of three cases years.

@@ -25,6 +25,7 @@ impl Step {
             Step::Skew { .. } => Fault::Skews,
             Step::Rot { .. } => Fault::BitRot,
             Step::CutShort { .. } => Fault::ShortFiles,
+            Step::ShortReads { .. } => Fault::ShortReads,
             Step::Misdirect { .. } => Fault::Misdirected,
             Step::Swizzle { .. } => Fault::Swizzle,
             Step::Drip { .. } => Fault::Drip,

@@ -22,6 +22,7 @@ enum Aftermath {
     Heal,
     QuickDisk(NodeId),
     EmptyDisk(NodeId, u64),
+    WholeReads(NodeId),
     Isolate(NodeId),
     Rejoin(NodeId),
     Undrip(NodeId),
@@ -127,7 +128,7 @@ impl Storm {
             grid.world.slow_disk(node, 1);
             let settings = grid.world.disk(node).settings_mut();
             (settings.capacity, settings.sync_failures, settings.write_failures) = (1 << 40, 0, 0);
-            settings.read_failures = 0;
+            (settings.read_failures, settings.short_reads) = (0, 0);
             grid.world.drip(node, None);
             grid.world.resume(node);
             let now = grid.world.clock(node);
@@ -162,6 +163,7 @@ impl Storm {
             }
             Aftermath::QuickDisk(node) => grid.world.slow_disk(node, 1),
             Aftermath::EmptyDisk(node, capacity) => grid.world.disk(node).settings_mut().capacity = capacity,
+            Aftermath::WholeReads(node) => grid.world.disk(node).settings_mut().short_reads = 0,
             Aftermath::Isolate(node) => grid.world.isolate(node),
             Aftermath::Rejoin(node) => grid.world.rejoin(node),
             Aftermath::Undrip(node) => grid.world.drip(node, None),
@@ -277,6 +279,11 @@ impl Storm {
                 content.truncate((pick >> 24) as usize % content.len());
                 Probe::SharesCutShort
             }),
+            Step::ShortReads { server, one_in, pause } => {
+                let node = grid.servers[usize::from(*server)];
+                grid.world.disk(node).settings_mut().short_reads = *one_in;
+                self.later(*pause, Aftermath::WholeReads(node), grid);
+            }
             Step::Swizzle { sides, gap } => {
                 let nodes: Vec<NodeId> =
                     grid.world.nodes().filter(|node| sides >> (node.0 % 64) & 1 == 1).collect();
