@@ -87,7 +87,9 @@ impl Batch {
                 written.into_iter().map(of).collect()
             }
             Err(error) => match *error {
-                ChangeError::Edit { error, edits } => self.split(written, error, edits.0),
+                ChangeError::Edit { error, edits, may_show_up } => {
+                    self.split(written, error, edits.0, may_show_up)
+                }
                 // The table of all their edits cannot be stored; that of some of them can, perhaps.
                 ChangeError::Make(_) if written.len() > 1 => {
                     let alone = |part| Part { alone: true, ..part };
@@ -106,6 +108,7 @@ impl Batch {
         written: Vec<Part>,
         error: EditError,
         mut edits: Vec<Edit>,
+        may_show_up: bool,
     ) -> Vec<(ErrandId, Result)> {
         let mut failed = Vec::new();
         let mut again = VecDeque::new();
@@ -118,7 +121,7 @@ impl Batch {
             let errand = part.errand;
             if (from..from + len).contains(&error.at) {
                 let error = EditError { at: error.at - from, ..error.clone() };
-                failed.push((errand, Err(ChangeError::edit(error))));
+                failed.push((errand, Err(ChangeError::edit(error, may_show_up))));
             } else {
                 again.push_back(Part { errand, edits, alone: part.alone });
             }

@@ -166,7 +166,7 @@ impl Shift {
         }
         let there = Table::empty(access(&DirectoryCap::Mutable(target.clone()))?);
         let way = table.moving(name, &there, to, self.replace, Seen::Unchecked);
-        match way.map_err(ChangeError::edit).map_err(DriveError::Change)? {
+        match way.map_err(|error| ChangeError::edit(error, false)).map_err(DriveError::Change)? {
             Move::Within(edit) => {
                 self.stage = Stage::Renaming(target.clone());
                 Ok(Need::Edit(target, vec![edit]))

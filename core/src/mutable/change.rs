@@ -11,6 +11,7 @@
 //! Whether a change counts as made is decided by the rule of `quorum`, unless only one node ever
 //! writes to the file.
 
+mod alarms;
 mod content;
 mod deciding;
 mod electorate;
@@ -19,6 +20,7 @@ mod placing;
 mod stage;
 mod wanted;
 
+use alarms::Alarms;
 pub use outcome::{ChangeError, Changed, Placed};
 pub(crate) use stage::ChangeStage;
 use stage::Stage;
@@ -147,6 +149,8 @@ pub(crate) struct ChangeFile {
     refusing: BTreeMap<ServerId, Trouble>,
     /// Some servers have, or may have, a version that was made here.
     may_show_up: bool,
+    /// Servers that said that somebody else was faster.
+    alarms: Alarms,
     /// How often others were faster.
     beaten: u32,
     /// How often a version that was there already was given to those behind it.
@@ -244,6 +248,7 @@ impl ChangeFile {
             given_up: BTreeSet::new(),
             refusing: BTreeMap::new(),
             may_show_up: false,
+            alarms: Alarms::default(),
             beaten: 0,
             completed: 0,
             whole,

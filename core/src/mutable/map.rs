@@ -44,6 +44,8 @@ use crate::time::Instant;
 pub(crate) const FIRST_BYTES: u64 = 4096;
 /// The range of every share that the map knows. Answers of writes are handed in with the same.
 pub(crate) const FIRST_RANGE: Range<u64> = 0..FIRST_BYTES;
+/// A share that has proved bad so often is not read again while it says that it is of the same version.
+const CONDEMNED_MAX: u32 = 2;
 /// How long a server may be silent before a question to it is given up.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -113,6 +115,9 @@ pub(crate) struct Map {
     /// Which further ranges of shares are being read.
     reading: BTreeMap<(ServerId, u16), Vec<Range<u64>>>,
     trust: Trust,
+    /// Shares that proved bad when they were read: of which version they were said to be, why they are not, and
+    /// how often. It stays true when servers are asked again.
+    condemned: BTreeMap<(ServerId, u16), (Version, MutableShareError, u32)>,
     private_key: PrivateKeySearch,
 }
 
@@ -133,6 +138,7 @@ impl Map {
             servers: BTreeMap::new(),
             reading: BTreeMap::new(),
             trust: Trust::new(cap.fingerprint),
+            condemned: BTreeMap::new(),
             private_key: PrivateKeySearch::new(),
             cap,
         };
@@ -193,6 +199,7 @@ impl Map {
                         share.set(ShareState::Bad(MutableShareError::Signature));
                     }
                 }
+                self.remember();
             }
             (task, outcome) => debug_assert!(false, "{task:?} cannot end with {outcome:?}"),
         }
@@ -226,9 +233,26 @@ impl Map {
     /// Notes that a share is bad, as shows when it is read.
     pub(crate) fn condemn(&mut self, server: ServerId, share: u16, why: MutableShareError) {
         if let Some(ServerView::Answered(shares)) = self.servers.get_mut(&server)
-            && let Some(share) = shares.get_mut(&share)
+            && let Some(held) = shares.get_mut(&share)
         {
-            share.set(ShareState::Bad(why));
+            if let Some((version, _)) = held.good() {
+                let (of, _, times) = self.condemned.entry((server, share)).or_insert((*version, why, 0));
+                (*of, *times) = (*version, if of == version { *times + 1 } else { 1 });
+            }
+            held.set(ShareState::Bad(why));
+        }
+    }
+
+    /// Does not trust shares again that have proved bad often enough. A disk may fail once.
+    fn remember(&mut self) {
+        for ((server, share), (version, why, times)) in &self.condemned {
+            if *times >= CONDEMNED_MAX
+                && let Some(ServerView::Answered(shares)) = self.servers.get_mut(server)
+                && let Some(held) = shares.get_mut(share)
+                && held.good().is_some_and(|(of, _)| of == version)
+            {
+                held.set(ShareState::Bad(*why));
+            }
         }
     }
 
@@ -290,6 +314,7 @@ impl Map {
             });
             self.settle(tasks);
         }
+        self.remember();
     }
 
     fn put_rest(&mut self, server: ServerId, share: u16, answer: Answer) {

@@ -28,7 +28,8 @@
 //!
 //! If exactly one of several versions with `s` can have won, unseen, it alone is built upon by 2 and 3: each
 //! contains all that was acknowledged before, and what the others have besides never counted. Their contents
-//! are put together only if none can have won, or if it cannot be told which.
+//! are put together only if none can have won, or if it cannot be told which; without those that the writer has
+//! made and given up himself, since his change is made again on what the others left.
 //!
 //! Every write tests that the server still has what the writer saw there. So a server accepts at most
 //! one version with a given number, and at most one version with a given number is ever on more than
@@ -217,13 +218,16 @@ impl<S, V: Copy + Ord> Grounds<S, V> {
         (readable, others.into_iter().filter(|version| !self.given_up.contains(version)).collect())
     }
 
-    /// Of several versions the only one that may have counted, or all; and whether more than one may have.
+    /// Of several versions the only one that may have counted, or all that others have made: what this writer
+    /// has made he makes again. And whether more than one may have counted.
     fn choose(&self, versions: Vec<V>, may_have_counted: impl Fn(&V) -> bool) -> (Vec<V>, bool) {
         let is_rival = |version: &&V| !self.given_up.contains(version) && may_have_counted(version);
         let rivals: Vec<V> = versions.iter().filter(is_rival).copied().collect();
+        let of_others: Vec<V> =
+            versions.iter().filter(|version| !self.given_up.contains(version)).copied().collect();
         match rivals.len() {
             1 => (rivals, false),
-            more => (versions, more > 1),
+            more => (if of_others.is_empty() { versions } else { of_others }, more > 1),
         }
     }
 }

@@ -213,7 +213,8 @@ pub enum StorageError {
     BadRequest(String),
     /// The server does not know this request.
     Unsupported,
-    /// The disk failed. What was written is lost.
+    /// The disk failed. What was written may be lost; a change of a slot may be made all the same, at the
+    /// server's next start. After every other error all is as it was.
     Disk(String),
     /// The slot has another write enabler.
     WrongWriteEnabler {
@@ -226,6 +227,11 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether a change that ends with it was surely not made.
+    pub fn leaves_all_as_it_was(&self) -> bool {
+        !matches!(self, StorageError::Disk(_))
+    }
+
     /// The error as it may be shown to a person: text of another node is cut, and has nothing in it
     /// that a terminal would obey.
     pub fn printable(self) -> StorageError {

@@ -42,7 +42,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use leasing::{DOUBTFUL, LeaseStage};
-use outputs::{Outputs, failed, lost};
+use outputs::{Outputs, doubtful, failed, lost};
 use reading::ReadTask;
 use recovery::{Recovery, RedoStage};
 use slots::SlotStage;

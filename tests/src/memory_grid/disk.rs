@@ -15,6 +15,8 @@ pub enum Fault {
     Failing,
     /// What syncs, fails.
     Unsyncable,
+    /// What makes names last, fails.
+    ForgetfulOfNames,
 }
 
 /// A disk made of a map: nothing survives a crash, so nothing needs to be synced.
@@ -95,6 +97,9 @@ impl MemoryDisk {
             Some(Fault::Failing) => return Err(DiskError::Failed("the disk is broken".into())),
             Some(Fault::Unsyncable) if matches!(step, Sync(_) | SyncName(_)) => {
                 return Err(DiskError::Failed("the disk does not sync".into()));
+            }
+            Some(Fault::ForgetfulOfNames) if matches!(step, SyncName(_)) => {
+                return Err(DiskError::Failed("the disk does not sync directories".into()));
             }
             _ => {}
         }

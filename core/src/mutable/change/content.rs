@@ -6,11 +6,13 @@ use super::super::map::KeySearch;
 use super::super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
 use super::super::writing::Aim;
 use super::super::{MUTABLE_SHARES_MAX, MutableEncoding};
+use super::deciding::can_be_made_whole;
 use super::stage::{Plan, Stage};
 use super::{Change, ChangeError, ChangeFile, Edits, Purpose};
 use crate::capability::MutableCap;
 use crate::directory::{Access, Edit, Table};
 use crate::job::JobOutput;
+use crate::limits::BULK_LEN_MAX;
 use crate::payload::Payload;
 use crate::task::Outcome;
 use crate::time::Now;
@@ -39,12 +41,20 @@ impl ChangeFile {
         }
         let completes = plan.aim == Aim::Complete;
         let is_patch = matches!(self.setup.change, Change::Patch { .. });
-        let in_parts = is_patch && !completes && !self.whole && self.attempts == 0;
+        let too_large = plan.bases.iter().find(|base| !can_be_made_whole(base));
+        let again = self.attempts > 0;
+        let in_parts = is_patch && !completes && !self.whole && (!again || too_large.is_some());
         let matters = completes || is_patch && !in_parts || matches!(self.setup.change, Change::Edit(_));
         if matters && let Some(version) = plan.bases.get(contents.len()) {
             if let Some(content) = self.own.get(version).filter(|content| content.bytes.bytes().is_some()) {
                 contents.push(content.clone());
                 return true;
+            }
+            if let Some(base) = too_large.filter(|_| !completes) {
+                let most = BULK_LEN_MAX as u64 * u64::from(base.needed);
+                let error = MakeError::TooLarge { size: base.size, most };
+                self.fail(ChangeError::Make(error));
+                return false;
             }
             *gather = Some(Box::new(Gather::new(&cap.read_cap(), *version)));
             return true;
@@ -188,10 +198,10 @@ impl ChangeFile {
                 if !core::mem::replace(&mut self.pinned, true) {
                     Edit::pin(&mut edits.0, &table);
                 }
-                let applied = table.apply(&edits.0, now.unix);
+                let (applied, may_show_up) = (table.apply(&edits.0, now.unix), self.may_show_up);
                 self.outcomes = applied.map_err(|error| {
                     let edits = Edits(core::mem::take(&mut edits.0));
-                    ChangeError::Edit { error, edits }
+                    ChangeError::Edit { error, edits, may_show_up }
                 })?;
                 Ok(Payload::from(table.pack()))
             }

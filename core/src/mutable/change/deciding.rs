@@ -51,7 +51,7 @@ impl ChangeFile {
             return false;
         }
         let is_new = matches!(self.setup.subject, Subject::New { .. });
-        if is_new && map.versions().keys().any(|version| !self.own.contains_key(version)) {
+        if is_new && map.versions().keys().any(|version| !self.given_up.contains(version)) {
             self.fail(ChangeError::AlreadyThere);
             return false;
         }
@@ -192,6 +192,9 @@ impl ChangeFile {
     }
 
     fn begin(&mut self, plan: Plan) {
+        if let Some(map) = &self.map {
+            self.alarms.judge(map.versions().keys());
+        }
         self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
     }
 
@@ -203,6 +206,6 @@ impl ChangeFile {
 }
 
 /// Whether a share of it can fit into one request, as far as that shows before it is made.
-fn can_be_made_whole(version: &Version) -> bool {
+pub(super) fn can_be_made_whole(version: &Version) -> bool {
     version.encoding().is_ok_and(|encoding| encoding.data_len() <= BULK_LEN_MAX as u64)
 }

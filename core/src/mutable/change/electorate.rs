@@ -44,7 +44,7 @@ impl ChangeFile {
     /// N: of the versions seen, the most; or of a new file.
     pub(super) fn total(&self) -> u16 {
         let versions = self.map.as_ref().map(Map::versions).unwrap_or_default();
-        let most = versions.keys().chain(self.own.keys()).map(|version| version.total).max();
+        let most = versions.keys().chain(&self.given_up).map(|version| version.total).max();
         most.map_or(self.setup.params.total().min(MUTABLE_SHARES_MAX), u16::from)
     }
 

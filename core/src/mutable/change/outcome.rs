@@ -119,6 +119,8 @@ pub enum ChangeError {
         error: EditError,
         /// All of them, with what was there when they were first applied.
         edits: Edits,
+        /// Some may have a new version from an attempt before.
+        may_show_up: bool,
     },
     /// The children do not make a new directory.
     Children(NewTableError),
@@ -133,10 +135,12 @@ pub enum ChangeError {
     AlreadyThere,
     /// The new version cannot be made.
     Make(MakeError),
-    /// Others were faster every time. It may show up all the same.
+    /// Others were faster every time.
     Beaten {
         /// How often it was tried.
         attempts: u32,
+        /// Some may have a new version from one of the attempts.
+        may_show_up: bool,
     },
     /// The node is stopping.
     Stopping,
@@ -149,9 +153,9 @@ impl core::hash::Hash for ChangeError {
 }
 
 impl ChangeError {
-    /// That an edit cannot be made, which was never applied.
-    pub(crate) fn edit(error: EditError) -> ChangeError {
-        ChangeError::Edit { error, edits: Edits(Vec::new()) }
+    /// That an edit cannot be made, to whom it is of no use to have it back.
+    pub(crate) fn edit(error: EditError, may_show_up: bool) -> ChangeError {
+        ChangeError::Edit { error, edits: Edits(Vec::new()), may_show_up }
     }
 
     /// What happened, without the names of children: for those who may know that a change failed, but not
@@ -218,7 +222,10 @@ impl fmt::Display for ChangeError {
                 tell(trouble, f)
             }
             ChangeError::NoDirectory(error) => error.fmt(f),
-            ChangeError::Edit { error, .. } => error.fmt(f),
+            ChangeError::Edit { error, may_show_up, .. } => {
+                error.fmt(f)?;
+                warn(*may_show_up, f)
+            }
             ChangeError::Children(error) => error.fmt(f),
             ChangeError::PastEnd { offset, size } => {
                 write!(f, "byte {offset} lies past the end of the file, which has {size} bytes")
@@ -227,10 +234,11 @@ impl fmt::Display for ChangeError {
                 "there is a file with this private key already; change it by its capability",
             ),
             ChangeError::Make(error) => error.fmt(f),
-            ChangeError::Beaten { attempts } => write!(
-                f,
-                "others changed it at the same time, {attempts} times in a row; look what is there now and try again"
-            ),
+            ChangeError::Beaten { attempts, may_show_up } => {
+                write!(f, "others changed it at the same time, {attempts} times in a row")?;
+                warn(*may_show_up, f)?;
+                f.write_str("; look what is there now and try again")
+            }
             ChangeError::Stopping => f.write_str("the node is stopping"),
         }
     }

@@ -4,6 +4,7 @@ use super::super::making::Made;
 use super::super::map::{FIRST_RANGE, Map};
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
+use super::deciding::can_be_made_whole;
 use super::stage::{Plan, Stage};
 use super::{ChangeError, ChangeFile, Changed, Consent, PAUSE_FIRST, Placed, begins};
 use crate::lease::LeaseSecrets;
@@ -14,19 +15,24 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+/// The contents of so many versions that were made here are kept: each may be as large as the file.
+const OWN_MAX: usize = 3;
+
 impl ChangeFile {
     /// Sends the new version to the servers.
     pub(super) fn begin_writing(&mut self, plan: &Plan, made: Made) {
         let (Some(map), Some(cap)) = (&self.map, &self.cap) else { return };
         let leases = LeaseSecrets::new(&self.setup.lease_secret, &cap.storage_index());
         let rights = WriteRights::new(&cap.write_key, leases);
+        self.alarms.note(map.versions().keys());
         let target = |candidate: &Candidate| {
             let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
             Some(Target { candidate: candidate.clone(), there })
         };
         let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
-        let targets: Vec<Target> = chosen.filter_map(target).collect();
+        let mut targets: Vec<Target> = chosen.filter_map(target).collect();
+        targets.sort_by_key(|target| self.alarms.are_false(&target.candidate.server));
         if made.content.is_none() && !writing::fits(&made, &targets) {
             // As a whole, shares can go to others, too.
             return self.retreat(Retreat::Whole);
@@ -37,6 +43,9 @@ impl ChangeFile {
         if plan.aim != Aim::Complete {
             if let Some(content) = &made.content {
                 self.own.insert(made.version, content.clone());
+                if self.own.len() > OWN_MAX {
+                    self.own.pop_first();
+                }
             }
             self.given_up.insert(made.version);
         }
@@ -59,7 +68,7 @@ impl ChangeFile {
         let accepted = taken.keys().filter(|server| answers.contains_key(server)).copied().collect();
         let accepted = self.tally(&electorate, &accepted);
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
-        let (mut beaten, mut newly_refused) = (false, false);
+        let (mut beaten, mut newly_refused, mut nobody_has_it) = (false, false, true);
         // What completes another's version does not hold the change.
         let counts = aim != Aim::Complete;
         let Some(map) = &mut self.map else { return };
@@ -68,14 +77,19 @@ impl ChangeFile {
                 Verdict::Taken(_) => {
                     self.refusing.remove(&server);
                     self.may_show_up |= counts;
+                    nobody_has_it = false;
                 }
                 Verdict::Beaten(shares, bulk) => {
                     beaten = true;
+                    self.alarms.ring(server);
                     map.put(server, shares, bulk, &mut self.tasks);
                 }
                 Verdict::Failed(trouble) => {
                     // Unless it said so it may have taken it.
-                    self.may_show_up |= counts && !matches!(trouble, Trouble::Ask(AskError::Server(_)));
+                    let is_sure =
+                        matches!(&trouble, Trouble::Ask(AskError::Server(why)) if why.leaves_all_as_it_was());
+                    self.may_show_up |= counts && !is_sure;
+                    nobody_has_it &= is_sure;
                     if aim != Aim::Win {
                         newly_refused |= self.refusing.insert(server, trouble.clone()).is_none();
                     }
@@ -91,9 +105,15 @@ impl ChangeFile {
             let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
             return self.end(Ok(Box::new(changed)));
         }
+        if nobody_has_it {
+            self.own.remove(&version);
+        }
         if beaten {
             self.beaten += 1;
-            return self.again(ChangeError::Beaten { attempts: self.beaten }, now);
+            // What is too large to be made as a whole is made in parts again.
+            self.whole &= can_be_made_whole(&version);
+            let (attempts, may_show_up) = (self.beaten, self.may_show_up);
+            return self.again(ChangeError::Beaten { attempts, may_show_up }, now);
         }
         let error = match aim {
             Aim::Win | Aim::Compete => self.too_few(accepted, &electorate),

@@ -53,8 +53,10 @@ fn what_may_have_counted() {
     assert_eq!(decide(4, &[]), write(5, &[7, 8, 9], &[1, 2, 3, 4]));
     // With the fifth server, 7 may have.
     assert_eq!(decide(5, &[]), write(5, &[7], &[1, 2, 3, 4]));
-    // Unless it is the writer's own.
-    assert_eq!(decide(5, &[7]), write(5, &[7, 8, 9], &[1, 2, 3, 4]));
+    // Unless it is the writer's own, who makes his change again.
+    assert_eq!(decide(5, &[7]), write(5, &[8, 9], &[1, 2, 3, 4]));
+    assert_eq!(decide(4, &[7]), write(5, &[8, 9], &[1, 2, 3, 4]));
+    assert_eq!(decide(4, &[7, 8, 9]), write(5, &[7, 8, 9], &[1, 2, 3, 4]));
     // With three more each may have, and nobody can tell.
     let split: &[(u8, &[(u8, u64)])] = &[(1, &[(7, 4)]), (2, &[(8, 4)]), (3, &[(8, 4)])];
     let tell = |given_up: &[u8]| {

@@ -110,7 +110,7 @@ fn no_name_stands_in_a_remark() {
         EditProblem::Child(ChildError::Nothing),
         EditProblem::Full,
     ];
-    let edits = problems.map(|problem| ChangeError::edit(EditError { at: 0, name: name(), problem }));
+    let edits = problems.map(|problem| ChangeError::edit(EditError { at: 0, name: name(), problem }, false));
     let tables = [
         NewTableError::Name { name: name(), problem: NameError::Slash },
         NewTableError::Child { name: name(), problem: ChildError::Nothing },

@@ -26,6 +26,11 @@ pub(super) fn lost(error: DiskError) -> StorageError {
     }
 }
 
+/// What a client is told when the disk failed so late that what was asked for may be there all the same.
+pub(super) fn doubtful(error: &impl ToString) -> StorageError {
+    StorageError::Disk(error.to_string())
+}
+
 /// The outputs of a list of steps, in their order.
 pub(super) struct Outputs(vec::IntoIter<DiskOutput>);
 

@@ -1,7 +1,7 @@
 //! How a change of a slot gets to the disk: see [`crate::storage::slot`] for the three ways.
 
 use super::slots::{SlotStage, SlotTask};
-use super::{Outputs, Running, StorageServer, lost};
+use super::{Outputs, Running, StorageServer, doubtful, lost};
 use crate::disk::{DiskFailure, DiskResult, DiskStep, StorePath};
 use crate::hash::Hash;
 use crate::job::Job;
@@ -240,16 +240,21 @@ impl StorageServer {
             (Stage::Running(milestones), Err(DiskFailure { step, error })) => {
                 if step < milestones.names || step >= milestones.doubtful_from {
                     self.recovery.shut_down(task.index);
-                    let result = if step >= milestones.durable_from { Ok(()) } else { Err(lost(error)) };
+                    let result = if step >= milestones.durable_from { Ok(()) } else { Err(doubtful(&error)) };
                     return self.end_storing(task, plan, result);
                 }
                 let stage = Stage::Undoing(lost(error));
                 self.storing(task, Storing { plan, stage }, milestones.undo);
             }
             (Stage::Undoing(error), result) => {
-                if result.is_err() {
-                    self.recovery.shut_down(task.index);
-                }
+                let error = match result {
+                    Ok(_) => error,
+                    // A record that is still there may be whole.
+                    Err(_) => {
+                        self.recovery.shut_down(task.index);
+                        doubtful(&error)
+                    }
+                };
                 self.end_storing(task, plan, Err(error));
             }
         }
