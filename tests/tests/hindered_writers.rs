@@ -172,7 +172,9 @@ fn large_files_are_changed_in_parts_again() {
     let mut whole = content(2, 15 << 20);
     let cap = make(&mut grid, MutableFormat::Mdmf, &whole);
     let more = content(3, 3 << 20);
+    *beats.borrow_mut() = 1;
     change(&mut grid, &cap, patch(whole.len() as u64, &more)).expect("it grows");
+    assert_eq!(*beats.borrow(), 0, "nobody was turned away");
     whole.extend(&more);
     let disks: Vec<_> = (0..3).map(|server| grid.disk(server).clone()).collect();
     *beats.borrow_mut() = 1;

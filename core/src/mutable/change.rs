@@ -136,7 +136,7 @@ pub(crate) struct ChangeFile {
     attempts: u32,
     /// How often it was waited for somebody who is writing.
     waits: u32,
-    /// How often nobody could tell which of several versions to put a part into.
+    /// How often nobody could tell which of several versions to put a part into, or not all of it was there.
     divided: u32,
     /// The most strangers that showed when a version was decided on: shares that were written since, and
     /// did not count, would hide them.

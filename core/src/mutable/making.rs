@@ -52,6 +52,13 @@ pub enum MakeError {
     CannotSign,
 }
 
+impl MakeError {
+    /// That so many bytes are too many if so many shares are needed.
+    pub(super) fn too_large(size: u64, needed: u8) -> MakeError {
+        MakeError::TooLarge { size, most: BULK_LEN_MAX as u64 * u64::from(needed) }
+    }
+}
+
 impl fmt::Display for MakeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -167,8 +174,7 @@ impl Making {
         let layout = MutableLayout::for_writing(&encoding, key.public_key().spki().len(), private_key_len)
             .map_err(MakeError::Key)?;
         if layout.share_len() > BULK_LEN_MAX as u64 {
-            let most = BULK_LEN_MAX as u64 * u64::from(encoding.needed());
-            return Err(MakeError::TooLarge { size, most });
+            return Err(MakeError::too_large(size, encoding.needed()));
         }
         let segments = encoding.num_segments();
         let write_key = key.write_key();

@@ -115,9 +115,9 @@ pub(crate) struct Map {
     /// Which further ranges of shares are being read.
     reading: BTreeMap<(ServerId, u16), Vec<Range<u64>>>,
     trust: Trust,
-    /// Shares that proved bad when they were read: of which version they were said to be, why they are not, and
-    /// how often. It stays true when servers are asked again.
-    condemned: BTreeMap<(ServerId, u16), (Version, MutableShareError, u32)>,
+    /// Shares of a version that proved bad when they were read: why, and how often. It stays true when servers
+    /// are asked again.
+    condemned: BTreeMap<(ServerId, u16, Version), (MutableShareError, u32)>,
     private_key: PrivateKeySearch,
 }
 
@@ -236,8 +236,7 @@ impl Map {
             && let Some(held) = shares.get_mut(&share)
         {
             if let Some((version, _)) = held.good() {
-                let (of, _, times) = self.condemned.entry((server, share)).or_insert((*version, why, 0));
-                (*of, *times) = (*version, if of == version { *times + 1 } else { 1 });
+                self.condemned.entry((server, share, *version)).or_insert((why, 0)).1 += 1;
             }
             held.set(ShareState::Bad(why));
         }
@@ -245,7 +244,7 @@ impl Map {
 
     /// Does not trust shares again that have proved bad often enough. A disk may fail once.
     fn remember(&mut self) {
-        for ((server, share), (version, why, times)) in &self.condemned {
+        for ((server, share, version), (why, times)) in &self.condemned {
             if *times >= CONDEMNED_MAX
                 && let Some(ServerView::Answered(shares)) = self.servers.get_mut(server)
                 && let Some(held) = shares.get_mut(share)

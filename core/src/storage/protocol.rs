@@ -227,9 +227,10 @@ pub enum StorageError {
 }
 
 impl StorageError {
-    /// Whether a change that ends with it was surely not made.
+    /// Whether a change that ends with it was surely not made. What a later version of the server may say
+    /// reads as [`Unsupported`](StorageError::Unsupported), and may mean anything.
     pub fn leaves_all_as_it_was(&self) -> bool {
-        !matches!(self, StorageError::Disk(_))
+        !matches!(self, StorageError::Disk(_) | StorageError::Unsupported)
     }
 
     /// The error as it may be shown to a person: text of another node is cut, and has nothing in it

@@ -22,7 +22,7 @@ pub(super) struct Alarms {
 
 impl Alarms {
     /// Notes what is there before something is written.
-    pub(super) fn note<'a>(&mut self, versions: impl Iterator<Item = &'a Version>) {
+    pub(super) fn note(&mut self, versions: &BTreeSet<Version>) {
         self.seen.extend(versions);
     }
 
@@ -33,10 +33,10 @@ impl Alarms {
 
     /// Judges the alarms since the last time by what all have now. Who was faster has left a version that is as
     /// new as any, or newer, and was not seen before.
-    pub(super) fn judge<'a>(&mut self, mut versions: impl Iterator<Item = &'a Version>) {
+    pub(super) fn judge(&mut self, versions: &BTreeSet<Version>) {
         let rung = core::mem::take(&mut self.rung);
         let newest = self.seen.iter().map(|version| version.sequence).max();
-        if versions.any(|version| Some(version.sequence) >= newest && !self.seen.contains(version)) {
+        if versions.difference(&self.seen).any(|version| Some(version.sequence) >= newest) {
             return;
         }
         for server in rung {

@@ -6,13 +6,12 @@ use super::super::map::KeySearch;
 use super::super::patching::{Patch, PatchTask, Patching, Retreat, spliced};
 use super::super::writing::Aim;
 use super::super::{MUTABLE_SHARES_MAX, MutableEncoding};
-use super::deciding::can_be_made_whole;
+use super::deciding::{DIVIDED_MAX, can_be_made_whole};
 use super::stage::{Plan, Stage};
 use super::{Change, ChangeError, ChangeFile, Edits, Purpose};
 use crate::capability::MutableCap;
 use crate::directory::{Access, Edit, Table};
 use crate::job::JobOutput;
-use crate::limits::BULK_LEN_MAX;
 use crate::payload::Payload;
 use crate::task::Outcome;
 use crate::time::Now;
@@ -31,8 +30,10 @@ impl ChangeFile {
                 Some(Ok(content)) => {
                     contents.push(content);
                     *gather = None;
+                    self.tasks.forget(|purpose| matches!(purpose, Purpose::Gather(_)));
                 }
                 Some(Err(())) => {
+                    self.tasks.forget(|purpose| matches!(purpose, Purpose::Gather(_)));
                     // Somebody may have written meanwhile, so that other bytes were read than seen.
                     self.again(self.unreadable(), now);
                     return false;
@@ -41,19 +42,16 @@ impl ChangeFile {
         }
         let completes = plan.aim == Aim::Complete;
         let is_patch = matches!(self.setup.change, Change::Patch { .. });
-        let too_large = plan.bases.iter().find(|base| !can_be_made_whole(base));
-        let again = self.attempts > 0;
-        let in_parts = is_patch && !completes && !self.whole && (!again || too_large.is_some());
+        let in_parts = is_patch && !completes && !self.whole;
         let matters = completes || is_patch && !in_parts || matches!(self.setup.change, Change::Edit(_));
         if matters && let Some(version) = plan.bases.get(contents.len()) {
             if let Some(content) = self.own.get(version).filter(|content| content.bytes.bytes().is_some()) {
                 contents.push(content.clone());
                 return true;
             }
-            if let Some(base) = too_large.filter(|_| !completes) {
-                let most = BULK_LEN_MAX as u64 * u64::from(base.needed);
-                let error = MakeError::TooLarge { size: base.size, most };
-                self.fail(ChangeError::Make(error));
+            if is_patch && !completes && !can_be_made_whole(version) {
+                let too_large = MakeError::too_large(version.size, version.needed);
+                self.lacks_parts(ChangeError::Make(too_large), now);
                 return false;
             }
             *gather = Some(Box::new(Gather::new(&cap.read_cap(), *version)));
@@ -76,6 +74,18 @@ impl ChangeFile {
             self.make(now);
         }
         true
+    }
+
+    /// Not all parts of what is to be changed are where it is to be written, and it cannot be made without. If
+    /// another is being written, they may be there later.
+    fn lacks_parts(&mut self, error: ChangeError, now: Now) {
+        let Stage::Gathering { plan, .. } = &self.stage else { return };
+        if plan.aim == Aim::Compete && self.divided < DIVIDED_MAX {
+            self.divided += 1;
+            self.whole = false;
+            return self.give_way(1 << self.divided, now);
+        }
+        self.fail(error);
     }
 
     /// Begins to make the new version from what changes, if that is possible.

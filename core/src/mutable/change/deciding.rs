@@ -7,7 +7,7 @@ use super::stage::{Plan, Stage};
 use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further};
 use crate::identity::ServerId;
 use crate::limits::BULK_LEN_MAX;
-use crate::mutable::Version;
+use crate::mutable::{MutableLayout, Version};
 use crate::mutants::{self, Mutant};
 use crate::time::Now;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 /// How often a change waits for another that is under way, before it competes with it.
 const WAITS_MAX: u32 = 3;
-/// How often it is looked again which of several versions a part is to be put into.
-const DIVIDED_MAX: u32 = 4;
+/// How often it is looked again which of several versions a part is to be put into, or whether it is all there.
+pub(super) const DIVIDED_MAX: u32 = 4;
 /// How often a version that is there is given to those behind it before the change is made.
 const COMPLETED_MAX: u32 = 4;
 
@@ -51,7 +51,7 @@ impl ChangeFile {
             return false;
         }
         let is_new = matches!(self.setup.subject, Subject::New { .. });
-        if is_new && map.versions().keys().any(|version| !self.given_up.contains(version)) {
+        if is_new && !map.shown().is_subset(&self.given_up) {
             self.fail(ChangeError::AlreadyThere);
             return false;
         }
@@ -71,7 +71,7 @@ impl ChangeFile {
 
     /// Whether nobody who was asked has anything of a file that should be there.
     fn is_nowhere(&self, map: &Map) -> bool {
-        map.versions().is_empty() && !matches!(self.setup.subject, Subject::New { .. })
+        map.shown().is_empty() && !matches!(self.setup.subject, Subject::New { .. })
     }
 
     /// Whether those further along the ring are asked, too.
@@ -108,7 +108,7 @@ impl ChangeFile {
                 Decision::TooFew(Tally { needed, servers: electorate.len(), agreed: answers.len() })
             }
             Consent::Servers(_) => Decision::Write {
-                sequence: map.highest_sequence().saturating_add(1),
+                sequence: highest(map).saturating_add(1),
                 bases: map.newest_readable().into_iter().collect(),
                 targets: answers.keys().copied().collect(),
                 undecided: false,
@@ -131,7 +131,7 @@ impl ChangeFile {
     ) -> bool {
         let is_divided = self.is_divided(&decision);
         let Some(map) = &mut self.map else { return false };
-        let highest = map.highest_sequence();
+        let highest = highest(map);
         let is_new = matches!(self.setup.subject, Subject::New { .. });
         match decision {
             Decision::Write { bases, .. } if bases.is_empty() && !is_new => {
@@ -193,19 +193,30 @@ impl ChangeFile {
 
     fn begin(&mut self, plan: Plan) {
         if let Some(map) = &self.map {
-            self.alarms.judge(map.versions().keys());
+            self.alarms.judge(&map.shown());
         }
         self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
     }
 
     /// Lets others go on for so many times the first pause, and looks again.
-    fn give_way(&mut self, pauses: u32, now: Now) {
+    pub(super) fn give_way(&mut self, pauses: u32, now: Now) {
         let pause = self.entropy.jitter(PAUSE_FIRST * pauses);
         self.stage = Stage::Pausing { until: now.instant + pause, beaten: false };
     }
 }
 
-/// Whether a share of it can fit into one request, as far as that shows before it is made.
+/// The highest sequence number that anybody shows; 0 if nobody shows any.
+fn highest(map: &Map) -> u64 {
+    map.shown().iter().map(|version| version.sequence).max().unwrap_or(0)
+}
+
+/// Whether a share of it fits into one request, with keys of the usual lengths.
 pub(super) fn can_be_made_whole(version: &Version) -> bool {
-    version.encoding().is_ok_and(|encoding| encoding.data_len() <= BULK_LEN_MAX as u64)
+    const PUBLIC_KEY_LEN: usize = 294;
+    const PRIVATE_KEY_LEN: usize = 1_220;
+    let layout = version
+        .encoding()
+        .ok()
+        .and_then(|encoding| MutableLayout::for_writing(&encoding, PUBLIC_KEY_LEN, PRIVATE_KEY_LEN).ok());
+    layout.is_some_and(|layout| layout.share_len() <= BULK_LEN_MAX as u64)
 }

@@ -43,8 +43,8 @@ impl ChangeFile {
 
     /// N: of the versions seen, the most; or of a new file.
     pub(super) fn total(&self) -> u16 {
-        let versions = self.map.as_ref().map(Map::versions).unwrap_or_default();
-        let most = versions.keys().chain(&self.given_up).map(|version| version.total).max();
+        let shown = self.map.as_ref().map(Map::shown).unwrap_or_default();
+        let most = shown.iter().chain(&self.given_up).map(|version| version.total).max();
         most.map_or(self.setup.params.total().min(MUTABLE_SHARES_MAX), u16::from)
     }
 

@@ -24,7 +24,7 @@ impl ChangeFile {
         let (Some(map), Some(cap)) = (&self.map, &self.cap) else { return };
         let leases = LeaseSecrets::new(&self.setup.lease_secret, &cap.storage_index());
         let rights = WriteRights::new(&cap.write_key, leases);
-        self.alarms.note(map.versions().keys());
+        self.alarms.note(&map.shown());
         let target = |candidate: &Candidate| {
             let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
@@ -44,7 +44,11 @@ impl ChangeFile {
             if let Some(content) = &made.content {
                 self.own.insert(made.version, content.clone());
                 if self.own.len() > OWN_MAX {
-                    self.own.pop_first();
+                    // Rather one of which nobody shows a share.
+                    let shown = map.shown();
+                    let others = self.own.keys().filter(|version| **version != made.version).copied();
+                    let least = others.min_by_key(|version| (shown.contains(version), *version));
+                    least.and_then(|version| self.own.remove(&version));
                 }
             }
             self.given_up.insert(made.version);
@@ -105,7 +109,7 @@ impl ChangeFile {
             let changed = Changed { cap, version, total, placed, voters, outcomes, trouble };
             return self.end(Ok(Box::new(changed)));
         }
-        if nobody_has_it {
+        if counts && nobody_has_it {
             self.own.remove(&version);
         }
         if beaten {

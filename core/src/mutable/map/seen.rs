@@ -85,19 +85,23 @@ impl Map {
         self.good_shares().map(|(.., version)| version.sequence).max().unwrap_or(0)
     }
 
+    /// The signed versions that servers have shown shares of, which may have proved bad.
+    pub(crate) fn shown(&self) -> BTreeSet<Version> {
+        self.shares().filter_map(|(.., share)| share.shown()).copied().collect()
+    }
+
     /// For each server whose answer tells what it accepted last, its signed versions with their sequence
-    /// numbers: what the rule for writers wants to know. Of a server that has only damaged shares nobody
-    /// can tell.
+    /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same.
+    /// If it does not, and the server's others are not of the newest, nobody can tell.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
-        let of = |shares: &BTreeMap<u16, HeldShare>| {
-            let good = shares.values().filter_map(HeldShare::good);
-            good.map(|(version, _)| (*version, version.sequence)).collect()
-        };
-        let tells = |shares: &BTreeMap<u16, HeldShare>| {
-            shares.is_empty() || shares.values().any(|share| share.good().is_some())
-        };
-        let telling = self.answered().filter(|(_, shares)| tells(shares));
-        telling.map(|(server, shares)| (server, of(shares))).collect()
+        let newest = self.shown().into_iter().map(|version| version.sequence).max();
+        let telling = self.answered().filter_map(|(server, shares)| {
+            let shown = shares.values().filter_map(HeldShare::shown);
+            let held: BTreeMap<Version, u64> = shown.map(|version| (*version, version.sequence)).collect();
+            let is_whole = shares.values().all(|share| share.shown().is_some());
+            (is_whole || newest.is_some() && held.values().max().copied() == newest).then_some((server, held))
+        });
+        telling.collect()
     }
 
     /// The servers that answered, with their shares, good or bad.

@@ -31,6 +31,8 @@ pub(crate) struct HeldShare {
     pieces: Vec<(u64, Payload)>,
     header: Option<(Version, MutableLayout)>,
     state: ShareState,
+    /// Its version was signed, whatever became of the share.
+    is_signed: bool,
 }
 
 impl HeldShare {
@@ -45,7 +47,7 @@ impl HeldShare {
         };
         // Copied, so that the shares of one answer do not keep each other's bytes in memory.
         let pieces = Vec::from([(0, Bytes::copy_from_slice(&first).into())]);
-        let mut share = HeldShare { pieces, header, state };
+        let mut share = HeldShare { pieces, header, state, is_signed: false };
         share.set(state);
         share
     }
@@ -61,6 +63,12 @@ impl HeldShare {
             (ShareState::Good, Some((version, layout))) => Some((version, layout)),
             _ => None,
         }
+    }
+
+    /// The version that it is of, if that is signed: also of a share that has since proved bad. That version
+    /// was written there.
+    pub(super) fn shown(&self) -> Option<&Version> {
+        self.header.as_ref().filter(|_| self.is_signed).map(|(version, _)| version)
     }
 
     /// Why it is of no use.
@@ -95,6 +103,7 @@ impl HeldShare {
 
     pub(super) fn set(&mut self, state: ShareState) {
         self.state = state;
+        self.is_signed |= state == ShareState::Good;
         if let ShareState::Bad(_) = state {
             // Junk is not worth keeping, but for what a writer tests.
             let first = self.first_bytes();

@@ -356,3 +356,33 @@ fn what_only_lost_servers_can_have() {
     assert_eq!(with_lost(&[(0, &[0, 2])]), 0);
     assert_eq!(with_lost(&[(1, &[1, 3])]), 0);
 }
+
+/// A share that proved bad is not believed again, but what it was of stays known: its server is not behind.
+#[test]
+fn what_a_bad_share_was_of_stays_known() {
+    let (cap, old) = shares(MutableFormat::Sdmf, 5, 100);
+    let (_, new) = shares(MutableFormat::Sdmf, 6, 100);
+    let (before, after) = (parse_header(&old[0]).expect("good").0, parse_header(&new[0]).expect("good").0);
+    let mut bench = Bench::new(&cap, 3, 3);
+    for times in 0..4 {
+        bench.answer(0, &[(0, &new[0]), (1, &old[1])]);
+        bench.answer(1, &[(2, &new[2])]);
+        bench.answer(2, &[(2, b"junk"), (1, &old[1])]);
+        // A disk may fail once.
+        let is_good = times < 2;
+        assert_eq!(bench.map.share(id(0), 0).expect("kept").good().is_some(), is_good, "{times}");
+        assert_eq!(bench.map.recoverable(&after), is_good, "{times}");
+        bench.map.condemn(id(0), 0, MutableShareError::ShareHashes);
+        let answers = bench.map.answers();
+        assert_eq!(answers[&id(0)], [(before, 5), (after, 6)].into());
+        assert_eq!(answers[&id(1)], [(after, 6)].into());
+        // Nobody knows what the third has taken last.
+        assert_eq!(answers.len(), 2);
+        assert_eq!(bench.map.shown(), [before, after].into());
+        bench.map.ask_again(&mut bench.tasks, Instant::ZERO);
+        bench.take();
+    }
+    // Another version in its place is as good as any.
+    bench.answer(0, &[(0, &old[0])]);
+    assert_eq!(bench.state(0, 0), ShareState::Good);
+}
