@@ -135,7 +135,9 @@ pub(super) struct Order<'a> {
     pub(super) targets: &'a [Target],
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
-    /// Who has answered and refused nothing that was for those behind.
+    /// Who had told what they have when it was decided: nobody else's acceptance counts.
+    pub(super) told: BTreeSet<ServerId>,
+    /// Those of them that refused nothing that was for those behind.
     pub(super) willing: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     /// The first target is asked first, and the others only if it accepts. Writers of the same file have the
@@ -150,6 +152,8 @@ pub(super) struct Writing {
     pub(super) made: Made,
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
+    /// Who had told what they have before.
+    pub(super) told: BTreeSet<ServerId>,
     willing: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     gated: bool,
@@ -173,7 +177,7 @@ impl Writing {
         reads: &[(u64, u64)],
         tasks: &mut Tasks<P>,
     ) -> Writing {
-        let Order { targets, electorate, willing, aim, gated } = order;
+        let Order { targets, electorate, told, willing, aim, gated } = order;
         let total = u16::from(made.version.total);
         let room = room(made.most_bytes());
         let homes = match made.content {
@@ -207,8 +211,19 @@ impl Writing {
         }
         let (waiting, verdicts) = (BTreeMap::new(), BTreeMap::new());
         let is_open = !gated;
-        let mut writing =
-            Writing { made, electorate, willing, aim, gated, queue, newcomers, waiting, is_open, verdicts };
+        let mut writing = Writing {
+            made,
+            electorate,
+            told,
+            willing,
+            aim,
+            gated,
+            queue,
+            newcomers,
+            waiting,
+            is_open,
+            verdicts,
+        };
         writing.send(tasks);
         writing
     }
@@ -224,7 +239,8 @@ impl Writing {
         let taken = self.verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Taken(_)));
         let to_come = self.queue.iter().chain(&self.newcomers).map(|(server, ..)| server);
         let may_take = taken.map(|(server, _)| server).chain(self.waiting.keys()).chain(to_come);
-        self.electorate.tally(&may_take.copied().collect()).is_enough()
+        let counts = may_take.filter(|server| self.told.contains(server));
+        self.electorate.tally(&counts.copied().collect()).is_enough()
     }
 
     /// Sends what may be sent: one request while the gate is shut.

@@ -76,11 +76,10 @@ impl ChangeFile {
         true
     }
 
-    /// Not all parts of what is to be changed are where it is to be written, and it cannot be made without. If
-    /// another is being written, they may be there later.
+    /// Not all parts of what is to be changed are where it is to be written, or some did not come, and it cannot
+    /// be made without. If another is being written, or a server is late, they may be there in a moment.
     fn lacks_parts(&mut self, error: ChangeError, now: Now) {
-        let Stage::Gathering { plan, .. } = &self.stage else { return };
-        if plan.aim == Aim::Compete && self.divided < DIVIDED_MAX {
+        if self.divided < DIVIDED_MAX {
             self.divided += 1;
             self.whole = false;
             return self.give_way(1 << self.divided, now);

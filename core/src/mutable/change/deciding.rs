@@ -4,7 +4,7 @@ use super::super::map::Map;
 use super::super::quorum::{self, Decision, Electorate, Grounds, Tally};
 use super::super::writing::Aim;
 use super::stage::{Plan, Stage};
-use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Subject, asking, further};
+use super::{Change, ChangeError, ChangeFile, Consent, PAUSE_FIRST, Purpose, Subject, asking, further};
 use crate::identity::ServerId;
 use crate::limits::BULK_LEN_MAX;
 use crate::mutable::{MutableLayout, Version};
@@ -84,7 +84,8 @@ impl ChangeFile {
             && (map.asked_servers().count() < self.total().into()
                 || map.lacks_shares(self.total())
                 || map.may_go_on(self.total().into(), further(&self.setup)));
-        self.is_nowhere(map) || few || !self.has_enough_answers(electorate)
+        let is_nowhere = map.versions().is_empty() && !is_new;
+        is_nowhere || few || !self.has_enough_answers(electorate)
     }
 
     fn decide(
@@ -130,6 +131,7 @@ impl ChangeFile {
         now: Now,
     ) -> bool {
         let is_divided = self.is_divided(&decision);
+        let told = self.map.as_ref().map(Map::answers).unwrap_or_default().into_keys().collect();
         let Some(map) = &mut self.map else { return false };
         let highest = highest(map);
         let is_new = matches!(self.setup.subject, Subject::New { .. });
@@ -163,7 +165,7 @@ impl ChangeFile {
                     targets.extend(map.holders().into_iter().filter(|server| electorate.has(server)));
                 }
                 let aim = if sequence > highest { Aim::Win } else { Aim::Compete };
-                self.begin(Plan { electorate, aim, sequence, bases, targets });
+                self.begin(Plan { electorate, told, aim, sequence, bases, targets });
                 return true;
             }
             Decision::Complete { version, .. }
@@ -174,7 +176,7 @@ impl ChangeFile {
             Decision::Complete { version, targets } => {
                 self.completed += 1;
                 let (sequence, bases) = (version.sequence, Vec::from([version]));
-                self.begin(Plan { electorate, aim: Aim::Complete, sequence, bases, targets });
+                self.begin(Plan { electorate, told, aim: Aim::Complete, sequence, bases, targets });
                 return true;
             }
             Decision::TooFew(tally) => {
@@ -195,6 +197,8 @@ impl ChangeFile {
         if let Some(map) = &self.map {
             self.alarms.judge(&map.shown());
         }
+        // What comes late is not of this plan.
+        self.tasks.forget(|purpose| matches!(purpose, Purpose::Gather(_)));
         self.stage = Stage::Gathering { plan, gather: None, contents: Vec::new() };
     }
 

@@ -1,7 +1,7 @@
 //! The new version is given to the servers, and what they say is weighed.
 
 use super::super::making::Made;
-use super::super::map::{FIRST_RANGE, Map};
+use super::super::map::FIRST_RANGE;
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
 use super::deciding::can_be_made_whole;
@@ -54,9 +54,9 @@ impl ChangeFile {
             self.given_up.insert(made.version);
         }
         let electorate = plan.electorate.clone();
-        let willing = map.answers().into_keys().filter(|server| !self.refusing.contains_key(server));
-        let (willing, aim) = (willing.collect(), plan.aim);
-        let order = writing::Order { targets: &targets, electorate, willing, aim, gated };
+        let willing = plan.told.iter().filter(|server| !self.refusing.contains_key(server));
+        let (told, willing, aim) = (plan.told.clone(), willing.copied().collect(), plan.aim);
+        let order = writing::Order { targets: &targets, electorate, told, willing, aim, gated };
         let writing = Writing::new(made, order, &rights, &reads, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing) };
     }
@@ -68,8 +68,7 @@ impl ChangeFile {
         let (electorate, aim) = (writing.electorate.clone(), writing.aim);
         let version = writing.made.version;
         let (taken, is_of_use) = (writing.taken(), writing.is_of_use());
-        let answers = self.map.as_ref().map(Map::answers).unwrap_or_default();
-        let accepted = taken.keys().filter(|server| answers.contains_key(server)).copied().collect();
+        let accepted = taken.keys().filter(|server| writing.told.contains(server)).copied().collect();
         let accepted = self.tally(&electorate, &accepted);
         let distinct: BTreeSet<u16> = taken.values().flatten().copied().collect();
         let (mut beaten, mut newly_refused, mut nobody_has_it) = (false, false, true);

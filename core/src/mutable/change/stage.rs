@@ -38,6 +38,8 @@ pub(crate) enum ChangeStage {
 pub(super) struct Plan {
     /// Who has a say in it. Answers that come later change nothing any more.
     pub(super) electorate: Electorate<ServerId>,
+    /// Who had told what they have when it was decided. Nobody else's acceptance counts.
+    pub(super) told: BTreeSet<ServerId>,
     pub(super) aim: Aim,
     pub(super) sequence: u64,
     pub(super) bases: Vec<Version>,

@@ -87,19 +87,31 @@ impl Map {
 
     /// The signed versions that servers have shown shares of, which may have proved bad.
     pub(crate) fn shown(&self) -> BTreeSet<Version> {
-        self.shares().filter_map(|(.., share)| share.shown()).copied().collect()
+        self.shares().filter_map(|(.., share)| share.shown()).map(|(version, _)| *version).collect()
     }
 
     /// For each server whose answer tells what it accepted last, its signed versions with their sequence
     /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same.
-    /// If it does not, and the server's others are not of the newest, nobody can tell.
+    ///
+    /// If it does not, its server's other shares show it, since all are written in one request; unless they do
+    /// not go into one, when those that have no room stay of a version before.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
-        let newest = self.shown().into_iter().map(|version| version.sequence).max();
+        let shown = || self.shares().filter_map(|(.., share)| share.shown());
+        let newest = shown().map(|(version, _)| version.sequence).max();
+        let of_newest = shown().filter(|(version, _)| Some(version.sequence) == newest);
+        let room = of_newest.map(|(_, layout)| writing::room(layout.share_len())).min().unwrap_or(0);
         let telling = self.answered().filter_map(|(server, shares)| {
             let shown = shares.values().filter_map(HeldShare::shown);
-            let held: BTreeMap<Version, u64> = shown.map(|version| (*version, version.sequence)).collect();
-            let is_whole = shares.values().all(|share| share.shown().is_some());
-            (is_whole || newest.is_some() && held.values().max().copied() == newest).then_some((server, held))
+            let held: BTreeMap<Version, u64> =
+                shown.map(|(version, _)| (*version, version.sequence)).collect();
+            let tells = match held.values().max().copied() {
+                None => shares.is_empty(),
+                last => {
+                    let all_tell = shares.values().all(|share| share.shown().is_some());
+                    all_tell || last == newest || shares.len() <= room
+                }
+            };
+            tells.then_some((server, held))
         });
         telling.collect()
     }
@@ -286,6 +298,6 @@ impl Map {
 
 /// Whether a server has as many shares of the file as it is sent in one request.
 fn is_full(shares: &BTreeMap<u16, HeldShare>) -> bool {
-    let lens = shares.values().filter_map(HeldShare::good).map(|(_, layout)| layout.share_len());
+    let lens = shares.values().filter_map(HeldShare::shown).map(|(_, layout)| layout.share_len());
     lens.max().is_some_and(|longest| shares.len() >= writing::room(longest))
 }

@@ -65,10 +65,10 @@ impl HeldShare {
         }
     }
 
-    /// The version that it is of, if that is signed: also of a share that has since proved bad. That version
-    /// was written there.
-    pub(super) fn shown(&self) -> Option<&Version> {
-        self.header.as_ref().filter(|_| self.is_signed).map(|(version, _)| version)
+    /// The version that it is of and where its parts are, if the version is signed: also of a share that has
+    /// since proved bad. That version was written there.
+    pub(super) fn shown(&self) -> Option<(&Version, &MutableLayout)> {
+        self.header.as_ref().filter(|_| self.is_signed).map(|(version, layout)| (version, layout))
     }
 
     /// Why it is of no use.
