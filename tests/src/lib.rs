@@ -3,7 +3,7 @@
 //! [`conformance`] holds what every runtime must do, written once. [`Grid`] runs grids of real
 //! processes on loopback: the program as a user runs it, with real sockets, TLS and disks.
 //! [`memory_grid`] runs nodes of the core in one process and in virtual time, and lies to them;
-//! [`asking`] asks its servers by hand. [`lonely`] is a web port in virtual time.
+//! [`mutable_files`] changes files there, [`asking`] asks its servers by hand. [`lonely`] is a web port in virtual time.
 //! [`peer`] runs Tahoe-LAFS itself, [`browser`] a browser, for which [`film`] makes something to see.
 
 pub mod asking;
@@ -16,6 +16,7 @@ mod grid;
 pub mod liar;
 pub mod lonely;
 pub mod memory_grid;
+pub mod mutable_files;
 pub mod peer;
 pub mod puppet;
 mod trees;

@@ -5,27 +5,16 @@ use tallac_core::directory::{
     Access, Child, DirectoryKind, Edit, EditProblem, Name, Only, Replace, Seen, Table,
 };
 use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
-use tallac_core::payload::Payload;
 use tallac_soft_rsa::test_key;
 use tallac_tests::content;
 use tallac_tests::memory_grid::{Fault, GridSetup, Honest, MemoryGrid};
+use tallac_tests::mutable_files::{self, holds, overwrite};
 
 type Grid = MemoryGrid<Honest>;
-
-fn overwrite(content: &[u8]) -> Change {
-    Change::Overwrite(Payload::from(content.to_vec()))
-}
 
 fn make(grid: &mut Grid, format: MutableFormat, key: usize, content: &[u8]) -> Box<Changed> {
     let key = Some(test_key(key));
     grid.change(Subject::New { format, key }, overwrite(content), Consent::Majority).expect("it is made")
-}
-
-#[track_caller]
-fn holds(grid: &mut Grid, cap: &MutableCap, expected: &[u8]) {
-    let got = grid.read(&cap.read_cap());
-    assert!(got.result.is_ok(), "{:?}", got.result);
-    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
 }
 
 #[test]
@@ -137,8 +126,7 @@ fn patch(
     offset: u64,
     data: &[u8],
 ) -> Result<Box<Changed>, Box<ChangeError>> {
-    let change = Change::Patch { offset, data: Payload::from(data.to_vec()) };
-    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
+    mutable_files::change(grid, cap, mutable_files::patch(offset, data))
 }
 
 /// What the peer's own rule gives: the part is put in its place, and the file may grow.

@@ -6,44 +6,22 @@ use std::rc::Rc;
 use std::time::Duration;
 use tallac_core::capability::{MutableCap, MutableFormat};
 use tallac_core::directory::{Child, DirectoryKind, Edit, Name, Replace, Seen};
-use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Edits, Subject};
+use tallac_core::mutable::{Change, ChangeError, Consent, Edits, Subject};
 use tallac_core::payload::Payload;
 use tallac_core::storage::protocol::StorageRequest;
 use tallac_core::wire::{Frame, Kind, Message};
 use tallac_soft_rsa::test_key;
 use tallac_tests::content;
 use tallac_tests::memory_grid::{Fault, GridSetup, Honest, MemoryGrid, Passage, Tamper, pass};
+use tallac_tests::mutable_files::{change, holds, overwrite, patch};
 
 type Grid = MemoryGrid<Honest>;
 
 /// How many random histories are tried.
 const HISTORIES: u64 = 60;
 
-fn overwrite(content: &[u8]) -> Change {
-    Change::Overwrite(Payload::from(content.to_vec()))
-}
-
-fn patch(offset: u64, data: &[u8]) -> Change {
-    Change::Patch { offset, data: Payload::from(data.to_vec()) }
-}
-
 fn new() -> Subject {
     Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(1)) }
-}
-
-fn change<T: Tamper>(
-    grid: &mut MemoryGrid<T>,
-    cap: &MutableCap,
-    change: Change,
-) -> Result<Box<Changed>, Box<ChangeError>> {
-    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
-}
-
-#[track_caller]
-fn holds<T: Tamper>(grid: &mut MemoryGrid<T>, cap: &MutableCap, expected: &[u8]) {
-    let got = grid.read(&cap.read_cap());
-    assert!(got.result.is_ok(), "{:?}", got.result);
-    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
 }
 
 /// A grid for k of N in which these servers are full.

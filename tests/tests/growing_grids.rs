@@ -2,28 +2,14 @@
 
 use std::collections::BTreeSet;
 use tallac_core::capability::{MutableCap, MutableFormat};
-use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Subject};
+use tallac_core::mutable::{Change, ChangeError, Consent, Subject};
 use tallac_core::payload::Payload;
 use tallac_soft_rsa::test_key;
 use tallac_tests::content;
 use tallac_tests::memory_grid::{GridSetup, Honest, MemoryGrid};
+use tallac_tests::mutable_files::{change, holds, overwrite};
 
 type Grid = MemoryGrid<Honest>;
-
-fn overwrite(content: &[u8]) -> Change {
-    Change::Overwrite(Payload::from(content.to_vec()))
-}
-
-fn change(grid: &mut Grid, cap: &MutableCap, change: Change) -> Result<Box<Changed>, Box<ChangeError>> {
-    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
-}
-
-#[track_caller]
-fn holds(grid: &mut Grid, cap: &MutableCap, expected: &[u8]) {
-    let got = grid.read(&cap.read_cap());
-    assert!(got.result.is_ok(), "{:?}", got.result);
-    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
-}
 
 /// A file that was made while `there` were all the servers of a grid that has more now.
 fn made_on(

@@ -4,8 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use tallac_core::capability::{MutableCap, MutableFormat};
 use tallac_core::disk::StorePath;
-use tallac_core::mutable::{Change, ChangeError, Changed, Consent, Subject, parse_header};
-use tallac_core::payload::Payload;
+use tallac_core::mutable::{ChangeError, Consent, Subject, parse_header};
 use tallac_core::storage::protocol::{StorageAnswer, StorageError, StorageRequest};
 use tallac_core::storage::slot::container::DATA_OFFSET;
 use tallac_core::wire::{Frame, Kind, Message};
@@ -13,33 +12,11 @@ use tallac_soft_rsa::test_key;
 use tallac_tests::content;
 use tallac_tests::liar::{Exchange, Liar, answer_frame};
 use tallac_tests::memory_grid::{Fault, GridSetup, Honest, MemoryGrid, Passage, Tamper, pass};
-
-fn overwrite(content: &[u8]) -> Change {
-    Change::Overwrite(Payload::from(content.to_vec()))
-}
-
-fn patch(offset: u64, data: &[u8]) -> Change {
-    Change::Patch { offset, data: Payload::from(data.to_vec()) }
-}
+use tallac_tests::mutable_files::{change, holds, overwrite, patch};
 
 fn make<T: Tamper>(grid: &mut MemoryGrid<T>, format: MutableFormat, content: &[u8]) -> MutableCap {
     let subject = Subject::New { format, key: Some(test_key(1)) };
     grid.change(subject, overwrite(content), Consent::Majority).expect("it is made").cap
-}
-
-fn change<T: Tamper>(
-    grid: &mut MemoryGrid<T>,
-    cap: &MutableCap,
-    change: Change,
-) -> Result<Box<Changed>, Box<ChangeError>> {
-    grid.change(Subject::Existing(cap.clone()), change, Consent::Majority)
-}
-
-#[track_caller]
-fn holds<T: Tamper>(grid: &mut MemoryGrid<T>, cap: &MutableCap, expected: &[u8]) {
-    let got = grid.read(&cap.read_cap());
-    assert!(got.result.is_ok(), "{:?}", got.result);
-    assert!(got.content == expected, "{} bytes instead of {}", got.content.len(), expected.len());
 }
 
 /// Whether it is the answer to a write.
