@@ -31,6 +31,8 @@ use tallac_core::storage_index::StorageIndex;
 const MUTABLE: &[u8] = b"Tahoe mutable container v";
 /// How long operations may take once everything is healed.
 const CALM: Duration = Duration::from_secs(15 * 60);
+/// After so long whoever was out of reach has been called again.
+const CALLED_AGAIN: Duration = Duration::from_secs(120);
 
 /// What came of a run.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -181,6 +183,7 @@ impl Run {
             }
             return;
         }
+        self.hear_of_servers();
         self.read_back();
         self.look_back(plan);
         self.nothing_left_behind(plan);
@@ -195,8 +198,7 @@ impl Run {
             }
             return false;
         }
-        // Servers that were out of reach are called again after a while.
-        let rest = self.grid.world.now() + Duration::from_secs(120);
+        let rest = self.grid.world.now() + CALLED_AGAIN;
         while self.grid.run_until(rest).is_some() {}
         let servers = self.grid.servers.clone().into_iter().enumerate();
         let is_good = |number: usize, node: &NodeId| {
@@ -241,6 +243,22 @@ impl Run {
     fn found(&mut self, wrong: String) {
         self.grid.world.remark(MarkKind::Wrong, None, || wrong.clone());
         self.wrong.push(wrong);
+    }
+
+    /// Clients that could not reach an introducer in all their life hear of servers once they can.
+    fn hear_of_servers(&mut self) {
+        let deadline = self.grid.world.now() + CALLED_AGAIN;
+        let knows_none = |grid: &Grid, client: &NodeId| {
+            let now = grid.world.clock(*client);
+            grid.world.machine(*client).is_none_or(|node| node.status(1, now).servers.is_empty())
+        };
+        while self.grid.clients.iter().any(|client| knows_none(&self.grid, client)) {
+            let now = self.grid.world.now();
+            if now >= deadline {
+                return self.found("a client hears of no server, though all is healed".into());
+            }
+            while self.grid.run_until(now + Duration::from_secs(1)).is_some() {}
+        }
     }
 
     /// Every acknowledged file is there, whole and right.
