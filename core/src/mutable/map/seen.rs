@@ -93,13 +93,10 @@ impl Map {
     /// For each server whose answer tells what it accepted last, its signed versions with their sequence
     /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same.
     ///
-    /// If it does not, its server's other shares show it, since all are written in one request; unless they do
-    /// not go into one, when those that have no room stay of a version before.
+    /// If it does not, and the server's others are not of the newest, nobody can tell: where shares are too large
+    /// to be written in one request, some stay of a version before.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
-        let shown = || self.shares().filter_map(|(.., share)| share.shown());
-        let newest = shown().map(|(version, _)| version.sequence).max();
-        let of_newest = shown().filter(|(version, _)| Some(version.sequence) == newest);
-        let room = of_newest.map(|(_, layout)| writing::room(layout.share_len())).min().unwrap_or(0);
+        let newest = self.shown().into_iter().map(|version| version.sequence).max();
         let telling = self.answered().filter_map(|(server, shares)| {
             let shown = shares.values().filter_map(HeldShare::shown);
             let held: BTreeMap<Version, u64> =
@@ -108,7 +105,7 @@ impl Map {
                 None => shares.is_empty(),
                 last => {
                     let all_tell = shares.values().all(|share| share.shown().is_some());
-                    all_tell || last == newest || shares.len() <= room
+                    all_tell || last == newest
                 }
             };
             tells.then_some((server, held))
