@@ -25,6 +25,11 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Whether it is the answer to a write to a slot.
+    pub fn is_of_a_write(&self) -> bool {
+        matches!(&self.request, StorageRequest::ReadTestWrite { shares, .. } if !shares.is_empty())
+    }
+
     /// The answer goes out as it is.
     pub fn honest(&self) -> Vec<Passage> {
         pass(self.frame.clone())

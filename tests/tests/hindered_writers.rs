@@ -19,11 +19,6 @@ fn make<T: Tamper>(grid: &mut MemoryGrid<T>, format: MutableFormat, content: &[u
     grid.change(subject, overwrite(content), Consent::Majority).expect("it is made").cap
 }
 
-/// Whether it is the answer to a write.
-fn is_of_a_write(exchange: &Exchange) -> bool {
-    matches!(&exchange.request, StorageRequest::ReadTestWrite { shares, .. } if !shares.is_empty())
-}
-
 /// Turns writes away without carrying them out, as if somebody else had been faster.
 #[derive(Default)]
 struct TurnsAway {
@@ -98,7 +93,7 @@ fn a_damaged_share_of_a_leftover_stops_nobody() {
     let cut = Rc::new(RefCell::new(Vec::new()));
     let refusing = cut.clone();
     let lies = Liar::new(move |exchange: Exchange| match refusing.borrow().contains(&exchange.server) {
-        true if is_of_a_write(&exchange) => exchange.fail(StorageError::Full),
+        true if exchange.is_of_a_write() => exchange.fail(StorageError::Full),
         _ => exchange.honest(),
     });
     let mut grid = MemoryGrid::new(&GridSetup::new(3, 10), lies);

@@ -1,12 +1,15 @@
 //! Writing a version of a mutable file to servers: who gets which share, and what each must still
 //! have for that.
 
+mod homes;
+
+pub(super) use homes::{Homes, distinct, fits, homes, room};
+
 use super::making::Made;
 use super::quorum::Electorate;
 use crate::hash;
 use crate::identity::ServerId;
 use crate::lease::LeaseSecrets;
-use crate::limits::BULK_LEN_MAX;
 use crate::mutants::{self, Mutant};
 use crate::payload::Payload;
 use crate::peers::{Answer, Candidate, Effort};
@@ -16,7 +19,6 @@ use crate::storage_index::StorageIndex;
 use crate::task::{Task, Tasks, Trouble};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::time::Duration;
 
 /// How long a server may take for a write, without its length.
@@ -58,65 +60,6 @@ impl WriteRights {
     }
 }
 
-/// Which shares each server gets. What a server has it keeps; the rest goes where there is least, in
-/// the order of the targets. Whoever would get nothing gets a second copy of a share of the server with
-/// the most: a server without a share cannot accept anything, but counts when more than half must.
-/// `room`: the most shares that one server can take in a request.
-pub(super) fn assign(targets: &[Target], total: u16, room: usize) -> BTreeMap<ServerId, BTreeSet<u16>> {
-    let mut homes: BTreeMap<ServerId, BTreeSet<u16>> = BTreeMap::new();
-    for target in targets {
-        let kept = target.there.keys().copied().filter(|share| *share < total).take(room);
-        homes.insert(target.candidate.server, kept.collect());
-    }
-    let placed: BTreeSet<u16> = homes.values().flatten().copied().collect();
-    for share in (0..total).filter(|share| !placed.contains(share)) {
-        let open = targets.iter().filter(|target| !target.candidate.read_only);
-        let least = open.map(|target| target.candidate.server).min_by_key(|server| homes[server].len());
-        if let Some(server) = least.filter(|server| homes[server].len() < room) {
-            homes.entry(server).or_default().insert(share);
-        }
-    }
-    for target in targets.iter().filter(|target| !target.candidate.read_only) {
-        if homes[&target.candidate.server].is_empty()
-            && let Some(share) = to_copy(&homes)
-        {
-            homes.entry(target.candidate.server).or_default().insert(share);
-        }
-    }
-    homes
-}
-
-/// Which shares each server gets that gets none but those it has, up to as many as it has room for: of a
-/// version of which there are only parts, for without the rest a part is nothing; of one that is there already.
-fn in_place(targets: &[Target], total: u16, room: usize) -> BTreeMap<ServerId, BTreeSet<u16>> {
-    let of =
-        |target: &Target| target.there.keys().copied().filter(|share| *share < total).take(room).collect();
-    targets.iter().map(|target| (target.candidate.server, of(target))).collect()
-}
-
-/// Whether each server can take what is made of the shares that it has in one request.
-pub(super) fn fits(made: &Made, targets: &[Target]) -> bool {
-    let room = room(made.most_bytes());
-    in_place(targets, made.version.total.into(), usize::MAX).values().all(|shares| shares.len() <= room)
-}
-
-/// The most shares of so many bytes that one server can take in a request.
-pub(super) fn room(share_len: u64) -> usize {
-    (BULK_LEN_MAX as u64 / share_len.max(1)).max(1) as usize
-}
-
-/// The share to make another copy of: one of those with the fewest, at the server that has the most.
-fn to_copy(homes: &BTreeMap<ServerId, BTreeSet<u16>>) -> Option<u16> {
-    let mut known: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
-    for shares in homes.values() {
-        for share in shares {
-            let (copies, beside) = known.entry(*share).or_default();
-            (*copies, *beside) = (*copies + 1, (*beside).max(shares.len()));
-        }
-    }
-    known.into_iter().min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
-}
-
 /// What a version is written for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Aim {
@@ -133,6 +76,8 @@ pub(super) enum Aim {
 pub(super) struct Order<'a> {
     /// The servers, in the order in which they are asked.
     pub(super) targets: &'a [Target],
+    /// What each is given.
+    pub(super) homes: Homes,
     /// Who has a say.
     pub(super) electorate: Electorate<ServerId>,
     /// Who had told what they have when it was decided: nobody else's acceptance counts.
@@ -177,13 +122,7 @@ impl Writing {
         reads: &[(u64, u64)],
         tasks: &mut Tasks<P>,
     ) -> Writing {
-        let Order { targets, electorate, told, willing, aim, gated } = order;
-        let total = u16::from(made.version.total);
-        let room = room(made.most_bytes());
-        let homes = match made.content {
-            Some(_) if aim != Aim::Complete => assign(targets, total, room),
-            _ => in_place(targets, total, room),
-        };
+        let Order { targets, homes, electorate, told, willing, aim, gated } = order;
         let (mut queue, mut newcomers) = (VecDeque::new(), VecDeque::new());
         for target in targets {
             let (server, shares) = (target.candidate.server, &homes[&target.candidate.server]);
@@ -299,7 +238,8 @@ impl Writing {
 }
 
 /// What is tested and written at one server. Everything there is tested, and that there is nothing
-/// else: so a server takes one version only of those that are written over what it has now.
+/// else: so a server takes one version only of those that are written over what it has now. What was there and is
+/// not written is removed: so a server has shares of one version only, and each of them tells what it took last.
 fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVectors>, Vec<Payload>) {
     let (mut vectors, mut bulk) = (Vec::new(), Vec::new());
     let total = u16::from(made.version.total);
@@ -321,11 +261,9 @@ fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVe
                 }
             }
             vectors.push(ShareVectors { share, tests, writes, new_length: Some(made.len) });
-        } else if !target.there.contains_key(&share) {
-            // Named only to be tested: a share that is cut to nothing is not made.
-            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: Some(0) });
         } else {
-            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: None });
+            // A share that is cut to nothing is removed, and not made if it is not there.
+            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: Some(0) });
         }
     }
     (vectors, bulk)

@@ -127,6 +127,7 @@ fn of_change(error: &ChangeError) -> u16 {
         | ChangeError::TooFew { .. }
         | ChangeError::Unreadable { .. }
         | ChangeError::Divided { .. }
+        | ChangeError::Make(MakeError::TooFewServers { .. })
         | ChangeError::Stopping => 503,
         ChangeError::NoKeys => 500,
         ChangeError::NoDirectory(error) => of_table(error),

@@ -1,6 +1,6 @@
 //! The new version is given to the servers, and what they say is weighed.
 
-use super::super::making::Made;
+use super::super::making::{Made, MakeError};
 use super::super::map::FIRST_RANGE;
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
@@ -33,9 +33,16 @@ impl ChangeFile {
         let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
         let mut targets: Vec<Target> = chosen.filter_map(target).collect();
         targets.sort_by_key(|target| self.alarms.are_false(&target.candidate.server));
-        if made.content.is_none() && !writing::fits(&made, &targets) {
+        let homes = writing::homes(&made, &targets, plan.aim);
+        let (needed, placed) = (made.version.needed, writing::distinct(&homes));
+        let can_be_read = placed >= usize::from(needed);
+        if made.content.is_none() && !(can_be_read && writing::fits(&made, &targets)) {
             // As a whole, shares can go to others, too.
             return self.retreat(Retreat::Whole);
+        }
+        if plan.aim == Aim::Win && !can_be_read {
+            let size = made.version.size;
+            return self.fail(ChangeError::Make(MakeError::TooFewServers { size, needed, placed }));
         }
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
         // Nobody else writes to a file that is new, or has only one writer.
@@ -56,7 +63,7 @@ impl ChangeFile {
         let electorate = plan.electorate.clone();
         let willing = plan.told.iter().filter(|server| !self.refusing.contains_key(server));
         let (told, willing, aim) = (plan.told.clone(), willing.copied().collect(), plan.aim);
-        let order = writing::Order { targets: &targets, electorate, told, willing, aim, gated };
+        let order = writing::Order { targets: &targets, homes, electorate, told, willing, aim, gated };
         let writing = Writing::new(made, order, &rights, &reads, &mut self.tasks);
         self.stage = Stage::Writing { writing: Box::new(writing) };
     }
