@@ -155,6 +155,25 @@ fn who_knows_half_of_the_servers_changes_nothing() {
     holds(&mut mended, &cap, b"after");
 }
 
+/// That one of the servers that are known has two shares does not mean that the others have as many.
+#[test]
+fn who_knows_less_than_half_of_the_servers_counts_the_others() {
+    let mut with_two = 0;
+    for key in 1..6 {
+        let mut all = Grid::new(&GridSetup::new(3, 10), Honest);
+        let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+        let cap = all.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+        all.switch_off(9);
+        change(&mut all, &cap, overwrite(b"between")).expect("nine take it");
+        let mut some = Grid::new(&GridSetup { servers: 4, ..GridSetup::new(3, 10) }, Honest);
+        (0..4).for_each(|server| *some.disk(server) = all.disk(server).clone());
+        with_two += usize::from((0..4).any(|server| some.disk(server).shares().count() == 2));
+        let refused = change(&mut some, &cap, overwrite(b"lost")).expect_err("they are four of ten");
+        assert!(matches!(*refused, ChangeError::TooFew { accepted: 4, .. }), "{refused}");
+    }
+    assert!((1..5).contains(&with_two), "{with_two} times");
+}
+
 /// In a small grid each server has several shares, also those that are down.
 #[test]
 fn servers_that_are_down_are_no_strangers() {

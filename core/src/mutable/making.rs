@@ -46,15 +46,6 @@ pub enum MakeError {
         /// About how large it may be.
         most: u64,
     },
-    /// It is too large for so few servers: each takes as many shares as fit into one request.
-    TooFewServers {
-        /// The size of the content, in bytes.
-        size: u64,
-        /// How many shares are needed to read it.
-        needed: u8,
-        /// How many the servers that answer would take.
-        placed: usize,
-    },
     /// The keys do not fit into a share.
     Key(MutableShareError),
     /// The private key cannot sign.
@@ -75,10 +66,6 @@ impl fmt::Display for MakeError {
             MakeError::TooLarge { size, most } => {
                 write!(f, "{size} bytes are too many for a mutable file, which may have about {most}")
             }
-            MakeError::TooFewServers { size, needed, placed } => write!(
-                f,
-                "{size} bytes are too many for the servers that answer: they take {placed} shares of it, and {needed} are needed to read it. Try again when more of the servers are up"
-            ),
             MakeError::Key(error) => error.fmt(f),
             MakeError::CannotSign => {
                 f.write_str("the file's private key cannot sign: its numbers do not fit")

@@ -34,6 +34,13 @@ pub(super) struct Target {
     pub(super) there: BTreeMap<u16, Vec<u8>>,
 }
 
+impl Target {
+    /// The shares there that a version with so many can have.
+    fn kept(&self, total: u16) -> impl Iterator<Item = u16> {
+        self.there.keys().copied().filter(move |share| *share < total)
+    }
+}
+
 /// What a server said to a write.
 #[derive(Debug)]
 pub(super) enum Verdict {
@@ -238,8 +245,7 @@ impl Writing {
 }
 
 /// What is tested and written at one server. Everything there is tested, and that there is nothing
-/// else: so a server takes one version only of those that are written over what it has now. What was there and is
-/// not written is removed: so a server has shares of one version only, and each of them tells what it took last.
+/// else: so a server takes one version only of those that are written over what it has now.
 fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVectors>, Vec<Payload>) {
     let (mut vectors, mut bulk) = (Vec::new(), Vec::new());
     let total = u16::from(made.version.total);
@@ -261,9 +267,11 @@ fn vectors(made: &Made, target: &Target, shares: &BTreeSet<u16>) -> (Vec<ShareVe
                 }
             }
             vectors.push(ShareVectors { share, tests, writes, new_length: Some(made.len) });
-        } else {
-            // A share that is cut to nothing is removed, and not made if it is not there.
+        } else if !target.there.contains_key(&share) {
+            // Named only to be tested: a share that is cut to nothing is not made.
             vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: Some(0) });
+        } else {
+            vectors.push(ShareVectors { share, tests, writes: Vec::new(), new_length: None });
         }
     }
     (vectors, bulk)

@@ -132,6 +132,8 @@ pub(super) struct MemoryDisk {
     pub(super) capacity: u64,
     /// The first step for which this is so fails with that.
     pub(super) fault: Option<Fault>,
+    /// Reads for which this is so give one byte less than there is.
+    pub(super) cut_short: fn(&DiskStep) -> bool,
     /// Steps until the power fails.
     pub(super) power: u64,
 }
@@ -147,6 +149,7 @@ impl MemoryDisk {
             lie: Lie::None,
             capacity: 1 << 40,
             fault: None,
+            cut_short: |_| false,
             power: u64::MAX,
         }
     }
@@ -254,7 +257,10 @@ impl MemoryDisk {
                 self.files[file].pending.push(Change::Write(*offset, data));
             }
             DiskStep::Read { path, offset, len } => {
-                let data = self.files[self.find(path)?].now.read(*offset, *len);
+                let mut data = self.files[self.find(path)?].now.read(*offset, *len);
+                if (self.cut_short)(step) {
+                    data.pop();
+                }
                 outputs.push(DiskOutput::Data(data.into()));
             }
             DiskStep::Length(path) => outputs.push(DiskOutput::Length(self.files[self.find(path)?].now.len)),

@@ -125,9 +125,9 @@ fn of_change(error: &ChangeError) -> u16 {
         ChangeError::NotFound { .. } | ChangeError::NoPrivateKey { .. } => 410,
         ChangeError::NoServers
         | ChangeError::TooFew { .. }
+        | ChangeError::NoRoom { .. }
         | ChangeError::Unreadable { .. }
         | ChangeError::Divided { .. }
-        | ChangeError::Make(MakeError::TooFewServers { .. })
         | ChangeError::Stopping => 503,
         ChangeError::NoKeys => 500,
         ChangeError::NoDirectory(error) => of_table(error),

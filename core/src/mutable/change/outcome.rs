@@ -92,6 +92,19 @@ pub enum ChangeError {
         /// What the others said.
         trouble: Vec<ServerTrouble>,
     },
+    /// It is too large for the servers that answer: each takes as many shares as fit into one request.
+    NoRoom {
+        /// The size of the new content, in bytes.
+        size: u64,
+        /// How many shares are needed to read it.
+        needed: u8,
+        /// How many there would be.
+        placed: usize,
+        /// Some may have a new version from an attempt before.
+        may_show_up: bool,
+        /// What the servers said.
+        trouble: Vec<ServerTrouble>,
+    },
     /// What is there cannot be read, so it must not be overwritten.
     Unreadable {
         /// Some may have a new version from an attempt before.
@@ -169,6 +182,7 @@ impl ChangeError {
             | ChangeError::NoKeys
             | ChangeError::NotFound { .. }
             | ChangeError::TooFew { .. }
+            | ChangeError::NoRoom { .. }
             | ChangeError::Unreadable { .. }
             | ChangeError::Divided { .. }
             | ChangeError::NoPrivateKey { .. }
@@ -204,6 +218,15 @@ impl fmt::Display for ChangeError {
                         "; {strangers} are not known to this node, as shares are missing. Try again when it has heard of them, or when other servers have joined"
                     ),
                 }
+            }
+            ChangeError::NoRoom { size, needed, placed, may_show_up, trouble } => {
+                write!(
+                    f,
+                    "{size} bytes are too many for the servers that answer: they take {placed} shares of it, and {needed} are needed to read it"
+                )?;
+                tell(trouble, f)?;
+                warn(*may_show_up, f)?;
+                f.write_str(". Try again when more servers are up")
             }
             ChangeError::Unreadable { may_show_up, trouble } => {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;

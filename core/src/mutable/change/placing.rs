@@ -1,12 +1,13 @@
 //! The new version is given to the servers, and what they say is weighed.
 
-use super::super::making::{Made, MakeError};
+use super::super::making::Made;
 use super::super::map::FIRST_RANGE;
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
 use super::deciding::can_be_made_whole;
 use super::stage::{Plan, Stage};
 use super::{ChangeError, ChangeFile, Changed, Consent, PAUSE_FIRST, Placed, begins};
+use crate::identity::ServerId;
 use crate::lease::LeaseSecrets;
 use crate::peers::{AskError, Candidate};
 use crate::task::Trouble;
@@ -30,20 +31,26 @@ impl ChangeFile {
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
             Some(Target { candidate: candidate.clone(), there })
         };
-        let chosen = map.ring().iter().filter(|candidate| plan.targets.contains(&candidate.server));
-        let mut targets: Vec<Target> = chosen.filter_map(target).collect();
-        targets.sort_by_key(|target| self.alarms.are_false(&target.candidate.server));
-        let homes = writing::homes(&made, &targets, plan.aim);
-        let (needed, placed) = (made.version.needed, writing::distinct(&homes));
-        let can_be_read = placed >= usize::from(needed);
-        if made.content.is_none() && !(can_be_read && writing::fits(&made, &targets)) {
+        let targets_of = |chosen: &BTreeSet<ServerId>| -> Vec<Target> {
+            let chosen = map.ring().iter().filter(|candidate| chosen.contains(&candidate.server));
+            let mut targets: Vec<Target> = chosen.filter_map(target).collect();
+            targets.sort_by_key(|target| self.alarms.are_false(&target.candidate.server));
+            targets
+        };
+        let targets = targets_of(&plan.targets);
+        if made.content.is_none() && !writing::fits(&made, &targets) {
             // As a whole, shares can go to others, too.
             return self.retreat(Retreat::Whole);
         }
-        if plan.aim == Aim::Win && !can_be_read {
-            let size = made.version.size;
-            return self.fail(ChangeError::Make(MakeError::TooFewServers { size, needed, placed }));
+        // What competes goes to the others, too, in the end. What cannot be read then would only be in the way.
+        let everybody = targets_of(&(&plan.targets | &plan.told));
+        let placed = writing::distinct(&writing::homes(&made, &everybody, plan.aim));
+        if plan.aim != Aim::Complete && placed < usize::from(made.version.needed) {
+            let (size, needed, may_show_up) = (made.version.size, made.version.needed, self.may_show_up);
+            let trouble = self.troubles();
+            return self.fail(ChangeError::NoRoom { size, needed, placed, may_show_up, trouble });
         }
+        let homes = writing::homes(&made, &targets, plan.aim);
         let reads = [(FIRST_RANGE.start, FIRST_RANGE.end - FIRST_RANGE.start)];
         // Nobody else writes to a file that is new, or has only one writer.
         let gated = self.setup.consent == Consent::Majority && !plan.bases.is_empty();

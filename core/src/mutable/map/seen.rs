@@ -91,16 +91,17 @@ impl Map {
     }
 
     /// For each server whose answer tells what it accepted last, its signed versions with their sequence
-    /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same; and
-    /// if it does not, the server's other shares tell, since all are written at once.
+    /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same.
+    ///
+    /// If it does not, the server's others tell, provided that all were written at once. Where shares are too large
+    /// to go into one request, some stay of a version before, and nobody can tell.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
         let telling = self.answered().filter_map(|(server, shares)| {
-            let is_judged = |share: &HeldShare| share.shown().is_some() || share.bad().is_some();
             let shown = shares.values().filter_map(HeldShare::shown);
             let held: BTreeMap<Version, u64> =
                 shown.map(|(version, _)| (*version, version.sequence)).collect();
-            let tells = shares.values().all(is_judged) && (shares.is_empty() || !held.is_empty());
-            tells.then_some((server, held))
+            let all_tell = shares.values().all(|share| share.shown().is_some() || share.is_short());
+            (all_tell && (shares.is_empty() || !held.is_empty())).then_some((server, held))
         });
         telling.collect()
     }
@@ -139,16 +140,16 @@ impl Map {
     ///
     /// A share of the `total` there are to be that no server has shown is with a server that is silent,
     /// or was meant for one that shows nothing; what neither explains is with strangers, each of which
-    /// holds as many as servers here do. `voters` are the servers that something may be meant for.
+    /// holds as many as the holder here that has the fewest. `voters` are the servers that something may be meant for.
     ///
     /// This is not meant against liars: shares count as shown whether they are good or not. A server that makes
     /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
         let loads = || self.answered().map(|(_, shares)| shares.len());
-        let most = loads().max().unwrap_or(0).max(1);
+        let fewest = loads().filter(|load| *load > 0).min().unwrap_or(1);
         let with_silent = (self.ring.len() - loads().count()) * self.with_each(total);
         let bare = self.answered().filter(|(server, shares)| shares.is_empty() && voters.contains(server));
-        self.missing(total).saturating_sub(with_silent + bare.count()).div_ceil(most)
+        self.missing(total).saturating_sub(with_silent + bare.count()).div_ceil(fewest)
     }
 
     /// How many shares, at least, only servers that are lost can have.
@@ -160,32 +161,21 @@ impl Map {
     }
 
     /// How many of the shares that there are to be no server has shown.
+    ///
+    /// Of a large file not all shares are there if its servers are few: each takes as many as go into one
+    /// request. They are placed from the first on, so the last ones are those that found no room.
     fn missing(&self, total: u16) -> usize {
         let shown: BTreeSet<u16> = self.shares().map(|(_, number, _)| number).collect();
-        (0..self.placed(total)).filter(|number| !shown.contains(number)).count()
-    }
-
-    /// How many shares there are to be, from the first on.
-    ///
-    /// Of a large file not all are there if its servers are few: each takes as many as go into one request. The
-    /// last ones are those that found no room.
-    fn placed(&self, total: u16) -> u16 {
         let takes_none: BTreeSet<ServerId> =
             self.asked_servers().filter(|candidate| candidate.read_only).map(|full| full.server).collect();
-        let is_open = |(server, shares): (ServerId, &BTreeMap<u16, HeldShare>)| {
-            shares.is_empty() && !takes_none.contains(&server)
+        let has_no_room = |(server, shares): (ServerId, &BTreeMap<u16, HeldShare>)| {
+            if shares.is_empty() { takes_none.contains(&server) } else { is_full(shares) }
         };
-        if self.answered().any(is_open) {
-            return total;
-        }
-        let version = |share: &HeldShare| share.shown().map(|(version, _)| *version);
-        let full = self.answered().filter(|(_, shares)| is_full(shares));
-        let versions: BTreeSet<Version> =
-            full.flat_map(|(_, shares)| shares.values().filter_map(version)).collect();
-        let is_limited =
-            |share: &HeldShare| version(share).is_some_and(|version| versions.contains(&version));
-        let limited = self.shares().filter(|(.., share)| is_limited(share));
-        limited.map(|(_, number, _)| number + 1).max().map_or(total, |placed| placed.min(total))
+        let placed = match self.answered().all(has_no_room) {
+            true => shown.last().map_or(0, |last| last + 1).min(total),
+            false => total,
+        };
+        (0..placed).filter(|number| !shown.contains(number)).count()
     }
 
     /// How many shares a server that is silent may have. With fewer servers than shares it must have several.

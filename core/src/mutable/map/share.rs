@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use core::ops::Range;
 
+use super::FIRST_BYTES;
 use crate::mutable::{HEADER_LEN_MAX, MutableLayout, MutableShareError, Version, parse_header};
 use crate::payload::Payload;
 use crate::task::covered;
@@ -33,6 +34,8 @@ pub(crate) struct HeldShare {
     state: ShareState,
     /// Its version was signed, whatever became of the share.
     is_signed: bool,
+    /// There is no more of it than its first bytes, and there are some.
+    is_short: bool,
 }
 
 impl HeldShare {
@@ -47,7 +50,8 @@ impl HeldShare {
         };
         // Copied, so that the shares of one answer do not keep each other's bytes in memory.
         let pieces = Vec::from([(0, Bytes::copy_from_slice(&first).into())]);
-        let mut share = HeldShare { pieces, header, state, is_signed: false };
+        let is_short = !first.is_empty() && (first.len() as u64) < FIRST_BYTES;
+        let mut share = HeldShare { pieces, header, state, is_signed: false, is_short };
         share.set(state);
         share
     }
@@ -69,6 +73,12 @@ impl HeldShare {
     /// since proved bad. That version was written there.
     pub(super) fn shown(&self) -> Option<(&Version, &MutableLayout)> {
         self.header.as_ref().filter(|_| self.is_signed).map(|(version, layout)| (version, layout))
+    }
+
+    /// Whether it is so short that a server takes all such shares at once. One of which nothing is to be had, as
+    /// when a disk fails, may be of any length.
+    pub(super) fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Why it is of no use.

@@ -382,10 +382,16 @@ fn what_a_bad_share_was_of_stays_known() {
         bench.map.ask_again(&mut bench.tasks, Instant::ZERO);
         bench.take();
     }
-    // Nobody knows what a server has taken last of which nothing else can be read.
-    bench.answer(2, &[(2, b"junk")]);
-    assert!(!bench.map.answers().contains_key(&id(2)));
     // Another version in its place is as good as any.
     bench.answer(0, &[(0, &old[0])]);
     assert_eq!(bench.state(0, 0), ShareState::Good);
+    // Nobody knows what a server has taken last of which nothing else can be read, or that has a damaged share
+    // which may be large, or that does not say what it is.
+    let large = [b"junk".to_vec(), vec![0; FIRST_BYTES as usize]].concat();
+    for shares in [&[(2, &b"junk"[..])][..], &[(1, &old[1]), (2, &large)], &[(1, &old[1]), (2, b"")]] {
+        bench.answer(2, shares);
+        assert!(!bench.map.answers().contains_key(&id(2)));
+        bench.map.ask_again(&mut bench.tasks, Instant::ZERO);
+        bench.take();
+    }
 }

@@ -5,9 +5,10 @@ use super::{Aim, Target};
 use crate::identity::ServerId;
 use crate::limits::BULK_LEN_MAX;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// Which shares each server is given, and has then: those alone.
+/// Which shares each server is given.
 pub(in crate::mutable) type Homes = BTreeMap<ServerId, BTreeSet<u16>>;
 
 /// Which shares of a version each server gets that is to be written to. Of a version of which there are only parts,
@@ -16,7 +17,7 @@ pub(in crate::mutable) fn homes(made: &Made, targets: &[Target], aim: Aim) -> Ho
     let (total, room) = (made.version.total.into(), room(made.most_bytes()));
     match made.content {
         Some(_) if aim != Aim::Complete => assign(targets, total, room),
-        _ => keep(targets, total, room, |_| true),
+        _ => keep(targets, total, room),
     }
 }
 
@@ -26,26 +27,19 @@ pub(in crate::mutable) fn distinct(homes: &Homes) -> usize {
 }
 
 /// Which shares each server gets of a version that is written as a whole. What a server has it keeps; the rest goes
-/// where there is least, in the order of the targets. If there is no room for all, it must be the last ones that are
-/// left out, so that nobody looks for those; if what is kept stands against that, all are given out anew.
+/// where there is least, in the order of the targets. If copies take the room of others, they are not kept.
 ///
 /// Whoever would get nothing gets a second copy of a share of the server with the most: a server without a share
 /// cannot accept anything, but counts when more than half must. `room`: the most shares that one server can take
 /// in a request.
 fn assign(targets: &[Target], total: u16, room: usize) -> Homes {
-    let kept = keep(targets, total, room, |_| true);
-    let takes = |Target { candidate, .. }: &Target| match candidate.read_only {
-        true => kept[&candidate.server].len(),
-        false => room,
-    };
-    let places = targets.iter().map(takes).fold(0, usize::saturating_add);
-    let in_place = fill(targets, kept, total, room);
-    let placed: BTreeSet<u16> = in_place.values().flatten().copied().collect();
-    let mut homes = match (0..total).take(places).all(|share| placed.contains(&share)) {
-        true => in_place,
-        false => fill(targets, keep(targets, total, room, |target| target.candidate.read_only), total, room),
-    };
-    for target in targets.iter().filter(|target| !target.candidate.read_only) {
+    let mut homes = fill(targets, keep(targets, total, room), total, room);
+    let has_room = |target: &&Target| !target.candidate.read_only;
+    let most = targets.iter().filter(has_room).count().saturating_mul(room);
+    if distinct(&homes) < most.min(total.into()) {
+        homes = fill(targets, keep_once(targets, total, room), total, room);
+    }
+    for target in targets.iter().filter(has_room) {
         if homes[&target.candidate.server].is_empty()
             && let Some(share) = to_copy(&homes)
         {
@@ -55,14 +49,23 @@ fn assign(targets: &[Target], total: u16, room: usize) -> Homes {
     homes
 }
 
-/// What those servers that `may` keep what they have, up to as many shares as there is room for; the others nothing.
-fn keep(targets: &[Target], total: u16, room: usize, may: impl Fn(&Target) -> bool) -> Homes {
-    let kept = |target: &Target| {
-        let there = target.there.keys().copied().filter(|share| *share < total);
-        let most = if may(target) { room } else { 0 };
-        (target.candidate.server, there.take(most).collect())
+/// Every server keeps what it has, up to as many shares as there is room for.
+fn keep(targets: &[Target], total: u16, room: usize) -> Homes {
+    targets.iter().map(|target| (target.candidate.server, target.kept(total).take(room).collect())).collect()
+}
+
+/// The same, but of copies only those at servers that can be given nothing else.
+fn keep_once(targets: &[Target], total: u16, room: usize) -> Homes {
+    let (full, open): (Vec<&Target>, Vec<&Target>) =
+        targets.iter().partition(|target| target.candidate.read_only);
+    let mut placed: BTreeSet<u16> = BTreeSet::new();
+    let mut kept = |target: &Target| {
+        let is_copy = |share: &u16| !target.candidate.read_only && placed.contains(share);
+        let kept: BTreeSet<u16> = target.kept(total).filter(|share| !is_copy(share)).take(room).collect();
+        placed.extend(&kept);
+        (target.candidate.server, kept)
     };
-    targets.iter().map(kept).collect()
+    full.into_iter().chain(open).map(&mut kept).collect()
 }
 
 /// Gives what nobody has, from the first share on, to those with the fewest.
@@ -81,7 +84,7 @@ fn fill(targets: &[Target], mut homes: Homes, total: u16, room: usize) -> Homes 
 /// Whether each server can take what is made of the shares that it has in one request.
 pub(in crate::mutable) fn fits(made: &Made, targets: &[Target]) -> bool {
     let room = room(made.most_bytes());
-    keep(targets, made.version.total.into(), usize::MAX, |_| true).values().all(|shares| shares.len() <= room)
+    keep(targets, made.version.total.into(), usize::MAX).values().all(|shares| shares.len() <= room)
 }
 
 /// The most shares of so many bytes that one server can take in a request.
@@ -107,7 +110,6 @@ mod tests {
     use crate::identity::TubId;
     use crate::peers::Candidate;
     use alloc::string::String;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     fn target((index, (there, read_only)): (usize, (BTreeSet<u16>, bool))) -> Target {
@@ -135,25 +137,18 @@ mod tests {
             room in 1usize..8,
         ) {
             let homes = assign(&targets, total, room);
-            let mut places = 0;
-            for Target { candidate, there } in &targets {
-                let mine = &homes[&candidate.server];
+            let (mut places, mut are_kept) = (0, true);
+            for target in &targets {
+                let mine = &homes[&target.candidate.server];
                 prop_assert!(mine.len() <= room && mine.iter().all(|share| *share < total));
-                prop_assert!(candidate.read_only || !mine.is_empty());
-                prop_assert!(!candidate.read_only || mine.iter().all(|share| there.contains_key(share)));
-                places += if candidate.read_only { 0 } else { room };
+                prop_assert!(target.candidate.read_only || !mine.is_empty());
+                prop_assert!(!target.candidate.read_only || mine.iter().all(|share| target.there.contains_key(share)));
+                places += if target.candidate.read_only { 0 } else { room };
+                are_kept &= target.kept(total).all(|share| mine.contains(&share));
             }
             prop_assert!(distinct(&homes) >= places.min(total.into()));
-            // What has no room are the last ones.
-            let placed: BTreeSet<u16> = homes.values().flatten().copied().collect();
-            prop_assert!((0..total).take(places).all(|share| placed.contains(&share)));
             // With room for everything nothing is moved.
-            if room >= 6 && targets.iter().any(|target| !target.candidate.read_only) {
-                prop_assert_eq!(distinct(&homes), usize::from(total));
-                for Target { candidate, there } in &targets {
-                    prop_assert!(there.keys().all(|share| *share >= total || homes[&candidate.server].contains(share)));
-                }
-            }
+            prop_assert!(are_kept || room < usize::from(total));
         }
     }
 }

@@ -117,19 +117,32 @@ impl StorageServer {
             Ok(outputs) => Outputs::new(outputs),
             Err(DiskFailure { error, .. }) => return self.end_slot(task, Err(lost(error))),
         };
-        let mut shares = core::mem::take(&mut task.shares);
-        for share in &mut shares {
+        for mut share in core::mem::take(&mut task.shares) {
+            let mut is_whole = true;
+            let mut read = |(_, len): (u64, u64)| {
+                let data = outputs.data();
+                is_whole &= data.len() == len;
+                data
+            };
             let readable = task.reads.iter().map(|range| share.header.readable(range.0, range.1));
-            share.pieces = readable.map(|place| place.map_or(Payload::empty(), |_| outputs.data())).collect();
+            share.pieces = readable.map(|place| place.map_or(Payload::empty(), &mut read)).collect();
             for test in task.vectors_of(share.number).iter().flat_map(|vectors| &vectors.tests) {
-                let found = tested(&share.header, test).map_or(Payload::empty(), |_| outputs.data());
+                let found = tested(&share.header, test).map_or(Payload::empty(), &mut read);
                 share.holds &= found.bytes().is_some_and(|found| *found == test.expected);
             }
             if task.may_change_lease(share.number) {
                 share.extra = outputs.data();
             }
+            // The header says that there is more. Who asks must not take the share for a shorter one.
+            match is_whole {
+                true => task.shares.push(share),
+                false if !task.changes() => task.unreadable.push(share.number),
+                false => {
+                    let error = StorageError::Disk(SlotContainerError::TooShort.to_string());
+                    return self.end_slot(task, Err(error));
+                }
+            }
         }
-        task.shares = shares;
         self.decide(task);
     }
 

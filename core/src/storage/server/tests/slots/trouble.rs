@@ -26,6 +26,19 @@ fn damage_to_one_share_is_not_damage_to_all() {
     assert!(text.starts_with(b"report: Share Corruption\ntype: mutable\n"));
 }
 
+/// A share of which less can be read than its header says is not taken for a shorter one.
+#[test]
+fn reads_that_end_early_are_damage() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.slot_write(&[share(0, &[(0, b"abc")]), share(1, &[(0, b"def")])], &[]), WRITTEN);
+    rig.disk.cut_short = |step| matches!(step, DiskStep::Read { path: StorePath::Share(_, 0), offset, .. } if *offset == container::DATA_OFFSET);
+    assert_eq!(rig.slot(), [(0, vec![]), (1, b"def".to_vec())]);
+    let tested = ShareVectors { tests: vec![test(0, 3, b"ab")], ..share(0, &[]).0 };
+    assert!(matches!(rig.slot_write(&[(tested.clone(), vec![])], &[]), Err(StorageError::Disk(_))));
+    rig.disk.cut_short = |_| false;
+    assert_eq!(rig.slot(), [(0, b"abc".to_vec()), (1, b"def".to_vec())]);
+}
+
 #[test]
 fn contradicting_headers_are_damage() {
     let good = SlotHeader::new(NODEID, secret(1)).encode();
