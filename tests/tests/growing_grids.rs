@@ -155,23 +155,55 @@ fn who_knows_half_of_the_servers_changes_nothing() {
     holds(&mut mended, &cap, b"after");
 }
 
-/// That one of the servers that are known has two shares does not mean that the others have as many.
+/// What the first `count` servers of a grid have, in a grid in which there are no others.
+fn first_of(all: &mut Grid, count: usize) -> Grid {
+    let mut some = Grid::new(&GridSetup { servers: count, ..GridSetup::new(3, 10) }, Honest);
+    (0..count).for_each(|server| *some.disk(server) = all.disk(server).clone());
+    some
+}
+
+/// That servers that are known have two shares does not mean that the others have as many.
 #[test]
 fn who_knows_less_than_half_of_the_servers_counts_the_others() {
     let mut with_two = 0;
-    for key in 1..6 {
-        let mut all = Grid::new(&GridSetup::new(3, 10), Honest);
-        let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
-        let cap = all.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
-        all.switch_off(9);
-        change(&mut all, &cap, overwrite(b"between")).expect("nine take it");
-        let mut some = Grid::new(&GridSetup { servers: 4, ..GridSetup::new(3, 10) }, Honest);
-        (0..4).for_each(|server| *some.disk(server) = all.disk(server).clone());
-        with_two += usize::from((0..4).any(|server| some.disk(server).shares().count() == 2));
-        let refused = change(&mut some, &cap, overwrite(b"lost")).expect_err("they are four of ten");
-        assert!(matches!(*refused, ChangeError::TooFew { accepted: 4, .. }), "{refused}");
+    for (servers, count, down) in [(10, 4, true), (7, 3, false)] {
+        for key in 1..6 {
+            let mut all = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+            let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+            let cap = all.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+            if down {
+                all.switch_off(servers - 1);
+                change(&mut all, &cap, overwrite(b"between")).expect("the others take it");
+            }
+            let mut some = first_of(&mut all, count);
+            with_two += usize::from((0..count).any(|server| some.disk(server).shares().count() == 2));
+            let refused = change(&mut some, &cap, overwrite(b"lost")).expect_err("less than half");
+            let is_right = matches!(*refused, ChangeError::TooFew { accepted, .. } if accepted == count);
+            assert!(is_right, "{count} of {servers}, key {key}: {refused}");
+        }
     }
-    assert!((1..5).contains(&with_two), "{with_two} times");
+    assert!((2..10).contains(&with_two), "{with_two} times");
+}
+
+/// Who has joined has but a copy. That does not make those that have gone for good more than they were.
+#[test]
+fn copies_do_not_make_strangers() {
+    for before in [2, 3] {
+        for key in 1..6 {
+            let servers = before + 1;
+            let mut all = Grid::new(&GridSetup { servers, ..GridSetup::new(3, 10) }, Honest);
+            // One of the old servers is not known to who comes later.
+            all.switch_off(0);
+            let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+            let made = all.change(subject, overwrite(b"before"), Consent::Servers(1)).expect("it is made");
+            all.switch_on(0);
+            change(&mut all, &made.cap, overwrite(b"between")).expect("all take it");
+            assert_eq!(all.disk(0).shares().count(), 1);
+            let mut some = first_of(&mut all, before);
+            let changed = change(&mut some, &made.cap, overwrite(b"after"));
+            changed.unwrap_or_else(|error| panic!("{before}, key {key}: {error}"));
+        }
+    }
 }
 
 /// In a small grid each server has several shares, also those that are down.

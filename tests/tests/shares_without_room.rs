@@ -81,6 +81,39 @@ fn what_nobody_could_read_does_not_compete() {
     holds(&mut grid, &cap, b"small");
 }
 
+/// Nor is there room at servers that are not to have it, or that take no more than they have.
+#[test]
+fn room_that_is_not_to_be_had_does_not_count() {
+    // Three shares on two servers; two more servers come after the third, which is down.
+    let setup = GridSetup { servers: 5, ..GridSetup::new(3, 3) };
+    let mut tried = 0;
+    for key in 1..20 {
+        let mut grid = MemoryGrid::new(&setup, Honest);
+        let subject = Subject::New { format: MutableFormat::Mdmf, key: Some(test_key(key)) };
+        grid.switch_off(0);
+        let made = grid.change(subject, overwrite(BEFORE), Consent::Majority);
+        // Unless it is one that comes later.
+        let Some(made) = made.ok().filter(|made| made.placed.len() == 2) else { continue };
+        tried += 1;
+        let refused =
+            change(&mut grid, &made.cap, overwrite(&content(2, LARGE))).expect_err("two take one each");
+        assert!(matches!(*refused, ChangeError::NoRoom { needed: 3, placed: 2, .. }), "{refused}");
+        holds(&mut grid, &made.cap, BEFORE);
+        change(&mut grid, &made.cap, overwrite(b"small")).expect("it can be changed");
+    }
+    assert!(tried > 0, "the first server comes later for all keys");
+
+    let (mut open, cap) = made(3, 3);
+    let setup = GridSetup { servers: 3, read_only: vec![0], ..GridSetup::new(3, 10) };
+    let mut grid = MemoryGrid::new(&setup, Honest);
+    (0..3).for_each(|server| *grid.disk(server) = open.disk(server).clone());
+    let refused = change(&mut grid, &cap, overwrite(&content(2, LARGE))).expect_err("two have room");
+    assert!(matches!(*refused, ChangeError::NoRoom { placed: 2, .. }), "{refused}");
+    holds(&mut grid, &cap, BEFORE);
+    let changed = change(&mut grid, &cap, overwrite(b"as long")).map(|changed| changed.placed.len());
+    assert!(changed.is_ok(), "{changed:?}");
+}
+
 /// What was there before can be read as long as the new version cannot.
 #[test]
 fn what_was_before_is_kept_until_there_is_more() {

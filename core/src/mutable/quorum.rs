@@ -14,7 +14,7 @@
 //! another, because servers join, are full or have room again: who has just come has nothing, and no say
 //! there. He is given a share only after more than half of the last body have accepted, so whoever holds
 //! something got it from them, and the last body never consists of what a minority has written. To each
-//! body belong, never to answer, as many as must hold the shares that no known server can have.
+//! body belong, never to answer, as many as seem to hold the shares that no known server can have.
 //!
 //! A writer first reads as many. Then, with `s` the highest sequence number seen:
 //!

@@ -3,7 +3,7 @@
 
 mod homes;
 
-pub(super) use homes::{Homes, distinct, fits, homes, room};
+pub(super) use homes::{Homes, fits, homes, places, room};
 
 use super::making::Made;
 use super::quorum::Electorate;
@@ -27,11 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SLOWEST_DISK: u64 = 4 * 1024 * 1024;
 
 /// A server that is to be written to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Target {
     pub(super) candidate: Candidate,
     /// The shares that are there and how they begin: it must be so still.
     pub(super) there: BTreeMap<u16, Vec<u8>>,
+    /// The length of the longest of them, in bytes, as far as that is known.
+    pub(super) longest: u64,
 }
 
 impl Target {

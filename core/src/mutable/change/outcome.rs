@@ -222,11 +222,11 @@ impl fmt::Display for ChangeError {
             ChangeError::NoRoom { size, needed, placed, may_show_up, trouble } => {
                 write!(
                     f,
-                    "{size} bytes are too many for the servers that answer: they take {placed} shares of it, and {needed} are needed to read it"
+                    "{size} bytes are too many for the servers that answer and have room: they take {placed} shares of it, and {needed} are needed to read it"
                 )?;
                 tell(trouble, f)?;
                 warn(*may_show_up, f)?;
-                f.write_str(". Try again when more servers are up")
+                f.write_str(". Try again when more servers are up, or with less")
             }
             ChangeError::Unreadable { may_show_up, trouble } => {
                 f.write_str("what is there cannot be read now, so it is not overwritten")?;

@@ -1,7 +1,7 @@
 //! The new version is given to the servers, and what they say is weighed.
 
 use super::super::making::Made;
-use super::super::map::FIRST_RANGE;
+use super::super::map::{FIRST_RANGE, HeldShare};
 use super::super::patching::Retreat;
 use super::super::writing::{self, Aim, Target, Verdict, WriteRights, Writing};
 use super::deciding::can_be_made_whole;
@@ -29,7 +29,8 @@ impl ChangeFile {
         let target = |candidate: &Candidate| {
             let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
-            Some(Target { candidate: candidate.clone(), there })
+            let longest = shares.values().filter_map(HeldShare::share_len).max().unwrap_or(0);
+            Some(Target { candidate: candidate.clone(), there, longest })
         };
         let targets_of = |chosen: &BTreeSet<ServerId>| -> Vec<Target> {
             let chosen = map.ring().iter().filter(|candidate| chosen.contains(&candidate.server));
@@ -38,14 +39,20 @@ impl ChangeFile {
             targets
         };
         let targets = targets_of(&plan.targets);
-        if made.content.is_none() && !writing::fits(&made, &targets) {
+        let placed = match plan.aim {
+            Aim::Win | Aim::Complete => writing::places(&made, &targets),
+            // If what competes does not win, it is written again to all of them.
+            Aim::Compete => {
+                let all = &plan.electorate.known() & &(&plan.told | &map.holders());
+                writing::places(&made, &targets_of(&all))
+            }
+        };
+        let can_be_read = placed >= usize::from(made.version.needed);
+        if made.content.is_none() && !(can_be_read && writing::fits(&made, &targets)) {
             // As a whole, shares can go to others, too.
             return self.retreat(Retreat::Whole);
         }
-        // What competes goes to the others, too, in the end. What cannot be read then would only be in the way.
-        let everybody = targets_of(&(&plan.targets | &plan.told));
-        let placed = writing::distinct(&writing::homes(&made, &everybody, plan.aim));
-        if plan.aim != Aim::Complete && placed < usize::from(made.version.needed) {
+        if plan.aim != Aim::Complete && !can_be_read {
             let (size, needed, may_show_up) = (made.version.size, made.version.needed, self.may_show_up);
             let trouble = self.troubles();
             return self.fail(ChangeError::NoRoom { size, needed, placed, may_show_up, trouble });

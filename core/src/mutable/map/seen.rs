@@ -93,8 +93,8 @@ impl Map {
     /// For each server whose answer tells what it accepted last, its signed versions with their sequence
     /// numbers: what the rule for writers wants to know. What a damaged share was of can show all the same.
     ///
-    /// If it does not, the server's others tell, provided that all were written at once. Where shares are too large
-    /// to go into one request, some stay of a version before, and nobody can tell.
+    /// If it does not, the server's others tell, provided that it is short: then all were written at once. Where
+    /// shares are too large to go into one request, some stay of a version before, and nobody can tell.
     pub(crate) fn answers(&self) -> BTreeMap<ServerId, BTreeMap<Version, u64>> {
         let telling = self.answered().filter_map(|(server, shares)| {
             let shown = shares.values().filter_map(HeldShare::shown);
@@ -136,20 +136,27 @@ impl Map {
         })
     }
 
-    /// How many servers that nobody here knows hold shares, at least.
+    /// How many servers that nobody here knows hold shares.
     ///
     /// A share of the `total` there are to be that no server has shown is with a server that is silent,
-    /// or was meant for one that shows nothing; what neither explains is with strangers, each of which
-    /// holds as many as the holder here that has the fewest. `voters` are the servers that something may be meant for.
+    /// or was meant for one that shows nothing; what neither explains is with strangers. `voters` are the
+    /// servers that something may be meant for. Strangers are taken to be as many as they can be if shares are
+    /// dealt out evenly; where some were moved there may be more.
     ///
     /// This is not meant against liars: shares count as shown whether they are good or not. A server that makes
     /// some up hides strangers, the more so with very many, as everybody silent may then have as many.
     pub(crate) fn strangers(&self, total: u16, voters: &BTreeSet<ServerId>) -> usize {
-        let loads = || self.answered().map(|(_, shares)| shares.len());
-        let fewest = loads().filter(|load| *load > 0).min().unwrap_or(1);
-        let with_silent = (self.ring.len() - loads().count()) * self.with_each(total);
+        let with_silent = (self.ring.len() - self.answered().count()) * self.with_each(total);
         let bare = self.answered().filter(|(server, shares)| shares.is_empty() && voters.contains(server));
-        self.missing(total).saturating_sub(with_silent + bare.count()).div_ceil(fewest)
+        let unexplained = self.missing(total).saturating_sub(with_silent + bare.count());
+        // Each has as many as the holder here with the most, or one less.
+        let most = self.most_with_each();
+        unexplained.div_ceil(most.max(1)).max(unexplained / most.saturating_sub(1).max(1))
+    }
+
+    /// How many shares the holder has that has the most.
+    fn most_with_each(&self) -> usize {
+        self.answered().map(|(_, shares)| shares.len()).max().unwrap_or(0)
     }
 
     /// How many shares, at least, only servers that are lost can have.
@@ -180,8 +187,7 @@ impl Map {
 
     /// How many shares a server that is silent may have. With fewer servers than shares it must have several.
     fn with_each(&self, total: u16) -> usize {
-        let most = self.answered().map(|(_, shares)| shares.len()).max().unwrap_or(0).max(1);
-        most.max(usize::from(total).div_ceil(self.ring.len().max(1)))
+        self.most_with_each().max(1).max(usize::from(total).div_ceil(self.ring.len().max(1)))
     }
 
     /// Whether shares are missing that none of the servers asked can have.
@@ -288,6 +294,6 @@ impl Map {
 
 /// Whether a server has as many shares of the file as it is sent in one request.
 fn is_full(shares: &BTreeMap<u16, HeldShare>) -> bool {
-    let lens = shares.values().filter_map(HeldShare::shown).map(|(_, layout)| layout.share_len());
+    let lens = shares.values().filter_map(HeldShare::share_len);
     lens.max().is_some_and(|longest| shares.len() >= writing::room(longest))
 }

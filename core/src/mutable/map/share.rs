@@ -75,10 +75,15 @@ impl HeldShare {
         self.header.as_ref().filter(|_| self.is_signed).map(|(version, layout)| (version, layout))
     }
 
-    /// Whether it is so short that a server takes all such shares at once. One of which nothing is to be had, as
-    /// when a disk fails, may be of any length.
+    /// Whether it is so short that a server takes all such shares at once. Of longer ones the length is not known;
+    /// nor of one of which nothing is to be had, as when a disk fails.
     pub(super) fn is_short(&self) -> bool {
         self.is_short
+    }
+
+    /// How long it is, in bytes, if its version is signed.
+    pub(crate) fn share_len(&self) -> Option<u64> {
+        self.shown().map(|(_, layout)| layout.share_len())
     }
 
     /// Why it is of no use.

@@ -21,8 +21,16 @@ pub(in crate::mutable) fn homes(made: &Made, targets: &[Target], aim: Aim) -> Ho
     }
 }
 
+/// For how many different shares of a version there is room at these servers. Who takes no more than he has takes
+/// none that is longer.
+pub(in crate::mutable) fn places(made: &Made, targets: &[Target]) -> usize {
+    let takes_some = |target: &&Target| !target.candidate.read_only || target.longest >= made.share(0).len;
+    let takers: Vec<Target> = targets.iter().filter(takes_some).cloned().collect();
+    distinct(&homes(made, &takers, Aim::Win))
+}
+
 /// How many different shares there are then.
-pub(in crate::mutable) fn distinct(homes: &Homes) -> usize {
+fn distinct(homes: &Homes) -> usize {
     homes.values().flatten().collect::<BTreeSet<_>>().len()
 }
 
@@ -33,13 +41,10 @@ pub(in crate::mutable) fn distinct(homes: &Homes) -> usize {
 /// cannot accept anything, but counts when more than half must. `room`: the most shares that one server can take
 /// in a request.
 fn assign(targets: &[Target], total: u16, room: usize) -> Homes {
-    let mut homes = fill(targets, keep(targets, total, room), total, room);
-    let has_room = |target: &&Target| !target.candidate.read_only;
-    let most = targets.iter().filter(has_room).count().saturating_mul(room);
-    if distinct(&homes) < most.min(total.into()) {
-        homes = fill(targets, keep_once(targets, total, room), total, room);
-    }
-    for target in targets.iter().filter(has_room) {
+    let [in_place, once] =
+        [keep, keep_once].map(|keep| fill(targets, keep(targets, total, room), total, room));
+    let mut homes = if distinct(&once) > distinct(&in_place) { once } else { in_place };
+    for target in targets.iter().filter(|target| !target.candidate.read_only) {
         if homes[&target.candidate.server].is_empty()
             && let Some(share) = to_copy(&homes)
         {
@@ -120,7 +125,8 @@ mod tests {
             read_only,
             lost: false,
         };
-        Target { candidate, there: there.into_iter().map(|share| (share, Vec::new())).collect() }
+        let there = there.into_iter().map(|share| (share, Vec::new())).collect();
+        Target { candidate, there, longest: 0 }
     }
 
     fn targets(total: u16) -> impl Strategy<Value = Vec<Target>> {
