@@ -27,20 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SLOWEST_DISK: u64 = 4 * 1024 * 1024;
 
 /// A server that is to be written to.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Target {
     pub(super) candidate: Candidate,
     /// The shares that are there and how they begin: it must be so still.
     pub(super) there: BTreeMap<u16, Vec<u8>>,
-    /// The length of the longest of them, in bytes, as far as that is known.
-    pub(super) longest: u64,
-}
-
-impl Target {
-    /// The shares there that a version with so many can have.
-    fn kept(&self, total: u16) -> impl Iterator<Item = u16> {
-        self.there.keys().copied().filter(move |share| *share < total)
-    }
+    /// How long they are, in bytes, as far as that is known.
+    pub(super) lens: BTreeMap<u16, u64>,
 }
 
 /// What a server said to a write.

@@ -92,7 +92,7 @@ pub enum ChangeError {
         /// What the others said.
         trouble: Vec<ServerTrouble>,
     },
-    /// It is too large for the servers that answer: each takes as many shares as fit into one request.
+    /// It is too large for the servers that answer and have room: each takes as many shares as fit into one request.
     NoRoom {
         /// The size of the new content, in bytes.
         size: u64,

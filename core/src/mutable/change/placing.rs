@@ -29,8 +29,12 @@ impl ChangeFile {
         let target = |candidate: &Candidate| {
             let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
-            let longest = shares.values().filter_map(HeldShare::share_len).max().unwrap_or(0);
-            Some(Target { candidate: candidate.clone(), there, longest })
+            let len = |(number, share): (&u16, &HeldShare)| Some((*number, share.share_len()?));
+            Some(Target {
+                candidate: candidate.clone(),
+                there,
+                lens: shares.iter().filter_map(len).collect(),
+            })
         };
         let targets_of = |chosen: &BTreeSet<ServerId>| -> Vec<Target> {
             let chosen = map.ring().iter().filter(|candidate| chosen.contains(&candidate.server));
