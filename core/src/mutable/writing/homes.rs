@@ -76,10 +76,13 @@ impl Load {
         homes
     }
 
-    /// The servers that can take shares, and those that cannot, as they take no more than they have.
+    /// The servers that can take shares, and those that cannot, as they take no more than they have and one of their
+    /// shares would grow. A damaged one may be of any length.
     fn takers<'a>(&self, targets: &'a [Target]) -> (Vec<&'a Target>, Vec<&'a Target>) {
         targets.iter().partition(|target| {
-            !target.candidate.read_only || target.lens.values().any(|len| *len >= self.len)
+            let lens: Vec<_> = self.kept(target).map(|share| target.lens.get(&share)).collect();
+            let is_long = lens.iter().flatten().all(|len| **len >= self.len);
+            !target.candidate.read_only || is_long && lens.iter().any(Option::is_some)
         })
     }
 
@@ -92,29 +95,33 @@ impl Load {
     }
 
     /// Whoever would get nothing gets second copies of shares of the server with the most: a server without a share
-    /// cannot accept anything, but counts when more than half must. As many as it takes for more than half to have
-    /// enough to read the version, if each of them has as many: else it could be there on more than half, if its
-    /// writer died then, and nobody could read it.
+    /// cannot accept anything, but counts when more than half must. Who has but copies gets so many, and others than
+    /// the rest of those, that more than half of such servers have enough to read the version: it could be there on
+    /// these alone, if its writer died then, and nobody could read it.
     fn copy(&self, homes: &mut Homes, takers: &[&Target], servers: usize) {
-        let enough = self.needed.div_ceil(servers / 2 + 1).min(self.room);
+        let enough = self.needed.div_ceil(servers / 2 + 1);
+        let mut dealt: BTreeMap<u16, usize> = BTreeMap::new();
+        homes.values().flatten().for_each(|share| *dealt.entry(*share).or_default() += 1);
+        let mut copies: BTreeSet<u16> = BTreeSet::new();
         for target in takers.iter().filter(|target| !target.candidate.read_only) {
             let server = target.candidate.server;
-            while homes[&server].len() < enough
+            if homes[&server].iter().any(|share| dealt[share] == 1) {
+                continue;
+            }
+            while homes[&server].difference(&copies).count() < enough
+                && homes[&server].len() < self.room
                 && let Some(share) = to_copy(homes, server)
             {
                 homes.entry(server).or_default().insert(share);
             }
+            copies.extend(&homes[&server]);
         }
     }
 
-    /// The shares that a server has and could be given: of one that takes no more than it has, those that it has
-    /// room for, if there are some.
+    /// The shares that a server has and could be given.
     fn kept<'a>(&self, target: &'a Target) -> impl Iterator<Item = u16> + 'a {
-        let (total, len) = (self.total, self.len);
-        let is_long = move |share: &u16| target.lens.get(share).is_some_and(|there| *there >= len);
-        let picks = target.candidate.read_only && target.there.keys().any(is_long);
-        let there = target.there.keys().copied().filter(move |share| *share < total);
-        there.filter(move |share| !picks || is_long(share))
+        let total = self.total;
+        target.there.keys().copied().filter(move |share| *share < total)
     }
 
     /// Every server keeps what it has, up to as many shares as there is room for.
@@ -152,8 +159,7 @@ impl Load {
     }
 }
 
-/// The share to give a server another copy of, if all it has are copies: one of those with the fewest, at the server
-/// that has the most.
+/// The share to give a server another copy of: one of those with the fewest, at the server that has the most.
 fn to_copy(homes: &Homes, to: ServerId) -> Option<u16> {
     let mut known: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
     for shares in homes.values() {
@@ -162,11 +168,8 @@ fn to_copy(homes: &Homes, to: ServerId) -> Option<u16> {
             (*copies, *beside) = (*copies + 1, (*beside).max(shares.len()));
         }
     }
-    let mine = &homes[&to];
-    let has_copies = mine.iter().all(|share| known[share].0 > 1);
-    let others = known.into_iter().filter(|(share, _)| !mine.contains(share));
-    let best = others.min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside)));
-    best.filter(|_| has_copies).map(|(share, _)| share)
+    let others = known.into_iter().filter(|(share, _)| !homes[&to].contains(share));
+    others.min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
 }
 
 #[cfg(test)]
@@ -221,7 +224,7 @@ mod tests {
             }
             for taker in takers {
                 let mine = &homes[&taker.candidate.server];
-                // Nobody is given what he cannot take.
+                // Nobody is counted on to take what he cannot.
                 prop_assert!(!taker.candidate.read_only || mine.iter().all(|share| taker.lens[share] >= 100));
                 placed.extend(mine);
             }
@@ -232,15 +235,36 @@ mod tests {
         }
     }
 
-    /// Where all shares were with one server, any two of three can read what they take.
+    fn homes_of(needed: usize, there: &[&[u16]]) -> Vec<BTreeSet<u16>> {
+        let there = there.iter().map(|shares| (shares.iter().copied().collect(), false, 100));
+        let targets: Vec<Target> = there.enumerate().map(target).collect();
+        let homes = Load { total: 10, needed, len: 100, room: 100 }.assign(&targets);
+        targets.iter().map(|target| homes[&target.candidate.server].clone()).collect()
+    }
+
+    /// Where all shares were with one server, any two of three can read what they take, in whatever order the others
+    /// have joined.
     #[test]
     fn who_joins_gets_enough_copies() {
-        let there = |shares: core::ops::Range<u16>| (shares.collect(), false, 100);
-        let targets: Vec<Target> =
-            [there(0..10), there(0..0), there(0..1)].into_iter().enumerate().map(target).collect();
-        let homes = Load { total: 10, needed: 3, len: 100, room: 100 }.assign(&targets);
-        let of = |server: u8| homes[&ServerId([server; 32])].clone();
-        assert_eq!((of(0).len(), of(1).len(), of(2).len()), (10, 2, 2));
-        assert_eq!((&of(1) | &of(2)).len(), 4);
+        let all: Vec<u16> = (0..10).collect();
+        for there in [&[&all[..], &[], &[0]], &[&all, &[0, 1], &[0, 1]], &[&all, &[], &[]]] {
+            let homes = homes_of(3, there);
+            assert_eq!(homes[0].len(), 10);
+            assert!((&homes[1] | &homes[2]).len() >= 3, "{homes:?}");
+            assert!(homes[1].len() + homes[2].len() <= 6, "{homes:?}");
+            // It stays so.
+            let again: Vec<Vec<u16>> = homes.iter().map(|shares| shares.iter().copied().collect()).collect();
+            assert_eq!(homes_of(3, &again.iter().map(Vec::as_slice).collect::<Vec<_>>()), homes);
+        }
+    }
+
+    /// Those who have shares of their own get no others because somebody joins.
+    #[test]
+    fn owners_get_no_copies() {
+        let one: Vec<[u16; 1]> = (0..10).map(|share| [share]).collect();
+        let there: Vec<&[u16]> = [&[][..]].into_iter().chain(one.iter().map(|share| &share[..])).collect();
+        let homes = homes_of(7, &there);
+        assert!(homes[1..].iter().all(|shares| shares.len() == 1), "{homes:?}");
+        assert_eq!(homes[0].len(), 2);
     }
 }
