@@ -139,7 +139,7 @@ fn who_knows_half_of_the_servers_changes_nothing() {
     let mut half = known(5, 0);
     let refused = change(&mut half, &cap, overwrite(b"after")).expect_err("half is not more than half");
     assert!(matches!(*refused, ChangeError::TooFew { needed: 6, voters: 10, strangers: 5, .. }), "{refused}");
-    assert!(refused.to_string().contains("5 are not known to this node"), "{refused}");
+    assert!(refused.to_string().contains("about 5 of them may be unknown to this node"), "{refused}");
     holds(&mut half, &cap, b"before");
 
     // More than half can go on, and put the missing shares into places that they know.
@@ -183,6 +183,24 @@ fn who_knows_less_than_half_of_the_servers_counts_the_others() {
         }
     }
     assert!((2..10).contains(&with_two), "{with_two} times");
+}
+
+/// Servers that join get copies, and those that were there do not get more and more with every change: they would
+/// store the file many times over, and who knows few servers could not tell any more that there are others.
+#[test]
+fn copies_do_not_grow_in_number() {
+    for key in 1..6 {
+        let mut before = Grid::new(&GridSetup::new(3, 10), Honest);
+        let subject = Subject::New { format: MutableFormat::Sdmf, key: Some(test_key(key)) };
+        let cap = before.change(subject, overwrite(b"before"), Consent::Majority).expect("it is made").cap;
+        let mut all = Grid::new(&GridSetup { servers: 15, ..GridSetup::new(3, 10) }, Honest);
+        (0..10).for_each(|server| *all.disk(server) = before.disk(server).clone());
+        for round in 0..12 {
+            change(&mut all, &cap, overwrite(&content(round, 100))).expect("all take part");
+            let shares: usize = (0..15).map(|server| all.disk(server).shares().count()).sum();
+            assert!(shares <= 15, "key {key}, round {round}: {shares} shares");
+        }
+    }
 }
 
 /// Of three servers the first had everything, and takes nothing any more. The two that joined have enough between them,

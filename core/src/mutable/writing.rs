@@ -1,6 +1,7 @@
 //! Writing a version of a mutable file to servers: who gets which share, and what each must still
 //! have for that.
 
+mod claims;
 mod homes;
 
 pub(super) use homes::{Homes, fits, homes, places, room};

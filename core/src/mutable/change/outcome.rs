@@ -82,7 +82,7 @@ pub enum ChangeError {
         needed: usize,
         /// Of how many.
         voters: usize,
-        /// How many of these the node does not know: that they are there shows in shares that none of
+        /// About how many of these the node does not know: that they are there shows in shares that none of
         /// the servers it knows can have.
         strangers: usize,
         /// How many did.
@@ -92,7 +92,8 @@ pub enum ChangeError {
         /// What the others said.
         trouble: Vec<ServerTrouble>,
     },
-    /// It is too large for the servers that answer and have room: each takes as many shares as fit into one request.
+    /// The servers that answer have room for too few different shares of it: some are full, and each takes no more
+    /// than fit into one request.
     NoRoom {
         /// The size of the new content, in bytes.
         size: u64,
@@ -215,14 +216,14 @@ impl fmt::Display for ChangeError {
                     0 => f.write_str(". Try again when more of the servers are up"),
                     _ => write!(
                         f,
-                        "; {strangers} are not known to this node, as shares are missing. Try again when it has heard of them, or when other servers have joined"
+                        "; shares are missing, so about {strangers} of them may be unknown to this node. Try again when it has heard of them, or when other servers have joined"
                     ),
                 }
             }
             ChangeError::NoRoom { size, needed, placed, may_show_up, trouble } => {
                 write!(
                     f,
-                    "{size} bytes are too many for the servers that answer and have room: they take {placed} shares of it, and {needed} are needed to read it"
+                    "the servers that answer have room for {placed} different shares of the {size} bytes, and {needed} are needed to read them"
                 )?;
                 tell(trouble, f)?;
                 warn(*may_show_up, f)?;

@@ -29,7 +29,7 @@ impl ChangeFile {
         let target = |candidate: &Candidate| {
             let (_, shares) = map.answered().find(|(server, _)| *server == candidate.server)?;
             let there = shares.iter().map(|(number, share)| (*number, begins(share.first_bytes()))).collect();
-            let len = |(number, share): (&u16, &HeldShare)| Some((*number, share.share_len()?));
+            let len = |(number, share): (&u16, &HeldShare)| Some((*number, share.stored_len()?));
             Some(Target {
                 candidate: candidate.clone(),
                 there,

@@ -34,8 +34,8 @@ pub(crate) struct HeldShare {
     state: ShareState,
     /// Its version was signed, whatever became of the share.
     is_signed: bool,
-    /// There is no more of it than its first bytes, and there are some.
-    is_short: bool,
+    /// How many bytes there are, if there are no more than its first bytes.
+    read_len: Option<u64>,
 }
 
 impl HeldShare {
@@ -50,8 +50,8 @@ impl HeldShare {
         };
         // Copied, so that the shares of one answer do not keep each other's bytes in memory.
         let pieces = Vec::from([(0, Bytes::copy_from_slice(&first).into())]);
-        let is_short = !first.is_empty() && (first.len() as u64) < FIRST_BYTES;
-        let mut share = HeldShare { pieces, header, state, is_signed: false, is_short };
+        let read_len = Some(first.len() as u64).filter(|len| *len < FIRST_BYTES);
+        let mut share = HeldShare { pieces, header, state, is_signed: false, read_len };
         share.set(state);
         share
     }
@@ -78,12 +78,17 @@ impl HeldShare {
     /// Whether it is so short that a server takes all such shares at once. Of longer ones the length is not known;
     /// nor of one of which nothing is to be had, as when a disk fails.
     pub(super) fn is_short(&self) -> bool {
-        self.is_short
+        self.read_len.is_some_and(|len| len > 0)
     }
 
-    /// How long it is, in bytes, if its version is signed.
+    /// How long it was when it was written, in bytes, if its version is signed.
     pub(crate) fn share_len(&self) -> Option<u64> {
         self.shown().map(|(_, layout)| layout.share_len())
+    }
+
+    /// How long it is now, in bytes: as long as what was read, if that is all of it; else as when it was written.
+    pub(crate) fn stored_len(&self) -> Option<u64> {
+        self.read_len.or_else(|| self.share_len())
     }
 
     /// Why it is of no use.

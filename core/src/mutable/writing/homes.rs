@@ -1,6 +1,7 @@
 //! Which share of a version goes to which server.
 
 use super::super::making::Made;
+use super::claims::Claims;
 use super::{Aim, Target};
 use crate::identity::ServerId;
 use crate::limits::BULK_LEN_MAX;
@@ -77,7 +78,7 @@ impl Load {
     }
 
     /// The servers that can take shares, and those that cannot, as they take no more than they have and one of their
-    /// shares would grow. A damaged one may be of any length.
+    /// shares would grow. One whose length is not known may be long enough, if another one is.
     fn takers<'a>(&self, targets: &'a [Target]) -> (Vec<&'a Target>, Vec<&'a Target>) {
         targets.iter().partition(|target| {
             let lens: Vec<_> = self.kept(target).map(|share| target.lens.get(&share)).collect();
@@ -95,26 +96,47 @@ impl Load {
     }
 
     /// Whoever would get nothing gets second copies of shares of the server with the most: a server without a share
-    /// cannot accept anything, but counts when more than half must. Who has but copies gets so many, and others than
-    /// the rest of those, that more than half of such servers have enough to read the version: it could be there on
-    /// these alone, if its writer died then, and nobody could read it.
+    /// cannot accept anything, but counts when more than half must. So many, as far as the shares suffice, that more
+    /// than half of the servers have enough different ones to read the version: it could be there on these alone, if
+    /// its writer died then, and nobody could read it.
+    ///
+    /// As many as that takes count for each server, and each share for one. Who has fewer gets others that count for
+    /// nobody. When there are none left, only those get copies for whom nothing counted at first, until they have as
+    /// many. So what has been given is not added to by the next change, and servers are not filled with copies in the
+    /// course of time.
     fn copy(&self, homes: &mut Homes, takers: &[&Target], servers: usize) {
         let enough = self.needed.div_ceil(servers / 2 + 1);
-        let mut dealt: BTreeMap<u16, usize> = BTreeMap::new();
-        homes.values().flatten().for_each(|share| *dealt.entry(*share).or_default() += 1);
-        let mut copies: BTreeSet<u16> = BTreeSet::new();
-        for target in takers.iter().filter(|target| !target.candidate.read_only) {
-            let server = target.candidate.server;
-            if homes[&server].iter().any(|share| dealt[share] == 1) {
-                continue;
+        let (full, open): (Vec<&Target>, Vec<&Target>) =
+            takers.iter().partition(|target| target.candidate.read_only);
+        let [full, open] = [full, open]
+            .map(|targets| targets.iter().map(|target| target.candidate.server).collect::<Vec<_>>());
+        let mut fewest_first = open.clone();
+        fewest_first.sort_by_key(|server| homes[server].len());
+        let mut claims = Claims::default();
+        // Those that can be given nothing first.
+        claims.stake(homes, &full, enough);
+        claims.stake(homes, &fewest_first, enough);
+        let shares = distinct(homes);
+        for server in open {
+            let at_first = claims.count(server);
+            let mut count = at_first;
+            while homes[&server].len() < self.room {
+                if count < enough
+                    && claims.len() < shares
+                    && let Some(share) = to_copy(homes, server, |share| claims.is_free(share))
+                {
+                    claims.give(share, server);
+                    count += 1;
+                    homes.entry(server).or_default().insert(share);
+                } else if at_first == 0
+                    && homes[&server].len() < enough
+                    && let Some(share) = to_copy(homes, server, |_| true)
+                {
+                    homes.entry(server).or_default().insert(share);
+                } else {
+                    break;
+                }
             }
-            while homes[&server].difference(&copies).count() < enough
-                && homes[&server].len() < self.room
-                && let Some(share) = to_copy(homes, server)
-            {
-                homes.entry(server).or_default().insert(share);
-            }
-            copies.extend(&homes[&server]);
         }
     }
 
@@ -159,8 +181,8 @@ impl Load {
     }
 }
 
-/// The share to give a server another copy of: one of those with the fewest, at the server that has the most.
-fn to_copy(homes: &Homes, to: ServerId) -> Option<u16> {
+/// Which of such shares to give a server a copy of: one of those with the fewest, at the server that has the most.
+fn to_copy(homes: &Homes, to: ServerId, is_such: impl Fn(u16) -> bool) -> Option<u16> {
     let mut known: BTreeMap<u16, (usize, usize)> = BTreeMap::new();
     for shares in homes.values() {
         for share in shares {
@@ -168,7 +190,7 @@ fn to_copy(homes: &Homes, to: ServerId) -> Option<u16> {
             (*copies, *beside) = (*copies + 1, (*beside).max(shares.len()));
         }
     }
-    let others = known.into_iter().filter(|(share, _)| !homes[&to].contains(share));
+    let others = known.into_iter().filter(|(share, _)| is_such(*share) && !homes[&to].contains(share));
     others.min_by_key(|(_, (copies, beside))| (*copies, Reverse(*beside))).map(|(share, _)| share)
 }
 
@@ -182,7 +204,9 @@ mod tests {
 
     fn target((index, (there, read_only, len)): (usize, (BTreeSet<u16>, bool, u64))) -> Target {
         let candidate = Candidate {
-            server: ServerId([index as u8; 32]),
+            server: ServerId(core::array::from_fn(
+                |byte| if byte < 2 { (index >> (8 * byte)) as u8 } else { 0 },
+            )),
             tub_id: TubId([0; 20]),
             nickname: String::new(),
             read_only,
@@ -235,6 +259,40 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// With room for everything: what was given once is not added to by the next change, in whatever order the
+        /// servers come then, and any that are more than half have enough if the shares suffice for that.
+        #[test]
+        fn nobody_is_given_more_and_more(
+            (total, mut targets) in (1u16..12).prop_flat_map(|total| (Just(total), targets(total))),
+            needed in 1usize..12,
+            seed in any::<u64>(),
+        ) {
+            let needed = needed.min(total.into());
+            let load = Load { total, needed, len: 100, room: 100 };
+            let homes = load.assign(&targets);
+            let count = targets.len();
+            let more = count / 2 + 1;
+            let enough = needed.div_ceil(more);
+            if targets.iter().all(|target| !target.candidate.read_only) && count * enough <= total.into() {
+                for chosen in (0u32..1 << count).filter(|chosen| chosen.count_ones() as usize == more) {
+                    let chosen = (0..count).filter(|index| chosen >> index & 1 == 1);
+                    let of = chosen.flat_map(|index| &homes[&targets[index].candidate.server]);
+                    prop_assert!(of.collect::<BTreeSet<_>>().len() >= needed, "{homes:?}");
+                }
+            }
+            for target in &mut targets {
+                // Those that do not take it keep what they have.
+                if !target.candidate.read_only {
+                    let mine = &homes[&target.candidate.server];
+                    target.there = mine.iter().map(|share| (*share, Vec::new())).collect();
+                }
+            }
+            targets.sort_by_key(|target| (u64::from(target.candidate.server.0[0]) + 1).wrapping_mul(seed | 1));
+            prop_assert_eq!(load.assign(&targets), homes);
+        }
+    }
+
     fn homes_of(needed: usize, there: &[&[u16]]) -> Vec<BTreeSet<u16>> {
         let there = there.iter().map(|shares| (shares.iter().copied().collect(), false, 100));
         let targets: Vec<Target> = there.enumerate().map(target).collect();
@@ -246,19 +304,23 @@ mod tests {
     /// have joined.
     #[test]
     fn who_joins_gets_enough_copies() {
+        for needed in 1..=8 {
+            let all: Vec<u16> = (0..10).collect();
+            let homes = homes_of(needed, &[&all, &[], &[]]);
+            assert!((&homes[1] | &homes[2]).len() >= needed, "{homes:?}");
+            stays(needed, &homes);
+        }
         let all: Vec<u16> = (0..10).collect();
         for there in [&[&all[..], &[], &[0]], &[&all, &[0, 1], &[0, 1]], &[&all, &[], &[]]] {
             let homes = homes_of(3, there);
             assert_eq!(homes[0].len(), 10);
             assert!((&homes[1] | &homes[2]).len() >= 3, "{homes:?}");
             assert!(homes[1].len() + homes[2].len() <= 6, "{homes:?}");
-            // It stays so.
-            let again: Vec<Vec<u16>> = homes.iter().map(|shares| shares.iter().copied().collect()).collect();
-            assert_eq!(homes_of(3, &again.iter().map(Vec::as_slice).collect::<Vec<_>>()), homes);
+            stays(3, &homes);
         }
     }
 
-    /// Those who have shares of their own get no others because somebody joins.
+    /// Those who have shares of their own get no others because somebody joins, nor later.
     #[test]
     fn owners_get_no_copies() {
         let one: Vec<[u16; 1]> = (0..10).map(|share| [share]).collect();
@@ -266,5 +328,49 @@ mod tests {
         let homes = homes_of(7, &there);
         assert!(homes[1..].iter().all(|shares| shares.len() == 1), "{homes:?}");
         assert_eq!(homes[0].len(), 2);
+        stays(7, &homes);
+    }
+
+    /// The same with five that come before those that have shares. What they are given is not given on.
+    #[test]
+    fn copies_are_not_given_on() {
+        let one: Vec<[u16; 1]> = (0..10).map(|share| [share]).collect();
+        let there: Vec<&[u16]> = [&[][..]; 5].into_iter().chain(one.iter().map(|share| &share[..])).collect();
+        let homes = homes_of(3, &there);
+        assert!(homes.iter().all(|shares| shares.len() == 1), "{homes:?}");
+        stays(3, &homes);
+    }
+
+    /// A server that was silent for a change comes back, and its share is also with another one.
+    #[test]
+    fn who_comes_back_keeps_what_he_has() {
+        let one: Vec<[u16; 1]> = (0..10).map(|share| [share]).collect();
+        let mut there: Vec<&[u16]> = one.iter().map(|share| &share[..]).collect();
+        (there[0], there[1]) = (&[0, 9], &[0, 1]);
+        let homes = homes_of(3, &there);
+        assert_eq!(homes.iter().map(BTreeSet::len).sum::<usize>(), 12, "{homes:?}");
+        stays(3, &homes);
+    }
+
+    /// Shares where they were put: nothing more is put anywhere.
+    fn stays(needed: usize, homes: &[BTreeSet<u16>]) {
+        let there: Vec<Vec<u16>> = homes.iter().map(|shares| shares.iter().copied().collect()).collect();
+        assert_eq!(homes_of(needed, &there.iter().map(Vec::as_slice).collect::<Vec<_>>()), homes);
+    }
+
+    /// A grid of more servers than shares: it takes no time, and nobody gets more than he needs.
+    #[test]
+    fn very_many_servers() {
+        let one: Vec<[u16; 1]> = (0..255).map(|share| [share]).collect();
+        let mut there: Vec<&[u16]> = [&[][..]; 255].into();
+        there.extend(one.iter().map(|share| &share[..]));
+        let targets: Vec<Target> = there
+            .iter()
+            .map(|shares| (shares.iter().copied().collect(), false, 100))
+            .enumerate()
+            .map(target)
+            .collect();
+        let homes = Load { total: 255, needed: 200, len: 100, room: 255 }.assign(&targets);
+        assert!(homes.values().all(|shares| shares.len() == 1));
     }
 }
