@@ -41,6 +41,11 @@ fn directories_are_made_listed_and_changed() {
     assert_eq!(user.good(&["put", "-q", "f", &mutable]), mutable);
     assert_eq!(user.good(&["get", "-q", "a/m"]), "third");
 
+    // Whoever says that it is to be mutable may say in which format.
+    assert!(user.good(&["put", "-q", "-m", "--format=MDMF", "f"]).starts_with("URI:MDMF:"));
+    assert!(user.good(&["put", "-q", "-m", "--format=sdmf", "f"]).starts_with("URI:SSK:"));
+    user.bad(&["put", "-q", "-m", "--format=chk", "f"], 2, "can never be changed");
+
     user.good(&["mv", "a/f", "a/g"]);
     user.good(&["mv", "a/g", "a/b/"]);
     user.good(&["mv", "a/b/g", "new/above/h"]);

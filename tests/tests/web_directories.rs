@@ -228,7 +228,7 @@ fn mutable_files() {
     refused(&web.put("/uri?mutable=true&private-key=%21", b"x"), 400, "base64");
     // Too long for memory: before and after it is said how long it is.
     let huge = vec![0; (16 << 20) + 1];
-    refused(&web.put("/uri?format=sdmf", &huge), 413, "16777216");
+    refused(&web.put("/uri?format=sdmf", &huge), 413, "format sdmf can have 16777216 bytes");
     refused(&web.parts("/uri?t=upload&format=sdmf", &[("file", Some("x"), &huge)]), 413, "16777216");
     // A file that never changes.
     let fixed = web.put("/uri", &content(9, 100)).good();

@@ -36,8 +36,8 @@ pub(crate) struct Put {
     /// to be replaced. Without it the file is in no directory: its capability is all there is of it.
     /// A mutable file that is there keeps its capability, and its content is replaced.
     pub(crate) path: Option<String>,
-    /// Make a file that can be changed: as --format=sdmf.
-    #[arg(short, long, conflicts_with = "format")]
+    /// Make a file that can be changed: in the format sdmf, unless --format names another one.
+    #[arg(short, long)]
     pub(crate) mutable: bool,
     /// How the file is kept.
     #[arg(long, value_enum, ignore_case = true)]

@@ -57,7 +57,14 @@ pub(crate) fn put(directory: &Path, args: &Put) -> Result<()> {
 
 /// The target of the request that stores the file.
 fn where_to(drive: &Drive, args: &Put, handle: &str) -> Result<String> {
-    let format = if args.mutable { Some(FileFormat::Sdmf) } else { args.format };
+    let format = match (args.mutable, args.format) {
+        (true, Some(FileFormat::Chk)) => {
+            let why = "a file in the format chk can never be changed: leave out --mutable or --format=chk";
+            return Err(failed(Failure::Usage, why));
+        }
+        (true, None) => Some(FileFormat::Sdmf),
+        (_, format) => format,
+    };
     let mut query = vec![("ophandle", handle)];
     query.extend(args.random_key.then_some(("key", "random")));
     query.extend(format.map(|format| ("format", format.name())));

@@ -223,7 +223,7 @@ fn busy() -> Refusal {
     Refusal::new(503, "The node holds too much for others already; try again later.")
 }
 
-pub(super) fn too_large(len_max: u64) -> Refusal {
+fn too_large(len_max: u64) -> Refusal {
     Refusal::new(413, format!("That is too much: the body may have {len_max} bytes here."))
 }
 

@@ -17,7 +17,6 @@ use goal::{Go, Goal, Keep};
 use super::changing::{of_change, split};
 use super::content::{Content, Piece};
 use super::exchange::{Exchange, plain_head};
-use super::gathering::too_large;
 use super::redirect::WhenDone;
 use super::refusal::Refusal;
 use super::request::NewFile;
@@ -55,8 +54,8 @@ enum Stage {
         credit: u64,
         end_told: bool,
     },
-    /// It is gathered, up to so many bytes.
-    Holding { bytes: Vec<u8>, len_max: u64 },
+    /// It is gathered, up to what may be written to a file in this format at once.
+    Holding { bytes: Vec<u8>, format: MutableFormat },
     /// A mutable file is being written, of so many bytes.
     Changing { id: OperationId, len: u64 },
     /// What was stored is being linked: its capability, and what is told of its shares.
@@ -155,15 +154,11 @@ impl Gateway {
             Keep::New(NewFile::Mutable(format, _)) => *format,
             Keep::Overwrite(cap) => cap.format,
         };
-        let len_max = match format {
-            MutableFormat::Sdmf => u64::from(SEGMENT_SIZE_MAX),
-            MutableFormat::Mdmf => MDMF_LEN_MAX,
-        };
-        if goal.len.is_some_and(|len| len > len_max) {
-            return Err(too_large(len_max));
+        if let Some(len) = goal.len {
+            check_len(format, len)?;
         }
         self.check_room()?;
-        let stage = Stage::Holding { bytes: Vec::new(), len_max };
+        let stage = Stage::Holding { bytes: Vec::new(), format };
         self.begin_content(conn, Storing { content, goal, stage });
         Ok(())
     }
@@ -228,11 +223,9 @@ impl Gateway {
                 }
                 Ok(false)
             }
-            Stage::Holding { bytes, len_max } => match content.next()? {
+            Stage::Holding { bytes, format } => match content.next()? {
                 Piece::Bytes(more) => {
-                    if (bytes.len() + more.len()) as u64 > *len_max {
-                        return Err(too_large(*len_max));
-                    }
+                    check_len(*format, (bytes.len() + more.len()) as u64)?;
                     bytes.extend_from_slice(&more);
                     self.check_room()?;
                     Ok(true)
@@ -394,3 +387,23 @@ impl Gateway {
 }
 
 const NOT_LINKED: &str = "The file was stored, but is not linked.";
+
+/// Whether so many bytes may be written to a mutable file at once.
+fn check_len(format: MutableFormat, len: u64) -> Result<(), Refusal> {
+    let len_max = match format {
+        MutableFormat::Sdmf => SEGMENT_SIZE_MAX.into(),
+        MutableFormat::Mdmf => MDMF_LEN_MAX,
+    };
+    if len <= len_max {
+        return Ok(());
+    }
+    let why = match format {
+        MutableFormat::Sdmf => format!(
+            "A file in the format sdmf can have {len_max} bytes at most; one in the format mdmf can have more."
+        ),
+        MutableFormat::Mdmf => format!(
+            "At most {len_max} bytes can be written to an mdmf file at once; more can be added with offset=."
+        ),
+    };
+    Err(Refusal::new(413, why))
+}
