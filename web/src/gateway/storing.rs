@@ -402,7 +402,8 @@ fn check_len(format: MutableFormat, len: u64) -> Result<(), Refusal> {
             "A file in the format sdmf can have {len_max} bytes at most; one in the format mdmf can have more."
         ),
         MutableFormat::Mdmf => format!(
-            "At most {len_max} bytes can be written to an mdmf file at once; more can be added with offset=."
+            "At most {len_max} bytes can be written to a file in the format mdmf at once; the web API adds more with \
+             offset=, and a file that is never changed can be larger."
         ),
     };
     Err(Refusal::new(413, why))

@@ -202,11 +202,15 @@ mod tests {
     use alloc::string::String;
     use proptest::prelude::*;
 
+    fn id(index: usize) -> ServerId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&(index as u64).to_le_bytes());
+        ServerId(id)
+    }
+
     fn target((index, (there, read_only, len)): (usize, (BTreeSet<u16>, bool, u64))) -> Target {
         let candidate = Candidate {
-            server: ServerId(core::array::from_fn(
-                |byte| if byte < 2 { (index >> (8 * byte)) as u8 } else { 0 },
-            )),
+            server: id(index),
             tub_id: TubId([0; 20]),
             nickname: String::new(),
             read_only,
@@ -281,13 +285,7 @@ mod tests {
                     prop_assert!(of.collect::<BTreeSet<_>>().len() >= needed, "{homes:?}");
                 }
             }
-            for target in &mut targets {
-                // Those that do not take it keep what they have.
-                if !target.candidate.read_only {
-                    let mine = &homes[&target.candidate.server];
-                    target.there = mine.iter().map(|share| (*share, Vec::new())).collect();
-                }
-            }
+            take(&mut targets, &homes);
             targets.sort_by_key(|target| (u64::from(target.candidate.server.0[0]) + 1).wrapping_mul(seed | 1));
             prop_assert_eq!(load.assign(&targets), homes);
         }
@@ -304,13 +302,12 @@ mod tests {
     /// have joined.
     #[test]
     fn who_joins_gets_enough_copies() {
+        let all: Vec<u16> = (0..10).collect();
         for needed in 1..=8 {
-            let all: Vec<u16> = (0..10).collect();
             let homes = homes_of(needed, &[&all, &[], &[]]);
             assert!((&homes[1] | &homes[2]).len() >= needed, "{homes:?}");
             stays(needed, &homes);
         }
-        let all: Vec<u16> = (0..10).collect();
         for there in [&[&all[..], &[], &[0]], &[&all, &[0, 1], &[0, 1]], &[&all, &[], &[]]] {
             let homes = homes_of(3, there);
             assert_eq!(homes[0].len(), 10);
@@ -352,6 +349,14 @@ mod tests {
         stays(3, &homes);
     }
 
+    /// The servers take what they are given, but for those that are full, which keep what they have.
+    fn take(targets: &mut [Target], homes: &Homes) {
+        for target in targets.iter_mut().filter(|target| !target.candidate.read_only) {
+            let mine = &homes[&target.candidate.server];
+            target.there = mine.iter().map(|share| (*share, Vec::new())).collect();
+        }
+    }
+
     /// Shares where they were put: nothing more is put anywhere.
     fn stays(needed: usize, homes: &[BTreeSet<u16>]) {
         let there: Vec<Vec<u16>> = homes.iter().map(|shares| shares.iter().copied().collect()).collect();
@@ -367,10 +372,7 @@ mod tests {
         for _ in 0..3 {
             let homes = load.assign(&targets);
             assert!(homes.values().all(|shares| shares.len() == 1));
-            for target in &mut targets {
-                let mine = &homes[&target.candidate.server];
-                target.there = mine.iter().map(|share| (*share, Vec::new())).collect();
-            }
+            take(&mut targets, &homes);
         }
     }
 }
